@@ -1,0 +1,1 @@
+"""The composition root: command line, registry of services, standalone supervisor."""

@@ -1,0 +1,1 @@
+"""The command line: verbs that run Borgfleet, and verbs that use its API."""

@@ -1,0 +1,22 @@
+"""The command line's table of verbs."""
+
+from __future__ import annotations
+
+import typer
+
+from borgfleet.cli import backup, job, operate, pool, repository, server, task
+
+app = typer.Typer(
+    name="borgfleet",
+    help="Back up fleets of Linux servers with BorgBackup.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+operate.register(app)
+app.add_typer(server.app, name="server", help="Managed servers.")
+app.add_typer(pool.app, name="pool", help="Storage pools.")
+app.add_typer(repository.app, name="repo", help="Repositories.")
+app.add_typer(job.app, name="job", help="Backup jobs: what is backed up, and how.")
+app.add_typer(backup.app, name="backup", help="Backups (archives).")
+app.add_typer(task.app, name="task", help="Tasks: queued, running and ended work.")

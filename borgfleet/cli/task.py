@@ -1,0 +1,71 @@
+"""`borgfleet task`: queued, running and ended work."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from borgfleet.cli.client import Client
+from borgfleet.cli.output import AsJson, Follow, console, finish, show, show_one
+
+app = typer.Typer(no_args_is_help=True)
+_COLUMNS = (
+    ("ID", "id"), ("TYPE", "type"), ("OF", "title"), ("STATE", "state"), ("WAITING FOR", "waiting_for"),
+    ("CREATED", "created_at"), ("REASON", "reason"),
+)  # fmt: skip
+
+
+@app.command("list")
+def list_tasks(
+    state: Annotated[str | None, typer.Option(help="queued, running, succeeded, warning, failed, cancelled")] = None,
+    limit: Annotated[int, typer.Option(help="How many of the newest.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """List the newest tasks."""
+    show(Client().get("/api/jobs", state=state, limit=limit)["items"], _COLUMNS, as_json=as_json)
+
+
+@app.command("show")
+def show_task(task_id: str, as_json: AsJson = False) -> None:
+    """Show one task."""
+    show_one(Client().get(f"/api/jobs/{task_id}"), as_json=as_json)
+
+
+@app.command()
+def log(task_id: str, as_json: AsJson = False) -> None:
+    """Print a task's log."""
+    lines = Client().every(f"/api/jobs/{task_id}/log")
+    if as_json:
+        show(lines, (), as_json=True)
+        return
+    for line in lines:
+        colour = {"warning": "yellow", "error": "red", "critical": "red"}.get(line["level"], "dim")
+        console.print(
+            f"[dim]{line['at'][:19]}[/] [{colour}]{line['level']:<8}[/] {line['source']:<7} {escape(line['message'])}",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+@app.command()
+def cancel(task_id: str, follow: Follow = True, as_json: AsJson = False) -> None:
+    """Cancel a task; a running borg is stopped."""
+    client = Client()
+    job = client.post(f"/api/jobs/{task_id}/cancel")
+    finish(client, job, follow=follow, as_json=as_json)
+
+
+@app.command()
+def retry(task_id: str, follow: Follow = True, as_json: AsJson = False) -> None:
+    """Queue a failed or cancelled task again."""
+    client = Client()
+    finish(client, client.post(f"/api/jobs/{task_id}/retry"), follow=follow, as_json=as_json)
+
+
+@app.command()
+def watch(task_id: str) -> None:
+    """Follow a task to its end."""
+    client = Client()
+    finish(client, client.get(f"/api/jobs/{task_id}"), follow=True, as_json=False)

@@ -1,0 +1,130 @@
+"""`borgfleet doctor`: checks what the settings point at, and says what to do about each problem."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import packages_distributions, version
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from borgfleet.bootstrap import open_database
+from borgfleet.standalone import own_borg
+from shared.bus.jetstream import connect
+from shared.db.tables.base import db_now
+from shared.errors import AppError, Permanent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from shared.config.settings import Settings
+
+_CLOCK_SECONDS = 5.0
+_FREE_BYTES = 1024**3
+_BORG = (1, 4, 5)
+
+
+async def examine(settings: Settings, say: Callable[[str], None]) -> bool:
+    """Print the settings and every finding; return whether all is well."""
+    say(json.dumps(settings.redacted(), indent=2))
+    healthy = True
+    for name, check in _CHECKS.items():
+        try:
+            say(f"ok       {name}: {await check(settings)}")
+        except AppError as error:
+            healthy = False
+            say(f"PROBLEM  {name}: {error.message}\n         → {error.remedy}")
+    return healthy
+
+
+async def _versions(_settings: Settings) -> str:
+    return f"borgfleet {version('borgfleet')}, Python {sys.version.split()[0]}"
+
+
+async def _names(_settings: Settings) -> str:
+    owners = packages_distributions()
+    for package in ("borgfleet", "services", "shared"):
+        others = set(owners.get(package, [])) - {"borgfleet"}
+        if others:
+            message = f"the package name `{package}` is also installed by {', '.join(sorted(others))}"
+            raise Permanent(message, remedy="install borgfleet into an environment of its own")
+    return "no other distribution installs our packages"
+
+
+async def _disk(settings: Settings) -> str:
+    directory = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
+    free = shutil.disk_usage(directory).free
+    if free < _FREE_BYTES:
+        message = f"only {free // 1024**2} MiB free at {directory}"
+        raise Permanent(message, remedy="free at least 1 GiB")
+    return f"{free // 1024**3} GiB free at {directory}"
+
+
+async def _borg(settings: Settings) -> str:
+    borg = own_borg(settings.backup.borg)
+    try:
+        shown = await asyncio.to_thread(
+            subprocess.run, [borg, "--version"], capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        message = f"{borg} does not run: {error}"
+        raise Permanent(message, remedy="install borg 1.4.5 or newer on backup nodes") from error
+    found = shown.stdout.strip().removeprefix("borg ")
+    if tuple(int(part) for part in found.split(".") if part.isdigit()) < _BORG:
+        message = f"borg {found} is older than 1.4.5"
+        raise Permanent(
+            message, remedy="backup nodes need borg 1.4.5 or newer: older ones extract outside their target"
+        )
+    return f"borg {found} ({borg})"
+
+
+async def _database(settings: Settings) -> str:
+    db = open_database(settings)
+    try:
+        async with db.read() as session:
+            now = (await session.execute(select(db_now()))).scalar_one()
+    finally:
+        await db.close()
+    drift = abs((datetime.now(UTC) - now).total_seconds())
+    if drift > _CLOCK_SECONDS:
+        message = f"this machine's clock and the database's differ by {drift:.1f} s"
+        raise Permanent(message, remedy="run an NTP client on both")
+    return f"answers; clocks differ by {drift:.1f} s"
+
+
+async def _bus(settings: Settings) -> str:
+    bus = await connect(settings.nats, name="borgfleet-doctor")
+    try:
+        if not await bus.healthy():
+            message = "nats-server answers, JetStream does not"
+            raise Permanent(message, remedy="enable JetStream in nats-server's configuration")
+    finally:
+        await bus.close()
+    return f"JetStream answers at {settings.nats.url}"
+
+
+async def _master_key(settings: Settings) -> str:
+    path = settings.master_key_path
+    if not path.exists():
+        message = f"no master key at {path}"
+        raise Permanent(message, remedy="it is made at the first start; then keep a copy of it in a safe place")
+    if path.stat().st_mode & 0o077:
+        message = f"{path} can be read by others"
+        raise Permanent(message, remedy=f"chmod 600 {path}")
+    return f"{path}, mode 0600"
+
+
+_CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
+    "versions": _versions,
+    "package names": _names,
+    "disk": _disk,
+    "borg": _borg,
+    "master key": _master_key,
+    "database and clock": _database,
+    "message bus": _bus,
+}

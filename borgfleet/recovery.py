@@ -1,0 +1,60 @@
+"""The recovery kit: what plain borg needs to open every repository without Borgfleet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from borgfleet.bootstrap import open_database
+from shared.db.repositories.secrets import repository_passphrase
+from shared.db.tables.server import Server
+from shared.db.tables.storage import Repository, StoragePool
+
+if TYPE_CHECKING:
+    from shared.config.settings import Settings
+    from shared.db.unit_of_work import UnitOfWork
+
+
+async def kit(settings: Settings) -> list[dict[str, str]]:
+    """Return id, server, node, path and passphrase of every repository that was used."""
+    db = open_database(settings)
+    try:
+        return await db.run(_read)
+    finally:
+        await db.close()
+
+
+def kit_as_text(repositories: list[dict[str, str]]) -> str:
+    """Return the kit for paper."""
+    parts = [
+        f"{entry['server']} - {entry['repository']}\n  on node {entry['node']}: {entry['path']}\n"
+        f"  passphrase: {entry['passphrase']}"
+        for entry in repositories
+    ]
+    how = "To restore without Borgfleet, on the node: BORG_PASSPHRASE=... borg list PATH; borg extract PATH::ARCHIVE"
+    return "\n\n".join([*parts, how]) if parts else "no repository has been used yet"
+
+
+async def _read(tx: UnitOfWork) -> list[dict[str, str]]:
+    query = (
+        select(Repository, Server.name, StoragePool.node)
+        .join(Server, Server.id == Repository.server_id)
+        .join(StoragePool, StoragePool.id == Repository.pool_id)
+        .order_by(Repository.path)
+    )
+    entries: list[dict[str, str]] = []
+    for repository, server, node in (await tx.session.execute(query)).tuples():
+        passphrase = await tx.secrets.find(repository_passphrase(repository.id))
+        if passphrase is not None:
+            entries.append(
+                {
+                    "id": str(repository.id),
+                    "server": server,
+                    "repository": repository.name,
+                    "node": node,
+                    "path": repository.path,
+                    "passphrase": passphrase,
+                }
+            )
+    return entries

@@ -1,0 +1,64 @@
+"""`borgfleet up`: one process, all services, its own nats-server and storage sshd, SQLite in one data directory."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from borgfleet.bootstrap import prepare, run
+from borgfleet.children import Child, NatsChild, plan_nats, plan_sshd, wait_for_port
+from borgfleet.registry import SERVICES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.config.settings import Settings
+
+
+async def up(settings: Settings, announce: Callable[[str, str | None], None]) -> None:
+    """Run until a signal comes; `announce(url, first_token)` once everything is about to start."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    stopping, children_stopping = asyncio.Event(), asyncio.Event()
+    nats = plan_nats(settings.data_dir)
+    children = [asyncio.create_task(Child("nats-server", nats.argv).run(children_stopping))]
+    try:
+        await wait_for_port(nats.url)
+        backup = settings.backup
+        sshd = plan_sshd(
+            settings.data_dir / "sshd",
+            listen=backup.endpoint_listen,
+            port=backup.endpoint_port,
+            user=backup.endpoint_user,
+            authorized_keys=settings.state_dir / "authorized_keys",
+        )
+        if sshd is not None:
+            children.append(asyncio.create_task(Child("sshd", sshd).run(children_stopping)))
+        settings = standalone_settings(settings, nats, has_sshd=sshd is not None)
+        token = await prepare(settings)
+        announce(f"http://{settings.api.host}:{settings.api.port}", token)
+        await run(settings, list(SERVICES), stopping)
+    finally:
+        children_stopping.set()
+        await asyncio.gather(*children)
+
+
+def standalone_settings(settings: Settings, nats: NatsChild, *, has_sshd: bool) -> Settings:
+    """Point the settings at the children, and at the borg that is installed beside this program."""
+    bus = settings.nats.model_copy(
+        update={"url": nats.url, "monitor_url": nats.monitor_url, "token_file": nats.token_file}
+    )
+    host_key = settings.data_dir / "sshd" / "ssh_host_ed25519_key.pub" if has_sshd else None
+    backup = settings.backup.model_copy(
+        update={"endpoint_host_key_file": host_key, "borg": own_borg(settings.backup.borg)}
+    )
+    return settings.model_copy(update={"nats": bus, "backup": backup})
+
+
+def own_borg(borg: str) -> str:
+    """Prefer the borg of this Python environment to an older one of the system."""
+    if "/" in borg:
+        return borg
+    return shutil.which(borg, path=str(Path(sys.executable).parent)) or borg

@@ -1,0 +1,284 @@
+"""The demo: two real servers, real directories, real backups; and a check of each result from outside."""
+
+from __future__ import annotations
+
+import argparse
+import filecmp
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from shared.testing.sshd import PrivateSshd, free_port, login_user, wait_for_listener
+
+BORG = str(Path(sys.executable).parent / "borg")
+BORGFLEET = str(Path(sys.executable).parent / "borgfleet")
+CHECKOUT = Path(__file__).resolve().parent.parent
+_JOB_SECONDS = 300.0
+
+
+class Demo:
+    """One run of the demo in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        """Choose free ports and prepare two servers."""
+        self.directory = directory
+        self.pool = directory / "backups"
+        self.pool.mkdir()
+        self.servers = {name: PrivateSshd(directory / name) for name in ("alpha", "beta")}
+        self.port, self.endpoint_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[str] | None = None
+        self.token = ""
+        self.http = httpx2.Client(base_url=self.url, timeout=30)
+
+    def start(self) -> None:
+        """Start the servers and Borgfleet, and take the token it prints once."""
+        for server in self.servers.values():
+            server.start()
+        environment = os.environ | {
+            "BORGFLEET_API__PORT": str(self.port),
+            "BORGFLEET_HEALTH__PORT": str(free_port()),
+            "BORGFLEET_BACKUP__ENDPOINT_PORT": str(self.endpoint_port),
+            "BORGFLEET_BACKUP__ENDPOINT_USER": login_user(),
+        }
+        log = (self.directory / "borgfleet.log").open("w")
+        self.process = subprocess.Popen(
+            [BORGFLEET, "up", "--data-dir", str(self.directory / "data")],
+            env=environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
+        )  # fmt: skip
+        self.token = self._token()
+        self.http.headers["Authorization"] = f"Bearer {self.token}"
+        wait_for_listener("127.0.0.1", self.port, 30)
+
+    def stop(self) -> None:
+        """End everything this demo started."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(timeout=90)
+        for server in self.servers.values():
+            server.stop()
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Use the REST API as any client would."""
+        answer = self.http.request(method, path, json=body)
+        if answer.is_error:
+            raise SystemExit(f"{method} {path}: {answer.status_code} {answer.text}")
+        return answer.json() if answer.content else None
+
+    def finished(self, job: dict[str, Any], expected: tuple[str, ...] = ("succeeded", "warning")) -> dict[str, Any]:
+        """Wait for a job's end and insist on its state."""
+        deadline = time.monotonic() + _JOB_SECONDS
+        while time.monotonic() < deadline:
+            job = self.call("GET", f"/api/jobs/{job['id']}")
+            if job["state"] in ("succeeded", "warning", "failed", "cancelled"):
+                break
+            time.sleep(0.2)
+        if job["state"] not in expected:
+            raise SystemExit(f"{job['type']} of {job['title']} is {job['state']}: {job['reason']}\n{self.log(job)}")
+        return job
+
+    def log(self, job: dict[str, Any]) -> str:
+        """Return a job's log as text."""
+        lines = self.call("GET", f"/api/jobs/{job['id']}/log")["items"]
+        return "\n".join(f"    {line['level']:8} {line['source']:7} {line['message']}" for line in lines)
+
+    def _token(self) -> str:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("  bf_"):
+                threading.Thread(target=self.process.stdout.read, daemon=True).start()
+                return line.strip()
+        raise SystemExit(f"borgfleet did not start; see {self.directory / 'borgfleet.log'}")
+
+
+def say(text: str) -> None:
+    """Print a line of the story."""
+    print(text, flush=True)
+
+
+def size(value: int) -> str:
+    """Return bytes for people."""
+    return f"{value / 1024**2:.1f} MiB"
+
+
+def set_up(demo: Demo) -> dict[str, dict[str, Any]]:
+    """Add two servers: see the host key, approve it, set up; a second set-up changes nothing."""
+    fleet_key = demo.call("GET", "/api/fleet-key")["public_key"]
+    added: dict[str, dict[str, Any]] = {}
+    for name, sshd in demo.servers.items():
+        sshd.authorize(fleet_key)
+        body = {"name": name, "host": "127.0.0.1", "port": sshd.port, "username": login_user()}
+        server = demo.call("POST", "/api/servers", body)
+        job = demo.finished(demo.call("POST", f"/api/servers/{server['id']}/setup"), ("failed",))
+        shown = demo.call("GET", f"/api/servers/{server['id']}")["offered_fingerprint"]
+        if job["code"] != "host_key_unknown" or shown != sshd.fingerprint():
+            raise SystemExit(f"{name}: an unapproved host key was not refused: {job}")
+        say(f"  {name}: unknown host key refused; {shown} compared with the server's own and approved")
+        demo.call("POST", f"/api/servers/{server['id']}/host-key", {"fingerprint": shown})
+        job = demo.finished(demo.call("POST", f"/api/servers/{server['id']}/setup"))
+        say(f"  {name}: {job['result']['facts']['os_name']}, borg {job['result']['facts']['borg_version']}, "
+            f"changed: {', '.join(job['result']['changed'])}")  # fmt: skip
+        again = demo.finished(demo.call("POST", f"/api/servers/{server['id']}/setup"))
+        if again["result"]["changed"]:
+            raise SystemExit(f"{name}: a second set-up changed {again['result']['changed']}")
+        added[name] = server
+    say("  a second set-up of each changed nothing")
+    return added
+
+
+def back_up(demo: Demo, servers: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Back real directories up, over both transports; run each twice to see deduplication."""
+    pool = demo.call("POST", "/api/storage-pools", {"name": "main", "path": str(demo.pool)})
+    stdlib = sysconfig.get_paths()["stdlib"]
+    wanted = {
+        "alpha-system": ("alpha", "system", "tunnel", ["/etc"]),
+        "alpha-python": ("alpha", "python", "direct", [stdlib]),
+        "beta-checkout": ("beta", "checkout", "direct", [str(CHECKOUT)]),
+    }
+    backup_jobs: dict[str, dict[str, Any]] = {}
+    for name, (server, repository, transport, sources) in wanted.items():
+        made = demo.call("POST", "/api/repositories",
+                         {"name": repository, "server_id": servers[server]["id"], "pool_id": pool["id"]})  # fmt: skip
+        body = {
+            "name": name, "server_id": servers[server]["id"], "repository_id": made["id"], "sources": sources,
+            "transport": transport, "excludes": ["sh:**/__pycache__", "sh:**/.venv", "sh:**/site-packages"],
+        }  # fmt: skip
+        backup_jobs[name] = demo.call("POST", "/api/backup-jobs", body)
+    for round_ in ("first", "second"):
+        say(f"  {round_} run:")
+        for name, definition in backup_jobs.items():
+            job = demo.finished(demo.call("POST", f"/api/backup-jobs/{definition['id']}/run"))
+            result, mark = job["result"], "" if job["state"] == "succeeded" else f" ({'; '.join(job['warnings'])})"
+            say(f"    {name:14} {definition['transport']:7} {result['files']:6} files, "
+                f"{size(result['original_size']):>10}, new {size(result['deduplicated_size']):>10}  "
+                f"{job['state']}{mark}")  # fmt: skip
+            if round_ == "second" and result["deduplicated_size"] > result["original_size"] / 10:
+                raise SystemExit(f"{name}: the second run was not deduplicated")
+    return backup_jobs
+
+
+def delete_one(demo: Demo, backup_job: dict[str, Any]) -> None:
+    """Delete the older archive of a backup job; a held one refuses."""
+    backups = demo.call("GET", f"/api/backups?backup_job_id={backup_job['id']}")["items"]
+    oldest = backups[-1]
+    demo.call("PUT", f"/api/backups/{oldest['id']}/hold", {"reason": "demo"})
+    refused = demo.http.delete(f"/api/backups/{oldest['id']}")
+    if refused.status_code != 409:
+        raise SystemExit(f"a held backup was not refused: {refused.status_code}")
+    demo.call("DELETE", f"/api/backups/{oldest['id']}/hold")
+    demo.finished(demo.call("DELETE", f"/api/backups/{oldest['id']}"))
+    left = demo.call("GET", f"/api/backups?backup_job_id={backup_job['id']}")["items"]
+    if [backup["id"] for backup in left] != [backup["id"] for backup in backups[:-1]]:
+        raise SystemExit("the deleted backup is still listed")
+    say(f"  {oldest['title']}: {oldest['name']} refused while held, then deleted and compacted")
+
+
+def check_from_outside(demo: Demo) -> None:
+    """Open each repository with plain borg: the same archives, and the same bytes as the source."""
+    environment = os.environ | {
+        "BORG_BASE_DIR": str(demo.directory / "outside"), "TZ": "UTC", "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
+    }  # fmt: skip
+    kit = json.loads(subprocess.run(
+        [BORGFLEET, "recovery-kit", "--data-dir", str(demo.directory / "data"), "--json"],
+        check=True, capture_output=True, text=True,
+    ).stdout)  # fmt: skip
+    backups = demo.call("GET", "/api/backups?limit=500")["items"]
+    for repository in kit:
+        secret = environment | {"BORG_PASSPHRASE": repository["passphrase"]}
+        listed = json.loads(borg(secret, "list", "--json", repository["path"]))["archives"]
+        known = [backup for backup in backups if backup["repository_id"] == repository["id"]]
+        if {archive["id"] for archive in listed} != {backup["borg_id"] for backup in known}:
+            raise SystemExit(f"{repository['path']}: borg and Borgfleet list different archives")
+        for backup in known:
+            count = extract_and_compare(demo, repository["path"], backup, secret)
+            say(f"  {backup['title']:16} {backup['name'][:34]}…  {count} files extracted, all equal byte for byte")
+        borg(secret, "check", repository["path"])
+        say(f"  {repository['path'].removeprefix(str(demo.directory))}: borg check is clean")
+
+
+def extract_and_compare(demo: Demo, path: str, backup: dict[str, Any], environment: dict[str, str]) -> int:
+    """Extract one archive with plain borg and compare every file with its source."""
+    with tempfile.TemporaryDirectory(dir=demo.directory) as target:
+        borg(environment, "extract", f"{path}::{backup['name']}", cwd=target)
+        count = 0
+        for file in Path(target).rglob("*"):
+            source = Path("/") / file.relative_to(target)
+            if file.is_symlink():
+                equal = source.is_symlink() and file.readlink() == source.readlink()
+            elif file.is_file():
+                equal = filecmp.cmp(file, source, shallow=False)
+                count += 1
+            else:
+                equal = source.is_dir() == file.is_dir()
+            if not equal:
+                raise SystemExit(f"{source} differs from what was backed up")
+        if count == 0:
+            raise SystemExit(f"{backup['name']} extracted to nothing")
+        return count
+
+
+def borg(environment: dict[str, str], *arguments: str, cwd: str | None = None) -> str:
+    """Run plain borg; end the demo with its own words if it fails."""
+    done = subprocess.run([BORG, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"borg {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
+    return done.stdout
+
+
+def tell(demo: Demo) -> None:
+    """Run the whole story."""
+    started = time.monotonic()
+    say("Starting Borgfleet (one process, its own nats-server, SQLite) and two servers")
+    demo.start()
+    say(f"  the API is at {demo.url}")
+    say("Setting the servers up")
+    servers = set_up(demo)
+    say("Backing up")
+    backup_jobs = back_up(demo, servers)
+    say("Deleting a backup")
+    delete_one(demo, backup_jobs["alpha-system"])
+    say("Checking every archive from outside, with plain borg")
+    check_from_outside(demo)
+    say(f"All held, after {time.monotonic() - started:.0f} seconds.")
+
+
+def main() -> None:
+    """Run once, or stay up until Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="end when the story is told; status 0 only if all held")
+    once = parser.parse_args().once
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="borgfleet-demo-") as directory:
+        demo = Demo(Path(directory))
+        try:
+            tell(demo)
+            if not once:
+                say(f"\nBorgfleet stays up at {demo.url} until Ctrl-C. Try, in another terminal:\n"
+                    f"  export BORGFLEET_URL={demo.url} BORGFLEET_TOKEN={demo.token}\n"
+                    f"  {BORGFLEET} backup list\n  {BORGFLEET} job run alpha-system")  # fmt: skip
+                signal.pause()
+        except KeyboardInterrupt:
+            say("stopping")
+        except SystemExit:
+            keep = Path(tempfile.gettempdir()) / "borgfleet-demo.log"
+            if (log := Path(directory) / "borgfleet.log").exists():
+                keep.write_text(log.read_text())
+                say(f"the log of Borgfleet is kept at {keep}")
+            raise
+        finally:
+            demo.stop()
+
+
+if __name__ == "__main__":
+    main()

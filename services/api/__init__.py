@@ -1,0 +1,1 @@
+"""The gateway: REST over the same database, and the only place that knows HTTP."""

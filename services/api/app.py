@@ -1,0 +1,43 @@
+"""The FastAPI application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Depends, FastAPI
+
+from services.api.dependencies import Gateway, authenticated
+from services.api.errors import install_error_handlers
+from services.api.routes import ROUTERS
+from services.api.schemas.common import Problem
+
+if TYPE_CHECKING:
+    from shared.runtime.service import Parts
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "content": {"application/problem+json": {}}, "description": text}
+    for status, text in (
+        (401, "No valid token."),
+        (404, "No such thing."),
+        (409, "The state of things forbids it."),
+        (422, "The input is wrong; `errors` names the fields."),
+        (503, "Not available now; try again after `Retry-After` seconds."),
+    )
+}
+
+
+def build_app(parts: Parts) -> FastAPI:
+    """Return the application over a process's parts; every path but the documentation needs a token."""
+    app = FastAPI(
+        title="Borgfleet",
+        version="0.1.0",
+        description="Backs up fleets of Linux servers with BorgBackup.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
+    app.state.gateway = Gateway(parts.db, parts.bus, {})
+    install_error_handlers(app)
+    for router in ROUTERS:
+        app.include_router(router, dependencies=[Depends(authenticated)], responses=_PROBLEMS)
+    return app

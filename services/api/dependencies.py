@@ -1,0 +1,83 @@
+"""What routes ask for: the parts, an authenticated caller, a page's bounds."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import select
+
+from services.api.errors import Unauthenticated
+from shared.bus.port import Bus
+from shared.db.session import Database
+from shared.db.tables.kernel import ApiToken
+
+_REMEMBERED_SECONDS = 10.0
+_bearer = HTTPBearer(auto_error=False, description="An API token; the first one is printed at the first start.")
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What the application hands to its routes."""
+
+    db: Database
+    bus: Bus
+    remembered: dict[str, float]
+
+
+def gateway(request: Request) -> Gateway:
+    """Return the application's parts."""
+    found = request.app.state.gateway
+    if not isinstance(found, Gateway):
+        message = "the application was built without its parts"
+        raise TypeError(message)
+    return found
+
+
+Parts = Annotated[Gateway, Depends(gateway)]
+
+
+async def authenticated(
+    parts: Parts, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> None:
+    """Let nobody in without a token whose digest is known; a known one is remembered for seconds."""
+    if credentials is None:
+        message = "this path needs a token"
+        raise Unauthenticated(message, remedy="send `Authorization: Bearer <token>`")
+    digest = token_digest(credentials.credentials)
+    if parts.remembered.get(digest, 0.0) > time.monotonic():
+        return
+    async with parts.db.read() as session:
+        known = await session.scalar(select(ApiToken.id).where(ApiToken.digest == digest))
+    if known is None:
+        message = "this token is not known"
+        raise Unauthenticated(message, remedy="use the token that was printed at the first start")
+    parts.remembered[digest] = time.monotonic() + _REMEMBERED_SECONDS
+
+
+def token_digest(token: str) -> str:
+    """Return what is kept of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much of a list, and from where."""
+
+    limit: int
+    after: str | None
+
+
+def bounds(
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+) -> Bounds:
+    """Read a page's bounds."""
+    return Bounds(limit, after)
+
+
+PageBounds = Annotated[Bounds, Depends(bounds)]

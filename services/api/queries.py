@@ -1,0 +1,82 @@
+"""Reads: keyset pages, never OFFSET, so that the last page costs what the first does."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Select, and_, or_
+
+from shared.errors import Invalid, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import InstrumentedAttribute
+
+    from services.api.dependencies import Bounds
+
+T = TypeVar("T")
+
+
+async def by_text(
+    session: AsyncSession, query: Select[Any], column: InstrumentedAttribute[str], bounds: Bounds
+) -> tuple[Sequence[Any], str | None]:
+    """Return rows ordered by a unique text column, and the cursor of the next page."""
+    if bounds.after is not None:
+        query = query.where(column > _decoded(bounds.after))
+    rows = (await session.execute(query.order_by(column).limit(bounds.limit + 1))).all()
+    return _cut(rows, bounds.limit, lambda row: getattr(row[0], column.key))
+
+
+async def newest_first(
+    session: AsyncSession,
+    query: Select[Any],
+    keys: tuple[InstrumentedAttribute[datetime], InstrumentedAttribute[uuid.UUID]],
+    bounds: Bounds,
+) -> tuple[Sequence[Any], str | None]:
+    """Return rows from new to old by (time, id), and the cursor of the next page."""
+    at, identity = keys
+    if bounds.after is not None:
+        before, last = _time_and_id(_decoded(bounds.after))
+        query = query.where(or_(at < before, and_(at == before, identity < last)))
+    rows = (await session.execute(query.order_by(at.desc(), identity.desc()).limit(bounds.limit + 1))).all()
+    return _cut(rows, bounds.limit, lambda row: f"{getattr(row[0], at.key).isoformat()}|{row[0].id.hex}")
+
+
+def found(row: T | None, what: str) -> T:
+    """Return a row, or NotFound."""
+    if row is None:
+        message = f"there is no such {what}"
+        raise NotFound(message, remedy="list what there is and choose one of its ids")
+    return row
+
+
+def _cut(rows: Sequence[Any], limit: int, key: Callable[[Any], str]) -> tuple[Sequence[Any], str | None]:
+    if len(rows) <= limit:
+        return rows, None
+    kept = rows[:limit]
+    return kept, base64.urlsafe_b64encode(key(kept[-1]).encode()).decode()
+
+
+def _decoded(cursor: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(cursor.encode()).decode()
+    except (binascii.Error, ValueError) as error:
+        raise _bad_cursor() from error
+
+
+def _time_and_id(text: str) -> tuple[datetime, uuid.UUID]:
+    try:
+        at, identity = text.split("|")
+        return datetime.fromisoformat(at).astimezone(UTC), uuid.UUID(identity)
+    except ValueError as error:
+        raise _bad_cursor() from error
+
+
+def _bad_cursor() -> Invalid:
+    return Invalid("`after` is not a cursor of ours", code="bad_cursor", remedy="use `next` of the page before")

@@ -1,0 +1,112 @@
+"""`/api/backups`: archives, as people call them."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query
+from sqlalchemy import Select, select
+
+from services.api.dependencies import PageBounds, Parts
+from services.api.queries import found, newest_first
+from services.api.schemas.common import Page
+from services.api.schemas.job import JobOut
+from services.api.schemas.storage import BackupOut, HoldIn
+from shared.db.repositories.requests import request_delete
+from shared.db.tables.server import Server
+from shared.db.tables.storage import Archive, Repository
+from shared.errors import Conflict, Invalid
+
+if TYPE_CHECKING:
+    from shared.db.tables.job import Job
+    from shared.db.unit_of_work import UnitOfWork
+
+router = APIRouter(tags=["backups"])
+
+
+@router.get("/api/backups")
+async def list_backups(
+    parts: Parts,
+    bounds: PageBounds,
+    server_id: Annotated[uuid.UUID | None, Query()] = None,
+    backup_job_id: Annotated[uuid.UUID | None, Query()] = None,
+) -> Page[BackupOut]:
+    """List the backups, newest first."""
+    query = _backups()
+    query = query.where(Archive.server_id == server_id) if server_id else query
+    query = query.where(Archive.backup_job_id == backup_job_id) if backup_job_id else query
+    async with parts.db.read() as session:
+        rows, following = await newest_first(session, query, (Archive.created_at, Archive.id), bounds)
+    return Page(items=[_shown(*row) for row in rows], next=following)
+
+
+@router.get("/api/backups/{backup_id}")
+async def get_backup(backup_id: uuid.UUID, parts: Parts) -> BackupOut:
+    """Return one backup."""
+    return await parts.db.run(lambda tx: _read(tx, backup_id))
+
+
+@router.delete("/api/backups/{backup_id}", status_code=202)
+async def delete_backup(backup_id: uuid.UUID, parts: Parts) -> JobOut:
+    """Queue the deletion of a backup; it cannot be undone. A held one refuses."""
+
+    async def queue(tx: UnitOfWork) -> Job:
+        archive = found(await tx.session.get(Archive, backup_id), "backup")
+        until = archive.held_until
+        if archive.held_reason is not None and (until is None or until > datetime.now(UTC)):
+            message = f"this backup is held: {archive.held_reason}"
+            raise Conflict(message, code="archive_held", remedy="release it first: DELETE /api/backups/{id}/hold")
+        job = await request_delete(tx, archive)
+        await tx.session.refresh(job)
+        return job
+
+    return JobOut.model_validate(await parts.db.run(queue))
+
+
+@router.put("/api/backups/{backup_id}/hold")
+async def hold_backup(backup_id: uuid.UUID, body: HoldIn, parts: Parts) -> BackupOut:
+    """Hold a backup: nothing deletes it until it is released or the time is over."""
+    if body.until is not None and body.until.tzinfo is None:
+        message = "`until` has no time zone"
+        raise Invalid(message, remedy="write it as 2027-01-31T00:00:00Z")
+
+    async def hold(tx: UnitOfWork) -> BackupOut:
+        archive = found(await tx.session.get(Archive, backup_id), "backup")
+        archive.held_reason, archive.held_until = body.reason, body.until
+        await tx.session.flush()
+        return await _read(tx, backup_id)
+
+    return await parts.db.run(hold)
+
+
+@router.delete("/api/backups/{backup_id}/hold")
+async def release_backup(backup_id: uuid.UUID, parts: Parts) -> BackupOut:
+    """Release a held backup."""
+
+    async def release(tx: UnitOfWork) -> BackupOut:
+        archive = found(await tx.session.get(Archive, backup_id), "backup")
+        archive.held_reason, archive.held_until = None, None
+        await tx.session.flush()
+        return await _read(tx, backup_id)
+
+    return await parts.db.run(release)
+
+
+async def _read(tx: UnitOfWork, backup_id: uuid.UUID) -> BackupOut:
+    query = _backups().where(Archive.id == backup_id).execution_options(populate_existing=True)
+    return _shown(*found((await tx.session.execute(query)).one_or_none(), "backup"))
+
+
+def _backups() -> Select[Any]:
+    return (
+        select(Archive, Server.name, Repository.name)
+        .join(Server, Server.id == Archive.server_id)
+        .join(Repository, Repository.id == Archive.repository_id)
+    )
+
+
+def _shown(archive: Archive, server: str, repository: str) -> BackupOut:
+    names = {"server": server, "repository": repository, "title": f"{server} - {repository}"}
+    return BackupOut.model_validate({**vars(archive), **names})

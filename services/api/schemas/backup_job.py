@@ -1,0 +1,103 @@
+"""Backup jobs."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from services.api.schemas.common import In, Out
+from shared.borg.commands import check_compression, check_exclude, check_pattern
+from shared.domain.names import Name, SourcePath
+from shared.errors import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _plainly(check: Callable[[str], str]) -> Callable[[str], str]:
+    """Let pydantic see our refusal as the ValueError it expects."""
+
+    def checked(value: str) -> str:
+        try:
+            return check(value)
+        except Invalid as error:
+            message = f"{error.message}; {error.remedy}"
+            raise ValueError(message) from error
+
+    return checked
+
+
+Exclude = Annotated[str, AfterValidator(_plainly(check_exclude))]
+Pattern = Annotated[str, AfterValidator(_plainly(check_pattern))]
+Compression = Annotated[str, AfterValidator(_plainly(check_compression))]
+Hook = Annotated[str, StringConstraints(min_length=1, max_length=10_000, pattern=r"^[^\x00]*$")]
+
+
+class BackupJobIn(In):
+    """What to back up, from where, to where, and how."""
+
+    name: Name = Field(examples=["web1-system"])
+    server_id: uuid.UUID
+    repository_id: uuid.UUID
+    sources: list[SourcePath] = Field(min_length=1, max_length=100, examples=[["/etc", "/home"]])
+    excludes: list[Exclude] = Field(default=[], max_length=500, examples=[["sh:/home/*/.cache"]])
+    patterns: list[Pattern] = Field(default=[], max_length=500, examples=[["- sh:**/*.tmp"]])
+    compression: Compression = "zstd,3"
+    one_file_system: bool = False
+    exclude_caches: bool = True
+    upload_limit_kib: int | None = Field(default=None, ge=1, description="KiB a second.")
+    transport: Literal["tunnel", "direct"] = "tunnel"
+    pre_hook: Hook | None = Field(
+        default=None, description="A shell command run before, on the server; it must end with 0."
+    )
+    post_hook: Hook | None = Field(default=None, description="A shell command run after, whatever happened.")
+    hook_seconds: int = Field(default=300, ge=1, le=86_400)
+    time_limit_seconds: int | None = Field(default=None, ge=1)
+    enabled: bool = True
+
+
+class BackupJobOut(Out):
+    """A backup job."""
+
+    id: uuid.UUID
+    name: str
+    server_id: uuid.UUID
+    server: str
+    repository_id: uuid.UUID
+    repository: str
+    enabled: bool
+    sources: list[str]
+    excludes: list[str]
+    patterns: list[str]
+    compression: str
+    one_file_system: bool
+    exclude_caches: bool
+    upload_limit_kib: int | None
+    transport: str
+    pre_hook: str | None
+    post_hook: str | None
+    hook_seconds: int
+    time_limit_seconds: int | None
+    created_at: datetime
+
+
+class WizardIn(In):
+    """A repository, a backup job in it, and its first run, in one transaction."""
+
+    server_id: uuid.UUID
+    pool_id: uuid.UUID
+    repository: Name
+    job: WizardJob
+
+
+class WizardJob(In):
+    """The backup job of the wizard."""
+
+    name: Name
+    sources: list[SourcePath] = Field(min_length=1, max_length=100)
+    excludes: list[Exclude] = Field(default=[], max_length=500)
+    compression: Compression = "zstd,3"
+    transport: Literal["tunnel", "direct"] = "tunnel"

@@ -1,0 +1,40 @@
+"""What all schemas share."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
+
+
+class In(BaseModel):
+    """A request's body; what is not known is refused, so that no misspelt field passes."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
+
+
+class Out(BaseModel):
+    """An answer, read from a row."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Page(BaseModel, Generic[T]):
+    """One page of a list; give `next` as `after` for the following one."""
+
+    items: list[T]
+    next: str | None = Field(default=None, description="Absent on the last page.")
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 says it: `code` is stable, `detail` names the cause, `remedy` what to do."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+    remedy: str = ""
+    errors: list[dict[str, str]] = []

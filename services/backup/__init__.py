@@ -1,0 +1,1 @@
+"""The backup service: everything that runs borg on a repository."""

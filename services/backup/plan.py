@@ -1,0 +1,138 @@
+"""Reads what a run needs, and refuses early what cannot work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from services.backup.ports import BackupPlan, Hooks, RepositoryPlace
+from services.backup.truth import Baseline
+from shared.borg.commands import CreateOptions
+from shared.borg.environment import Endpoint
+from shared.db.repositories.secrets import FLEET_KEY, repository_passphrase
+from shared.db.tables.backup_job import BackupJob
+from shared.db.tables.server import Server
+from shared.db.tables.storage import Archive, BackupNode, Repository, StoragePool
+from shared.domain.names import repository_path
+from shared.errors import Permanent
+from shared.secrets.envelope import new_passphrase
+from shared.ssh.port import Credentials, Target
+
+if TYPE_CHECKING:
+    import uuid
+
+    from shared.db.tables.job import Job
+    from shared.db.unit_of_work import UnitOfWork
+
+
+async def load_plan(tx: UnitOfWork, job: Job) -> BackupPlan:
+    """Read definition, server, repository, secrets and the last archive's figures."""
+    query = (
+        select(BackupJob, Server, StoragePool)
+        .join(Server, Server.id == BackupJob.server_id)
+        .join(Repository, Repository.id == BackupJob.repository_id)
+        .join(StoragePool, StoragePool.id == Repository.pool_id)
+        .where(BackupJob.id == job.backup_job_id)
+    )
+    row = (await tx.session.execute(query)).tuples().one_or_none()
+    if row is None:
+        message = "the backup job was deleted while this run was queued"
+        raise Permanent(message, code="backup_job_missing", remedy="nothing to do")
+    definition, server, pool = row
+    endpoint = await _endpoint(tx, pool.node, definition.transport)
+    return BackupPlan(
+        job_id=job.id,
+        backup_job_id=definition.id,
+        backup_job=definition.name,
+        target=_target(server),
+        credentials=Credentials(private_key=await tx.secrets.get(FLEET_KEY)),
+        repository=await load_repository(tx, definition.repository_id),
+        options=_options(definition),
+        transport=definition.transport,
+        endpoint=endpoint,
+        hooks=Hooks(definition.pre_hook, definition.post_hook, definition.hook_seconds),
+        time_limit=definition.time_limit_seconds,
+        baseline=await _baseline(tx, definition.id),
+    )
+
+
+async def load_repository(tx: UnitOfWork, repository_id: uuid.UUID) -> RepositoryPlace:
+    """Read where a repository lies and its passphrase; the passphrase is made when it is first needed."""
+    query = (
+        select(Repository, Server, StoragePool)
+        .join(Server, Server.id == Repository.server_id)
+        .join(StoragePool, StoragePool.id == Repository.pool_id)
+        .where(Repository.id == repository_id)
+    )
+    repository, server, pool = (await tx.session.execute(query)).tuples().one()
+    name = repository_passphrase(repository.id)
+    passphrase = await tx.secrets.find(name)
+    if passphrase is None:
+        passphrase = new_passphrase()
+        await tx.secrets.put(name, passphrase)
+    return RepositoryPlace(
+        id=repository.id,
+        server_id=server.id,
+        path=repository_path(pool.path, server.name, repository.name),
+        encryption=repository.encryption,
+        passphrase=passphrase,
+        shown_as=f"{server.name}/{repository.name}",
+    )
+
+
+def _target(server: Server) -> Target:
+    if server.host_key is None:
+        message = f"the host key of {server.name} is not approved"
+        raise Permanent(message, code="host_key_unknown", remedy="run the server's set-up and approve its host key")
+    if server.state != "ready":
+        message = f"{server.name} is not set up (state: {server.state})"
+        raise Permanent(message, code="server_not_ready", remedy="run the server's set-up")
+    sudo = server.facts.get("privilege") == "sudo"
+    return Target(server.name, server.host, server.port, server.username, server.host_key, sudo)
+
+
+async def _endpoint(tx: UnitOfWork, node_name: str, transport: str) -> Endpoint:
+    node = await tx.session.get(BackupNode, node_name)
+    if node is None or (transport == "direct" and node.endpoint_host_key is None):
+        message = f"the backup node {node_name} has no storage endpoint"
+        raise Permanent(message, code="no_endpoint", remedy="give the node a storage sshd, or use the tunnel transport")
+    return Endpoint(node.name, node.endpoint_host, node.endpoint_port, node.endpoint_user)
+
+
+def _options(definition: BackupJob) -> CreateOptions:
+    return CreateOptions(
+        sources=definition.sources,
+        excludes=definition.excludes,
+        patterns=definition.patterns,
+        compression=definition.compression,
+        one_file_system=definition.one_file_system,
+        exclude_caches=definition.exclude_caches,
+        upload_limit_kib=definition.upload_limit_kib,
+    )
+
+
+async def _baseline(tx: UnitOfWork, backup_job_id: uuid.UUID) -> Baseline | None:
+    query = (
+        select(Archive)
+        .where(Archive.backup_job_id == backup_job_id, Archive.state.in_(("succeeded", "warning")))
+        .order_by(Archive.created_at.desc())
+        .limit(1)
+    )
+    last = await tx.session.scalar(query)
+    return Baseline(last.files, last.original_size) if last else None
+
+
+async def backup_job_named(tx: UnitOfWork, name: str | None) -> BackupJob:
+    """Find the backup job an outside publisher named; Permanent, with the reason, if it cannot be run."""
+    if name is None:
+        message = "neither job_id nor backup_job is given"
+        raise Permanent(message, code="backup_job_missing", remedy='publish {"backup_job": "<name>"}')
+    definition = await tx.session.scalar(select(BackupJob).where(BackupJob.name == name))
+    if definition is None:
+        message = f"no backup job is named {name}"
+        raise Permanent(message, code="backup_job_unknown", remedy="GET /api/backup-jobs lists the names")
+    if not definition.enabled:
+        message = f"the backup job {name} is switched off"
+        raise Permanent(message, code="backup_job_disabled", remedy="POST /api/backup-jobs/{id}/toggle switches it on")
+    return definition

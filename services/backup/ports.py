@@ -1,0 +1,137 @@
+"""What the handlers need: this node's storage, and the server that is backed up."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from services.backup.truth import Baseline
+    from shared.borg.commands import CreateOptions
+    from shared.borg.environment import Endpoint
+    from shared.borg.node import Grant
+    from shared.borg.output import Listed, LogLine, Phase, Progress
+    from shared.domain.archive import ArchiveFigures, RepositoryFigures
+    from shared.ssh.port import Credentials, Target
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryPlace:
+    """A repository: where it lies, and what opens it."""
+
+    id: uuid.UUID
+    server_id: uuid.UUID
+    path: str
+    encryption: str
+    passphrase: str
+    shown_as: str
+
+    def __repr__(self) -> str:
+        """Show no passphrase."""
+        return f"RepositoryPlace({self.shown_as})"
+
+    @property
+    def lease(self) -> str:
+        """The name of the lease that makes one writer."""
+        return f"repository:{self.id.hex}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Commands of the administrator's, run on the server before and after; seconds each may take."""
+
+    before: str | None
+    after: str | None
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPlan:
+    """All that one run needs, read in one transaction."""
+
+    job_id: uuid.UUID
+    backup_job_id: uuid.UUID
+    backup_job: str
+    target: Target
+    credentials: Credentials
+    repository: RepositoryPlace
+    options: CreateOptions
+    transport: str
+    endpoint: Endpoint
+    hooks: Hooks
+    time_limit: int | None
+    baseline: Baseline | None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What borg reported of a run that ended by itself."""
+
+    archive: ArchiveFigures
+    repository: RepositoryFigures | None
+    status: int
+    lines: Sequence[LogLine]
+
+
+class Storage(Protocol):
+    """This node's side: repositories as the node itself sees them."""
+
+    def open(self, repository: RepositoryPlace, epoch: int) -> AbstractAsyncContextManager[Grant]:
+        """Let processes work on a repository for as long as this context lasts."""
+        ...
+
+    def permit(self, repository: RepositoryPlace, epoch: int) -> None:
+        """Extend the leave after each heartbeat."""
+        ...
+
+    async def ensure(self, repository: RepositoryPlace, grant: Grant) -> None:
+        """Make the repository on first use."""
+        ...
+
+    async def archives(self, repository: RepositoryPlace, grant: Grant) -> list[Listed]:
+        """List what is really there."""
+        ...
+
+    async def archive(self, repository: RepositoryPlace, grant: Grant, name: str) -> ArchiveFigures:
+        """Return one archive's figures."""
+        ...
+
+    async def delete(self, repository: RepositoryPlace, grant: Grant, name: str) -> None:
+        """Delete one archive; absent is success."""
+        ...
+
+    async def compact(self, repository: RepositoryPlace, grant: Grant) -> None:
+        """Free what deleted archives held."""
+        ...
+
+    async def figures(self, repository: RepositoryPlace, grant: Grant) -> RepositoryFigures:
+        """Return the repository's sizes."""
+        ...
+
+
+class ServerSession(Protocol):
+    """The server's side of one run, over one SSH connection."""
+
+    async def missing_sources(self) -> list[str]:
+        """Return the source paths that do not exist."""
+        ...
+
+    async def hook(self, script: str, seconds: int) -> int:
+        """Run a hook; return its exit status; TimeoutError when its time is over."""
+        ...
+
+    async def create(self, grant: Grant, archive: str, on_output: Callable[[LogLine | Progress | Phase], None]) -> Made:
+        """Run `borg create` there; raise our error if it failed."""
+        ...
+
+
+class Servers(Protocol):
+    """Opens sessions."""
+
+    def session(self, plan: BackupPlan, gentle: Callable[[], bool]) -> AbstractAsyncContextManager[ServerSession]:
+        """Connect to the plan's server; `gentle()` says how to stop borg when the run is cancelled."""
+        ...

@@ -1,0 +1,97 @@
+"""This node's repositories, through the node's own borg."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared.borg import commands, output
+from shared.borg.node import BorgNode, Grant
+from shared.errors import Permanent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from services.backup.ports import RepositoryPlace, Storage
+    from shared.borg.output import Listed
+    from shared.domain.archive import ArchiveFigures, RepositoryFigures
+
+
+class NodeStorage:
+    """Repositories under this node's storage pools; every process on them ends with the lease."""
+
+    def __init__(self, node: BorgNode, lease_seconds: float) -> None:
+        """Take the node and how long a leave lasts without a heartbeat."""
+        self._node = node
+        self._lease_seconds = lease_seconds
+
+    @contextlib.asynccontextmanager
+    async def open(self, repository: RepositoryPlace, epoch: int) -> AsyncGenerator[Grant]:
+        """Permit, and revoke at the end whatever happens."""
+        grant = _grant(repository, epoch)
+        self._node.permit(grant, self._lease_seconds)
+        try:
+            yield grant
+        finally:
+            self._node.revoke(grant)
+
+    def permit(self, repository: RepositoryPlace, epoch: int) -> None:
+        """Extend the leave."""
+        self._node.permit(_grant(repository, epoch), self._lease_seconds)
+
+    async def ensure(self, repository: RepositoryPlace, grant: Grant) -> None:
+        """Make the repository on first use; its pool must be there, so that an unmounted disk is noticed."""
+        path = Path(repository.path)
+        if (path / "config").is_file():
+            return
+        pool = path.parent.parent
+        if not pool.is_dir():
+            message = f"the storage pool's directory {pool} is not there"
+            raise Permanent(message, code="pool_missing", remedy="mount or create it; it is never made on its own")
+        argv = commands.init(self._node.borg, repository.path, repository.encryption)
+        await self._node.run(grant, argv, passphrase=repository.passphrase)
+
+    async def archives(self, repository: RepositoryPlace, grant: Grant) -> list[Listed]:
+        """List what is really there."""
+        return output.parse_list(await self._json(repository, grant, commands.list_archives))
+
+    async def archive(self, repository: RepositoryPlace, grant: Grant, name: str) -> ArchiveFigures:
+        """Return one archive's figures."""
+        argv = commands.info(self._node.borg, repository.path, name)
+        stdout, _ = await self._node.run(grant, argv, passphrase=repository.passphrase)
+        return output.parse_info(stdout)[0][0]
+
+    async def figures(self, repository: RepositoryPlace, grant: Grant) -> RepositoryFigures:
+        """Return the repository's sizes."""
+        return output.parse_info(await self._json(repository, grant, commands.info))[1]
+
+    async def delete(self, repository: RepositoryPlace, grant: Grant, name: str) -> None:
+        """Delete one archive; absent is success."""
+        argv = commands.delete(self._node.borg, repository.path, name)
+        try:
+            await self._node.run(grant, argv, passphrase=repository.passphrase)
+        except Permanent as error:
+            if error.code != "archive_missing":
+                raise
+
+    async def compact(self, repository: RepositoryPlace, grant: Grant) -> None:
+        """Free what deleted archives held."""
+        argv = commands.compact(self._node.borg, repository.path)
+        await self._node.run(grant, argv, passphrase=repository.passphrase)
+
+    async def _json(self, repository: RepositoryPlace, grant: Grant, command: _Command) -> str:
+        argv = command(self._node.borg, repository.path)
+        stdout, _ = await self._node.run(grant, argv, passphrase=repository.passphrase)
+        return stdout
+
+
+def _grant(repository: RepositoryPlace, epoch: int) -> Grant:
+    return Grant(repository.server_id, repository.id, repository.path, epoch)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _Command = Callable[[str, str], list[str]]
+    _: type[Storage] = NodeStorage

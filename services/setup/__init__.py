@@ -1,0 +1,1 @@
+"""The setup service: makes a bare server ready to be backed up."""

@@ -1,0 +1,33 @@
+"""Put the fleet's public key into the login user's authorized_keys, so that the password is never needed again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.setup.ports import StepResult
+from shared.errors import Permanent
+
+if TYPE_CHECKING:
+    from services.setup.ports import Work
+
+INSTALL = r"""
+umask 077
+dir=$HOME/.ssh file=$HOME/.ssh/authorized_keys
+if [ -f "$file" ] && grep -qF "$1" "$file"; then echo present; exit 0; fi
+mkdir -p "$dir" || exit 1
+if [ -s "$file" ] && [ -n "$(tail -c 1 "$file")" ]; then echo >>"$file"; fi
+printf '%s\n' "$2" >>"$file" && echo added
+"""
+
+
+async def authorize(work: Work) -> StepResult:
+    """Add the key once, whatever its comment says there."""
+    key = work.plan.fleet_public_key
+    done = await work.login.run(INSTALL, " ".join(key.split()[:2]), key)
+    if not done.ok:
+        message = f"cannot write authorized_keys of {work.plan.username}: {done.stderr.strip()[:300]}"
+        raise Permanent(
+            message, code="authorized_keys_not_written", remedy="check home directory, permissions and disk"
+        )
+    added = "added" in done.stdout
+    return StepResult(changed=added, detail="added" if added else "already there")

@@ -1,0 +1,29 @@
+"""Pin the storage endpoints' host keys on the server, in a file of our own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.setup.ports import StepResult
+from shared.errors import Permanent
+
+if TYPE_CHECKING:
+    from services.setup.ports import Work
+
+WRITE = r"""
+umask 077
+file=$HOME/.ssh/borgfleet_known_hosts
+if [ -f "$file" ] && [ "$(cat "$file")" = "$1" ]; then echo present; exit 0; fi
+printf '%s\n' "$1" >"$file.new" && mv "$file.new" "$file" && echo written
+"""
+
+
+async def pin(work: Work) -> StepResult:
+    """Write one line per endpoint, under the node's name: an address may change, a key may not."""
+    endpoints = work.plan.endpoints
+    lines = "\n".join(f"{pinned.endpoint.alias} {pinned.host_key}" for pinned in endpoints)
+    done = await work.root.run(WRITE, lines)
+    if not done.ok:
+        message = f"cannot write known_hosts on {work.plan.name}: {done.stderr.strip()[:300]}"
+        raise Permanent(message, code="known_hosts_not_written", remedy="check that root's ~/.ssh can be written there")
+    return StepResult(changed="written" in done.stdout, detail=f"{len(endpoints)} endpoints")

@@ -1,0 +1,60 @@
+"""Prove the way back with borg itself: from the server to each storage endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from services.setup.ports import StepResult
+from shared.borg import environment
+from shared.borg.exit_codes import failure
+from shared.borg.output import LogLine, parse_line
+from shared.errors import AppError, Permanent, Transient
+
+if TYPE_CHECKING:
+    from services.setup.ports import PinnedEndpoint, Work
+
+_TRIES = 20
+_PAUSE = 1.0
+_PROBE_PATH = "/borgfleet-probe"
+
+
+async def prove(work: Work) -> StepResult:
+    """Ask each endpoint's borg for a repository that is not there: its own answer proves every hop."""
+    if not work.plan.endpoints:
+        text = "no storage endpoint: only the tunnel transport can be used"
+        return StepResult(changed=False, detail=text, warning=text)
+    home = (await work.root.run('printf "%s" "$HOME"')).stdout
+    for pinned in work.plan.endpoints:
+        await _prove(work, pinned, home)
+    names = ", ".join(pinned.endpoint.alias for pinned in work.plan.endpoints)
+    return StepResult(changed=False, detail=f"borg answers on {names}")
+
+
+async def _prove(work: Work, pinned: PinnedEndpoint, home: str) -> None:
+    """Try for a while: the endpoint's node may just be writing the new key into its authorized_keys."""
+    for attempt in range(1, _TRIES + 1):
+        error = await _ask(work, pinned, home)
+        if error is None:
+            return
+        if error.code != "storage_refused" or attempt == _TRIES:
+            message = f"{work.plan.name} cannot reach the storage endpoint {pinned.endpoint.alias}: {error.message}"
+            kind = Transient if isinstance(error, Transient) else Permanent
+            raise kind(message, code=error.code, remedy=error.remedy) from error
+        await asyncio.sleep(_PAUSE)
+
+
+async def _ask(work: Work, pinned: PinnedEndpoint, home: str) -> AppError | None:
+    rsh = environment.ssh_command(
+        pinned.endpoint, f"{home}/.ssh/borgfleet_ed25519", f"{home}/.ssh/borgfleet_known_hosts"
+    )
+    variables = environment.on_server(rsh, "probe")
+    location = environment.location(pinned.endpoint.alias, _PROBE_PATH)
+    assignments = [*environment.as_argv(variables), "borg", "list", "--log-json", "--json", "--", location]
+    done = await work.root.run('exec 3</dev/null; exec "$@"', *assignments)
+    parsed = [parse_line(line) for line in done.stderr.splitlines()]
+    lines = [line for line in parsed if isinstance(line, LogLine)]
+    error = failure(done.exit_status, lines)
+    if error is None or error.code == "repository_missing":
+        return None
+    return error

@@ -1,0 +1,1 @@
+"""What every service stands on: contracts, schema, message kernel, SSH and borg adapters."""

@@ -1,0 +1,1 @@
+"""borg: argv, environment, output and exit codes; and running it on a backup node."""

@@ -1,0 +1,91 @@
+"""The one place that builds borg's environment; secrets are never in it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+_PASSPHRASE_FD = 3
+
+_RELAY = """import os,socket,sys,threading
+s=socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+def up():
+    for b in iter(lambda:os.read(0,262144),b''): s.sendall(b)
+    s.shutdown(1)
+threading.Thread(target=up,daemon=True).start()
+o=sys.stdout.buffer
+for b in iter(lambda:s.recv(262144),b''): o.write(b);o.flush()
+"""
+_RELAY_SH = (
+    'if command -v python3 >/dev/null; then exec python3 -c "$0" "$1"; fi; '
+    'if command -v socat >/dev/null; then exec socat - "UNIX-CONNECT:$1"; fi; exec nc -U "$1"'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How a server reaches the storage endpoint of a node; `alias` names its host key."""
+
+    alias: str
+    host: str
+    port: int
+    user: str
+
+
+def common() -> dict[str, str]:
+    """Return what every borg needs: UTC, UTF-8, modern exit codes."""
+    return {"TZ": "UTC", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "BORG_EXIT_CODES": "modern"}
+
+
+def on_server(rsh: str, grant: str) -> dict[str, str]:
+    """Return the environment of a server's borg; `grant` travels in the remote command's name."""
+    return common() | {
+        "BORG_RSH": rsh,
+        "BORG_REMOTE_PATH": f"borgfleet-{grant}",
+        "BORG_PASSPHRASE_FD": str(_PASSPHRASE_FD),
+        "BORG_DISPLAY_PASSPHRASE": "no",
+    }
+
+
+def on_node(base_dir: str, host_id: str) -> dict[str, str]:
+    """Return the environment of a node's own borg; the base directory must outlive it: it detects rollback."""
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return common() | {"BORG_BASE_DIR": base_dir, "BORG_HOST_ID": host_id, "PATH": path, "HOME": base_dir}
+
+
+def ssh_command(endpoint: Endpoint, key_file: str, known_hosts_file: str) -> str:
+    """Return BORG_RSH for the direct transport: nothing of the user's configuration, our key, our known_hosts."""
+    options = {
+        "BatchMode": "yes",
+        "IdentitiesOnly": "yes",
+        "IdentityFile": key_file,
+        "UserKnownHostsFile": known_hosts_file,
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+        "HostKeyAlias": endpoint.alias,
+        "HostName": endpoint.host,
+        "Port": str(endpoint.port),
+        "User": endpoint.user,
+        "KexAlgorithms": "curve25519-sha256",
+        "ServerAliveInterval": "5",
+        "ServerAliveCountMax": "2",
+        "ConnectTimeout": "10",
+        "LogLevel": "ERROR",
+    }
+    return shlex.join(["ssh", "-F", "none", *(f"-o{key}={value}" for key, value in options.items())])
+
+
+def relay_command(socket_path: str) -> str:
+    """Return BORG_RSH for the tunnel: it joins borg's stream to a Unix socket, and ignores host and command."""
+    return shlex.join(["sh", "-c", _RELAY_SH, _RELAY, socket_path])
+
+
+def location(alias: str, path: str) -> str:
+    """Return a repository's URL: the same by every route, so that borg never takes it for moved."""
+    return f"ssh://{alias}{path}"
+
+
+def as_argv(environment: dict[str, str]) -> list[str]:
+    """Return `env` with the variables, to stand before a command on a server."""
+    return ["env", *(f"{key}={value}" for key, value in environment.items())]

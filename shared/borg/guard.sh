@@ -1,0 +1,34 @@
+# guard.sh GRANT EPOCH COMMAND...: runs a command on a backup node only while the grant file names this epoch.
+# The file holds "EPOCH UNTIL PATH"; UNTIL in seconds since 1970. When the lease passes on, the command ends.
+grant=$1
+epoch=$2
+shift 2
+current() {
+    held='' until=0
+    read -r held until _ <"$grant" 2>/dev/null
+    [ "$held" = "$epoch" ] && [ "$(date +%s)" -lt "$until" ]
+}
+current || {
+    echo "borgfleet: the lease of this repository is not current" >&2
+    exit 75
+}
+exec 9<&0
+"$@" <&9 9<&- &
+child=$!
+exec 9<&- </dev/null
+trap 'kill -TERM "$child" 2>/dev/null' TERM HUP
+trap 'kill -INT "$child" 2>/dev/null' INT
+{
+    while sleep 2 && current; do :; done
+    kill -TERM "$child"
+    sleep 5
+    kill -KILL "$child"
+} >/dev/null 2>&1 &
+watcher=$!
+while :; do
+    wait "$child"
+    status=$?
+    kill -0 "$child" 2>/dev/null || break
+done
+kill "$watcher" 2>/dev/null
+exit "$status"

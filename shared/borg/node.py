@@ -1,0 +1,192 @@
+"""A backup node's own state and its own borg: grants, host id, and subprocesses under guard.sh."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import time
+import uuid
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from shared.borg import commands
+from shared.borg.environment import on_node
+from shared.borg.exit_codes import failure
+from shared.borg.output import LogLine, parse_line
+from shared.errors import Permanent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+_SCRIPTS = ("guard.sh", "serve.sh")
+_OWN_END_SECONDS = 1.0
+_STOP_SECONDS = 20.0
+_BLOCK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Leave to work on one repository in one epoch of its lease."""
+
+    server_id: uuid.UUID
+    repository_id: uuid.UUID
+    path: str
+    epoch: int
+
+    @property
+    def token(self) -> str:
+        """What a client names in its remote command."""
+        return f"{self.repository_id.hex}-{self.epoch}"
+
+    @property
+    def file_name(self) -> str:
+        """The grant's file in the node's state directory."""
+        return f"{self.server_id.hex}.{self.repository_id.hex}"
+
+
+class BorgNode:
+    """Runs borg on this node; every process that touches a repository ends with its grant."""
+
+    def __init__(self, borg: str, state_dir: Path) -> None:
+        """Prepare the state directory: scripts, host id, grants; idempotent."""
+        found = shutil.which(borg)
+        if found is None:
+            message = f"no {borg} on this node"
+            raise Permanent(
+                message, code="borg_missing", remedy="install borg 1.4.5 or newer, or set BORGFLEET_BACKUP__BORG"
+            )
+        self.borg = found
+        self.state_dir = state_dir
+        self._environment = self._prepare()
+
+    def permit(self, grant: Grant, seconds: float) -> None:
+        """Let this grant's processes live for so many seconds more."""
+        text = f"{grant.epoch} {int(time.time() + seconds) + 1} {grant.path}\n"
+        _write(self.state_dir / "grants" / grant.file_name, text)
+
+    def revoke(self, grant: Grant) -> None:
+        """End every process that works under this grant."""
+        (self.state_dir / "grants" / grant.file_name).unlink(missing_ok=True)
+
+    async def run(self, grant: Grant, argv: Sequence[str], *, passphrase: str) -> tuple[str, list[LogLine]]:
+        """Run borg to its end; return stdout and its messages; raise our error if it failed."""
+        status, stdout, lines = await self._run(grant, argv, passphrase)
+        if error := failure(status, lines):
+            raise error
+        return stdout, lines
+
+    async def serve(
+        self, grant: Grant, read: Callable[[int], Awaitable[bytes]], write: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        """Serve one repository over a pair of byte streams until either side ends."""
+        argv = [*self._guarded(grant), *commands.serve(self.borg, grant.path)]
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=self._environment,
+            start_new_session=True,
+            limit=_BLOCK,
+        )
+        try:
+            await _join(process, read, write)
+        finally:
+            await _end(process)
+
+    async def _run(self, grant: Grant, argv: Sequence[str], passphrase: str) -> tuple[int, str, list[LogLine]]:
+        reader, writer = os.pipe()
+        try:
+            os.write(writer, passphrase.encode() + b"\n")
+        finally:
+            os.close(writer)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._guarded(grant),
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=self._environment | {"BORG_PASSPHRASE_FD": str(reader)},
+                pass_fds=(reader,),
+                start_new_session=True,
+            )
+        finally:
+            os.close(reader)
+        try:
+            stdout, stderr = await process.communicate()
+        except asyncio.CancelledError:
+            await _end(process)
+            raise
+        parsed = [parse_line(line) for line in stderr.decode(errors="replace").splitlines()]
+        return process.returncode or 0, stdout.decode(errors="replace"), [p for p in parsed if isinstance(p, LogLine)]
+
+    def _guarded(self, grant: Grant) -> list[str]:
+        grant_file = self.state_dir / "grants" / grant.file_name
+        return ["/bin/sh", str(self.state_dir / "guard.sh"), str(grant_file), str(grant.epoch)]
+
+    def _prepare(self) -> dict[str, str]:
+        (self.state_dir / "grants").mkdir(parents=True, exist_ok=True)
+        for name in _SCRIPTS:
+            _write(self.state_dir / name, files("shared.borg").joinpath(name).read_text())
+        host_id_file = self.state_dir / "host-id"
+        if not host_id_file.exists():
+            _write(host_id_file, f"borgfleet-{uuid.uuid4().hex}\n")
+        environment = on_node(str(self.state_dir / "borg"), host_id_file.read_text().strip())
+        exported = environment | {"BORGFLEET_BORG": self.borg}
+        _write(self.state_dir / "node.env", "".join(f"{k}={shlex.quote(v)}\n" for k, v in exported.items()))
+        return environment
+
+
+async def _join(
+    process: asyncio.subprocess.Process,
+    read: Callable[[int], Awaitable[bytes]],
+    write: Callable[[bytes], Awaitable[None]],
+) -> None:
+    stdin, stdout = process.stdin, process.stdout
+    if stdin is None or stdout is None:
+        return
+
+    async def up() -> None:
+        try:
+            while data := await read(_BLOCK):
+                stdin.write(data)
+                await stdin.drain()
+        finally:
+            stdin.close()  # whatever ended the client's side, borg serve must hear of it
+
+    async def down() -> None:
+        while data := await stdout.read(_BLOCK):
+            await write(data)
+
+    sending = asyncio.create_task(up())
+    try:
+        await down()
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Wait a moment for a process group's own end, then SIGTERM, then SIGKILL; returns when it is gone."""
+    for number, seconds in ((0, _OWN_END_SECONDS), (signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, _STOP_SECONDS)):
+        if process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await process.wait()
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file in one step; a reader sees the old or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)

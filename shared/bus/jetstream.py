@@ -1,0 +1,273 @@
+"""The bus on NATS JetStream; the only file that knows nats-py."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import nats
+import nats.errors
+import nats.js.errors
+import structlog
+from nats.js import api
+
+from shared.bus.port import durable_name
+from shared.errors import Permanent, Transient
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+    from shared.bus.port import Bus, Consumer, Delivery
+    from shared.config.settings import NatsSettings
+    from shared.events.streams import StreamSpec
+
+_log = structlog.get_logger()
+_MINIMUM = (2, 11)
+_PUBLISH_SECONDS = 5.0
+_CLOSE_SECONDS = 5.0
+_GONE = (
+    nats.errors.NoRespondersError,
+    nats.js.errors.NotFoundError,
+    nats.js.errors.ServiceUnavailableError,
+    nats.js.errors.ServerError,
+    nats.errors.ConnectionClosedError,
+)
+
+
+class _Delivery:
+    def __init__(self, message: Msg, stream: str) -> None:
+        self._message = message
+        self.subject = message.subject
+        self.data = message.data
+        self.headers: Mapping[str, str] = message.headers or {}
+        meta = message.metadata
+        self.deliveries = meta.num_delivered or 1
+        # A stream that was wiped counts from 1 again: only with the time is the key unique for ever.
+        self.key = f"{stream}:{meta.sequence.stream}:{meta.timestamp.timestamp():.6f}"
+
+    async def ack(self) -> None:
+        with _translated():
+            await self._message.ack_sync(timeout=_PUBLISH_SECONDS)
+
+    async def nak(self, delay: float = 0.0) -> None:
+        with _translated():
+            await self._message.nak(delay=delay or None)
+
+    async def in_progress(self) -> None:
+        with _translated():
+            await self._message.in_progress()
+
+    async def term(self) -> None:
+        with _translated():
+            await self._message.term()
+
+
+class _Consumer:
+    def __init__(self, subscription: JetStreamContext.PullSubscription, stream: str) -> None:
+        self._subscription = subscription
+        self._stream = stream
+
+    async def fetch(self, timeout: float) -> Delivery | None:  # noqa: ASYNC109 - passed on to the server
+        try:
+            with _translated():
+                messages = await self._subscription.fetch(1, timeout=timeout)
+        except Transient as error:
+            if error.code == "bus_timeout":
+                return None
+            raise
+        return _Delivery(messages[0], self._stream) if messages else None
+
+    async def close(self) -> None:
+        with contextlib.suppress(nats.errors.Error):
+            await self._subscription.unsubscribe()
+
+
+class JetStreamBus:
+    """One connection to a NATS server or cluster."""
+
+    def __init__(self, client: Client, settings: NatsSettings) -> None:
+        """Wrap a connected client; use `connect`."""
+        self._client = client
+        self._js = client.jetstream(timeout=_PUBLISH_SECONDS)
+        self._settings = settings
+
+    async def ensure_streams(self, specs: Sequence[StreamSpec]) -> list[str]:
+        """Create what is missing, and leave what is there."""
+        missing: list[str] = []
+        with _translated():
+            for spec in specs:
+                try:
+                    await self._js.stream_info(spec.name)
+                except nats.js.errors.NotFoundError:
+                    await self._js.add_stream(_stream_config(spec, self._settings.replicas))
+                    missing.append(spec.name)
+        return missing
+
+    async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        """Publish and wait for the stream's acknowledgement."""
+        with _translated():
+            await self._js.publish(subject, payload, headers=dict(headers))
+
+    async def notify(self, subject: str, payload: bytes) -> None:
+        """Publish without waiting; nothing at all while disconnected."""
+        if self._client.is_connected:
+            with contextlib.suppress(nats.errors.Error):
+                await self._client.publish(subject, payload)
+
+    async def consumer(self, spec: StreamSpec, subject: str, *, ack_wait: float) -> Consumer:
+        """Create the durable consumer if it is missing, and open a puller of it."""
+        name = durable_name(subject)
+        config = api.ConsumerConfig(
+            durable_name=name,
+            filter_subject=subject,
+            ack_policy=api.AckPolicy.EXPLICIT,
+            ack_wait=ack_wait,
+            max_deliver=-1,
+            max_ack_pending=10_000,
+        )
+        with _translated():
+            await self._js.add_consumer(spec.name, config)
+            return _Consumer(await self._js.pull_subscribe_bind(name, spec.name), spec.name)
+
+    async def last(self, spec: StreamSpec, subject: str) -> bytes | None:
+        """Return the newest of a subject."""
+        with _translated():
+            try:
+                return (await self._js.get_last_msg(spec.name, subject, direct=True)).data
+            except nats.js.errors.NotFoundError:
+                return None
+
+    async def count(self, spec: StreamSpec, subject: str) -> int:
+        """Ask the stream how many it holds."""
+        with _translated():
+            info = await self._js.stream_info(spec.name, subjects_filter=subject)
+        return sum((info.state.subjects or {}).values())
+
+    async def healthy(self) -> bool:
+        """Tell whether JetStream answers, not only TCP."""
+        try:
+            with _translated():
+                async with asyncio.timeout(2):
+                    await self._js.account_info()
+        except Transient:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Flush and disconnect; a drain may hang, so it is bounded."""
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._client.flush()
+        except (TimeoutError, nats.errors.Error):
+            _log.warning("bus_flush_failed")
+        with contextlib.suppress(nats.errors.Error):
+            await self._client.close()
+
+
+async def connect(settings: NatsSettings, *, name: str) -> JetStreamBus:
+    """Connect, and refuse a server that is too old or may lose acknowledged messages."""
+    options: dict[str, Any] = {"nkeys_seed": str(settings.nkey_seed_file)} if settings.nkey_seed_file else {}
+    if settings.token_file:
+        options["token"] = settings.token_file.read_text().strip()
+    with _translated():
+        client = await nats.connect(
+            settings.url,
+            name=name,
+            connect_timeout=5,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.5,
+            ping_interval=5,
+            max_outstanding_pings=2,
+            error_cb=_on_error,
+            disconnected_cb=_on_disconnect,
+            reconnected_cb=_on_reconnect,
+            **options,
+        )
+    await _check_server(client, settings)
+    return JetStreamBus(client, settings)
+
+
+async def _check_server(client: Client, settings: NatsSettings) -> None:
+    refusal = await _refusal(str(client.connected_server_version), settings)
+    if refusal is not None:
+        await client.close()
+        raise refusal
+
+
+async def _refusal(version: str, settings: NatsSettings) -> Permanent | None:
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < _MINIMUM:
+        message = f"nats-server {version} is too old"
+        return Permanent(message, code="nats_too_old", remedy="run nats-server 2.11 or newer")
+    if settings.monitor_url and settings.require_sync_always and not await _syncs_always(settings.monitor_url):
+        message = "nats-server acknowledges messages before they are on disk"
+        remedy = "set `jetstream { sync_interval: always }` in nats-server's configuration"
+        return Permanent(message, code="nats_not_durable", remedy=remedy)
+    return None
+
+
+async def _syncs_always(monitor_url: str) -> bool:
+    def ask() -> bool:
+        with urllib.request.urlopen(f"{monitor_url}/jsz", timeout=5) as answer:  # noqa: S310 - an operator's own setting
+            return bool(json.load(answer).get("config", {}).get("sync_always"))
+
+    try:
+        return await asyncio.to_thread(ask)
+    except OSError as error:
+        message = f"nats-server's monitoring port {monitor_url} does not answer: {error}"
+        raise Transient(message, code="bus_unreachable") from error
+
+
+async def _on_error(error: Exception) -> None:
+    # Permission denials reach a caller only as a timeout: this is where their reason shows.
+    _log.warning("bus_error", error=str(error) or type(error).__name__)
+
+
+async def _on_disconnect() -> None:
+    _log.warning("bus_disconnected")
+
+
+async def _on_reconnect() -> None:
+    _log.info("bus_reconnected")
+
+
+def _stream_config(spec: StreamSpec, replicas: int) -> api.StreamConfig:
+    return api.StreamConfig(
+        name=spec.name,
+        subjects=list(spec.subjects),
+        retention=api.RetentionPolicy.WORK_QUEUE if spec.retention == "workqueue" else api.RetentionPolicy.LIMITS,
+        storage=api.StorageType.FILE if spec.storage == "file" else api.StorageType.MEMORY,
+        discard=api.DiscardPolicy.NEW if spec.retention == "workqueue" else api.DiscardPolicy.OLD,
+        max_age=spec.max_age,
+        max_msgs_per_subject=1 if spec.last_per_subject else -1,
+        num_replicas=1 if spec.storage == "memory" else replicas,
+        duplicate_window=120,
+        allow_direct=True,
+    )
+
+
+class _translated:  # noqa: N801 - reads as a phrase: with _translated()
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (nats.errors.TimeoutError, TimeoutError)):
+            message = "the message bus did not answer in time"
+            raise Transient(message, code="bus_timeout") from error
+        if isinstance(error, _GONE):
+            message = f"the stream or its consumer is not there: {error!r}"
+            raise Transient(message, code="bus_gone") from error
+        if isinstance(error, (nats.errors.Error, OSError)):
+            message = f"the message bus cannot be reached: {error!r}"
+            raise Transient(message, code="bus_unreachable") from error
+
+
+if TYPE_CHECKING:
+    _: type[Bus] = JetStreamBus

@@ -1,0 +1,198 @@
+"""The bus in memory: for unit tests; keeps to the same contract as JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from typing import TYPE_CHECKING
+
+from shared.bus.port import MESSAGE_ID
+from shared.errors import Transient
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shared.bus.port import Bus, Consumer, Delivery
+    from shared.events.streams import StreamSpec
+
+_KEPT_IDS = 10_000
+
+
+class _Message:
+    def __init__(self, sequence: int, subject: str, data: bytes, headers: Mapping[str, str]) -> None:
+        self.sequence = sequence
+        self.subject = subject
+        self.data = data
+        self.headers = dict(headers)
+        self.deliveries = 0
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class _Delivery:
+    def __init__(self, bus: MemoryBus, message: _Message, ack_wait: float) -> None:
+        self._bus = bus
+        self._message = message
+        self._ack_wait = ack_wait
+        self.deliveries = message.deliveries
+        self.subject = message.subject
+        self.data = message.data
+        self.headers: Mapping[str, str] = message.headers
+        self.key = f"memory:{message.sequence}"
+
+    async def ack(self) -> None:
+        self._bus.remove(self._message)
+
+    async def term(self) -> None:
+        self._bus.remove(self._message)
+
+    async def nak(self, delay: float = 0.0) -> None:
+        self._bus.give_back_in(delay, self._message)
+
+    async def in_progress(self) -> None:
+        self._bus.give_back_in(self._ack_wait, self._message)
+
+
+class _Consumer:
+    def __init__(self, bus: MemoryBus, subject: str, ack_wait: float) -> None:
+        self._bus = bus
+        self._subject = subject
+        self._ack_wait = ack_wait
+
+    async def fetch(self, timeout: float) -> Delivery | None:  # noqa: ASYNC109 - the port's word
+        try:
+            async with asyncio.timeout(timeout):
+                message = await self._bus.take(self._subject)
+        except TimeoutError:
+            return None
+        message.deliveries += 1
+        self._bus.give_back_in(self._ack_wait, message)
+        return _Delivery(self._bus, message, self._ack_wait)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class MemoryBus:
+    """All streams of one process, in dictionaries."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._streams: dict[str, StreamSpec] = {}
+        self._kept: list[_Message] = []
+        self._ready: dict[str, deque[_Message]] = {}
+        self._arrived = asyncio.Condition()
+        self._ids: deque[str] = deque(maxlen=_KEPT_IDS)
+        self._sequence = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.down = False
+
+    async def ensure_streams(self, specs: Sequence[StreamSpec]) -> list[str]:
+        """Remember the streams; return the new ones."""
+        self._check()
+        missing = [spec.name for spec in specs if spec.name not in self._streams]
+        self._streams |= {spec.name: spec for spec in specs}
+        return missing
+
+    async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        """Keep the message, once per message id."""
+        self._check()
+        spec = next((s for s in self._streams.values() if any(_matches(p, subject) for p in s.subjects)), None)
+        if spec is None:
+            message = f"no stream takes {subject}"
+            raise Transient(message, code="bus_no_stream")
+        if (identity := headers.get(MESSAGE_ID)) is not None:
+            if identity in self._ids:
+                return
+            self._ids.append(identity)
+        if spec.last_per_subject:
+            self._kept = [message for message in self._kept if message.subject != subject]
+        message = _Message(next(self._sequence), subject, payload, headers)
+        self._kept.append(message)
+        await self._offer(message)
+
+    async def notify(self, subject: str, payload: bytes) -> None:
+        """Publish, and never mind."""
+        await self.publish(subject, payload, {})
+
+    async def consumer(self, spec: StreamSpec, subject: str, *, ack_wait: float) -> Consumer:
+        """Open a puller."""
+        self._check()
+        if spec.name not in self._streams:
+            message = f"no stream {spec.name}"
+            raise Transient(message, code="bus_no_stream")
+        return _Consumer(self, subject, ack_wait)
+
+    async def last(self, spec: StreamSpec, subject: str) -> bytes | None:
+        """Return the newest of a subject."""
+        found = [message.data for message in self._kept if message.subject == subject and spec.name in self._streams]
+        return found[-1] if found else None
+
+    async def count(self, spec: StreamSpec, subject: str) -> int:
+        """Count what is kept."""
+        return sum(message.subject == subject for message in self._kept if spec.name in self._streams)
+
+    async def healthy(self) -> bool:
+        """Tell whether a test has not pulled the plug."""
+        return not self.down
+
+    async def close(self) -> None:
+        """Forget the timers."""
+        for message in self._kept:
+            if message.timer:
+                message.timer.cancel()
+
+    async def take(self, subject: str) -> _Message:
+        """Wait for the next message of a subject."""
+        queue = self._ready.setdefault(subject, deque())
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: bool(queue))
+            return queue.popleft()
+
+    def remove(self, message: _Message) -> None:
+        """End a message."""
+        if message.timer:
+            message.timer.cancel()
+        if message in self._kept:
+            self._kept.remove(message)
+
+    def give_back_in(self, seconds: float, message: _Message) -> None:
+        """Deliver again after so many seconds, unless it ends before."""
+        if message.timer:
+            message.timer.cancel()
+        message.timer = asyncio.get_running_loop().call_later(seconds, self._expire, message)
+
+    def wipe(self) -> None:
+        """Lose everything, as when the server's storage is deleted."""
+        for message in list(self._kept):
+            self.remove(message)
+        self._ready.clear()
+        self._streams.clear()
+        self._ids.clear()
+
+    def _expire(self, message: _Message) -> None:
+        if message in self._kept:
+            task = asyncio.get_running_loop().create_task(self._offer(message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _offer(self, message: _Message) -> None:
+        async with self._arrived:
+            self._ready.setdefault(message.subject, deque()).append(message)
+            self._arrived.notify_all()
+
+    def _check(self) -> None:
+        if self.down:
+            message = "the message bus does not answer"
+            raise Transient(message, code="bus_unreachable")
+
+
+def _matches(pattern: str, subject: str) -> bool:
+    wanted, given = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        return given[: len(wanted) - 1] == wanted[:-1] and len(given) >= len(wanted)
+    return len(wanted) == len(given) and all(w in ("*", g) for w, g in zip(wanted, given, strict=True))
+
+
+if TYPE_CHECKING:
+    _: type[Bus] = MemoryBus

@@ -1,0 +1,111 @@
+"""What the kernel needs of a message bus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shared.events.streams import StreamSpec
+
+MESSAGE_ID = "Nats-Msg-Id"
+EVENT_TYPE = "Event-Type"
+
+
+class Delivery(Protocol):
+    """One delivery of one message; delivered again unless ended or extended within the consumer's `ack_wait`."""
+
+    @property
+    def subject(self) -> str:
+        """The subject it was published on."""
+        ...
+
+    @property
+    def data(self) -> bytes:
+        """The payload, whatever a publisher put there."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, perhaps none."""
+        ...
+
+    @property
+    def deliveries(self) -> int:
+        """How often it was delivered, this time included; rises with every restart, so no count of failures."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """The same for each delivery of one message, and for no other message ever."""
+        ...
+
+    async def ack(self) -> None:
+        """End it, and wait until the server knows."""
+        ...
+
+    async def nak(self, delay: float = 0.0) -> None:
+        """Give it back, to be delivered again after so many seconds."""
+        ...
+
+    async def in_progress(self) -> None:
+        """Hold it for another `ack_wait`."""
+        ...
+
+    async def term(self) -> None:
+        """End it for good without success."""
+        ...
+
+
+class Consumer(Protocol):
+    """One puller of a durable consumer."""
+
+    async def fetch(self, timeout: float) -> Delivery | None:  # noqa: ASYNC109 - passed on to the server
+        """Wait up to so many seconds for one message; Transient if the consumer is gone."""
+        ...
+
+    async def close(self) -> None:
+        """Stop pulling."""
+        ...
+
+
+class Bus(Protocol):
+    """Publishing, consuming, and what the reaper must know."""
+
+    async def ensure_streams(self, specs: Sequence[StreamSpec]) -> list[str]:
+        """Create the streams that are missing; return their names."""
+        ...
+
+    async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        """Publish into a stream and wait for its acknowledgement; Transient means unknown: publish again."""
+        ...
+
+    async def notify(self, subject: str, payload: bytes) -> None:
+        """Publish without waiting: for progress, which may be lost."""
+        ...
+
+    async def consumer(self, spec: StreamSpec, subject: str, *, ack_wait: float) -> Consumer:
+        """Open a puller of the one durable consumer of this subject."""
+        ...
+
+    async def last(self, spec: StreamSpec, subject: str) -> bytes | None:
+        """Return the newest message of a subject."""
+        ...
+
+    async def count(self, spec: StreamSpec, subject: str) -> int:
+        """Return how many messages of a subject the stream holds."""
+        ...
+
+    async def healthy(self) -> bool:
+        """Tell whether the server answers now."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect, in bounded time."""
+        ...
+
+
+def durable_name(subject: str) -> str:
+    """Return the name of the one durable consumer of a subject."""
+    return subject.replace(".", "-").replace("*", "any")

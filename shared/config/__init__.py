@@ -1,0 +1,1 @@
+"""Settings: read once by the command line, passed down as values."""

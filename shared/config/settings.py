@@ -1,0 +1,171 @@
+"""Every setting, from a TOML file, the environment (`BORGFLEET_`, `__` nests) and secret files.
+
+No instance exists at import time: `borgfleet/__main__.py` builds one and passes it down.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from sqlalchemy.engine import make_url
+from typing_extensions import override
+
+from shared.domain.names import Host, Node, User
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(_Group):
+    """Where the truth is kept; an empty URL means SQLite in the data directory."""
+
+    url: SecretStr = SecretStr("")
+    password_file: Path | None = Field(default=None, description="A file that holds the database password.")
+    pool_size: PositiveInt = 10
+    statement_seconds: PositiveFloat = Field(default=10.0, description="Bound of one unit of work.")
+
+
+class NatsSettings(_Group):
+    """The message bus."""
+
+    url: str = "nats://127.0.0.1:4222"
+    nkey_seed_file: Path | None = None
+    token_file: Path | None = Field(default=None, description="A file that holds the token nats-server asks for.")
+    monitor_url: str = Field(
+        default="", description="nats-server's own HTTP port, to check sync_always; empty: unchecked."
+    )
+    require_sync_always: bool = True
+    replicas: PositiveInt = 1
+
+
+class ApiSettings(_Group):
+    """The gateway."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    admin_token_file: Path | None = Field(default=None, description="Use this first token instead of a generated one.")
+
+
+class WorkerSettings(_Group):
+    """The message kernel's patience, in seconds."""
+
+    ack_wait: PositiveFloat = Field(default=30.0, description="After the last heartbeat, a message is delivered again.")
+    cancel_poll: PositiveFloat = Field(default=1.0, description="How soon a running job hears that it is cancelled.")
+    reap_every: PositiveFloat = 2.0
+    lost_after: PositiveFloat = Field(
+        default=30.0, description="A queued job whose message is gone this long is sent anew."
+    )
+    max_failures: PositiveInt = 5
+    grace: PositiveFloat = Field(default=60.0, description="Shutdown: how long running work may take to stop in order.")
+
+    @property
+    def lease(self) -> float:
+        """Shorter than `ack_wait`, so that a redelivered message always finds a dead worker's job free."""
+        return self.ack_wait * 5 / 6
+
+
+class BackupSettings(_Group):
+    """What a backup node has: its name, its borg, its storage endpoint."""
+
+    node: Node = "node1"
+    concurrency: PositiveInt = 4
+    borg: str = Field(default="borg", description="The borg (>= 1.4.5) of this node.")
+    endpoint_user: User = "root"
+    endpoint_host: Host = "127.0.0.1"
+    endpoint_port: PositiveInt = 8022
+    endpoint_listen: str = Field(
+        default="127.0.0.1", description="Where `borgfleet up` lets its own storage sshd listen."
+    )
+    endpoint_host_key_file: Path | None = Field(default=None, description="The storage sshd's public host key.")
+    silence_seconds: PositiveFloat = Field(default=900.0, description="borg silent for this long is taken for dead.")
+
+
+class SshSettings(_Group):
+    """How servers are reached; seconds."""
+
+    connect_timeout: PositiveFloat = 10.0
+    login_timeout: PositiveFloat = 10.0
+    keepalive_interval: PositiveFloat = 5.0
+    keepalive_count_max: PositiveInt = 2
+
+
+class HealthSettings(_Group):
+    """Where `/livez`, `/readyz` and `/metrics` are served."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=9090, description="0 takes a free port; each service of `borgfleet run` has its own.")
+
+
+class LogSettings(_Group):
+    """How the log looks."""
+
+    level: str = "info"
+    json_lines: bool = False
+
+
+class Settings(BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BORGFLEET_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: Path = Path("/var/lib/borgfleet")
+    master_key_file: Path | None = Field(default=None, description="Default: `master.key` in the data directory.")
+    database: DatabaseSettings = DatabaseSettings()
+    nats: NatsSettings = NatsSettings()
+    api: ApiSettings = ApiSettings()
+    worker: WorkerSettings = WorkerSettings()
+    backup: BackupSettings = BackupSettings()
+    ssh: SshSettings = SshSettings()
+    health: HealthSettings = HealthSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, which wins over the TOML file that BORGFLEET_CONFIG names."""
+        toml = os.environ.get("BORGFLEET_CONFIG", "/etc/borgfleet/borgfleet.toml")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=Path(toml))
+
+    @property
+    def master_key_path(self) -> Path:
+        """The file that holds the master key."""
+        return self.master_key_file or self.data_dir / "master.key"
+
+    @property
+    def state_dir(self) -> Path:
+        """This backup node's own state: grants, borg's base directory, authorized_keys."""
+        return self.data_dir / "node"
+
+    def database_url(self) -> str:
+        """Return the URL for SQLAlchemy, the password file's content filled in."""
+        if not self.database.url.get_secret_value():
+            return f"sqlite+aiosqlite:///{self.data_dir / 'borgfleet.db'}"
+        url = make_url(self.database.url.get_secret_value())
+        if self.database.password_file is not None:
+            url = url.set(password=self.database.password_file.read_text().strip())
+        return url.render_as_string(hide_password=False)
+
+    def redacted(self) -> dict[str, Any]:
+        """Return all settings as plain values for people to read, secrets hidden."""
+        return self.model_dump(mode="json", exclude={"database": {"url"}}) | {"database_url": self._shown_url()}
+
+    def _shown_url(self) -> str:
+        return make_url(self.database_url()).render_as_string(hide_password=True)

@@ -1,0 +1,1 @@
+"""The schema, transactions and the outbox: the database is the truth."""

@@ -1,0 +1,57 @@
+"""Row leases with an epoch, by conditional UPDATE alone: Galera knows no GET_LOCK."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import CursorResult, insert, or_, select, update
+
+from shared.db.tables.base import db_now, or_ignore
+from shared.db.tables.kernel import Lease
+from shared.errors import LeaseLost
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.sql.dml import Update
+
+
+class Leases:
+    """Exclusive use of named things."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        """Bind to a session."""
+        self._session = session
+
+    async def acquire(self, name: str, holder: str, seconds: float) -> int | None:
+        """Take a lease for so many seconds; return its new epoch, or None while another holds it."""
+        free = or_(Lease.until < db_now(), Lease.holder.in_(("", holder)))
+        take = (
+            update(Lease)
+            .where(Lease.name == name, free)
+            .values(holder=holder, epoch=Lease.epoch + 1, until=db_now(seconds))
+        )
+        if not await self._changed(take):
+            await self._session.execute(or_ignore(insert(Lease)).values(name=name, holder="", epoch=0, until=db_now()))
+            if not await self._changed(take):
+                return None
+        return await self._session.scalar(select(Lease.epoch).where(Lease.name == name))
+
+    async def renew(self, name: str, holder: str, seconds: float) -> None:
+        """Extend a lease; LeaseLost if another holds it now."""
+        mine = update(Lease).where(Lease.name == name, Lease.holder == holder).values(until=db_now(seconds))
+        if not await self._changed(mine):
+            message = f"the lease {name} passed to another worker"
+            raise LeaseLost(message)
+
+    async def release(self, name: str, holder: str) -> None:
+        """Give a lease back; nothing happens if it is no longer ours."""
+        await self._session.execute(update(Lease).where(Lease.name == name, Lease.holder == holder).values(holder=""))
+
+    async def holder(self, name: str) -> str:
+        """Return who holds a lease, or an empty text."""
+        query = select(Lease.holder).where(Lease.name == name, Lease.until > db_now())
+        return await self._session.scalar(query) or ""
+
+    async def _changed(self, statement: Update) -> bool:
+        result = await self._session.execute(statement)
+        return isinstance(result, CursorResult) and result.rowcount > 0

@@ -1,0 +1,73 @@
+"""Requests for work: one function a kind of job, the same for the API and for outside events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from shared.db.tables.job import Job
+from shared.db.tables.server import Server
+from shared.db.tables.storage import Repository, StoragePool
+from shared.domain.job import JobType
+
+if TYPE_CHECKING:
+    import uuid
+
+    from shared.db.tables.backup_job import BackupJob
+    from shared.db.tables.storage import Archive
+    from shared.db.unit_of_work import UnitOfWork
+
+
+async def request_backup(tx: UnitOfWork, backup_job: BackupJob, *, request_key: str | None = None) -> Job:
+    """Queue a run of a backup job, on the node that holds its repository."""
+    server, repository, pool = await _place(tx, backup_job.repository_id)
+    job = Job(
+        type=JobType.BACKUP_CREATE.value,
+        title=f"{server.name} - {repository.name}",
+        node=pool.node,
+        server_id=server.id,
+        repository_id=repository.id,
+        backup_job_id=backup_job.id,
+        request_key=request_key,
+    )
+    await tx.jobs.enqueue(job)
+    return job
+
+
+async def request_delete(tx: UnitOfWork, archive: Archive, *, request_key: str | None = None) -> Job:
+    """Queue the deletion of an archive, on the node that holds it."""
+    server, repository, pool = await _place(tx, archive.repository_id)
+    job = Job(
+        type=JobType.ARCHIVE_DELETE.value,
+        title=f"{server.name} - {repository.name}",
+        node=pool.node,
+        server_id=server.id,
+        repository_id=repository.id,
+        archive_id=archive.id,
+        request_key=request_key,
+    )
+    await tx.jobs.enqueue(job)
+    return job
+
+
+async def request_setup(tx: UnitOfWork, server: Server, *, request_key: str | None = None) -> Job:
+    """Queue the set-up of a server."""
+    job = Job(type=JobType.SERVER_SETUP.value, title=server.name, server_id=server.id, request_key=request_key)
+    await tx.jobs.enqueue(job)
+    return job
+
+
+async def requested_before(tx: UnitOfWork, request_key: str) -> bool:
+    """Tell whether this very request was met already."""
+    return await tx.session.scalar(select(Job.id).where(Job.request_key == request_key)) is not None
+
+
+async def _place(tx: UnitOfWork, repository_id: uuid.UUID) -> tuple[Server, Repository, StoragePool]:
+    query = (
+        select(Server, Repository, StoragePool)
+        .join(Repository, Repository.server_id == Server.id)
+        .join(StoragePool, StoragePool.id == Repository.pool_id)
+        .where(Repository.id == repository_id)
+    )
+    return (await tx.session.execute(query)).tuples().one()

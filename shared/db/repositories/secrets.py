@@ -1,0 +1,69 @@
+"""Sealed values by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete
+
+from shared.db.tables.kernel import Secret
+from shared.errors import NotFound
+from shared.secrets.envelope import Envelope
+
+if TYPE_CHECKING:
+    import uuid
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from shared.secrets.envelope import KeyRing
+
+FLEET_KEY = "fleet:ssh_key"
+FLEET_PUBLIC_KEY = "fleet:ssh_public_key"
+
+
+def server_password(server_id: uuid.UUID) -> str:
+    """Return the name under which a server's first password is kept until it was used."""
+    return f"server:{server_id.hex}:password"
+
+
+def repository_passphrase(repository_id: uuid.UUID) -> str:
+    """Return the name under which a repository's passphrase is kept."""
+    return f"repository:{repository_id.hex}:passphrase"
+
+
+class Secrets:
+    """Sealing and opening, bound to the row's name."""
+
+    def __init__(self, session: AsyncSession, key_ring: KeyRing) -> None:
+        """Bind to a session and the master keys."""
+        self._session = session
+        self._ring = key_ring
+
+    async def put(self, name: str, value: str) -> None:
+        """Seal and keep a value under a name, replacing an older one."""
+        box = self._ring.seal(value, bound_to=_place(name))
+        row = Secret(name=name, key_id=box.key_id, wrapped_key=box.wrapped_key, sealed=box.sealed)
+        await self._session.merge(row)
+
+    async def find(self, name: str) -> str | None:
+        """Open a value, or return None where there is none."""
+        row = await self._session.get(Secret, name)
+        if row is None:
+            return None
+        return self._ring.open(Envelope(row.key_id, row.wrapped_key, row.sealed), bound_to=_place(name))
+
+    async def get(self, name: str) -> str:
+        """Open a value; NotFound where there is none."""
+        value = await self.find(name)
+        if value is None:
+            message = f"no secret named {name}"
+            raise NotFound(message, code="secret_missing")
+        return value
+
+    async def delete(self, name: str) -> None:
+        """Forget a value."""
+        await self._session.execute(delete(Secret).where(Secret.name == name))
+
+
+def _place(name: str) -> str:
+    return f"secrets.sealed:{name}"

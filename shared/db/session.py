@@ -1,0 +1,154 @@
+"""Engines and transactions: one unit of work is bounded in time, and retried whole where that can help."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from shared.db.unit_of_work import UnitOfWork
+from shared.errors import Conflict, Transient
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from shared.secrets.envelope import KeyRing
+
+T = TypeVar("T")
+
+# Deadlock, lock wait timeout, gone away, lost connection, cannot connect, too many connections, Galera not ready.
+_RETRYABLE = frozenset({1213, 1205, 2006, 2013, 2003, 1040, 1047, 1053})
+_RETRY_FIRST = 0.05
+_RETRY_CAP = 2.0
+
+
+class Database:
+    """The one door to the database of a process."""
+
+    def __init__(self, url: str, *, key_ring: KeyRing, pool_size: int = 10, seconds: float = 10.0) -> None:
+        """Take a SQLAlchemy URL; `seconds` bounds one unit of work."""
+        self._key_ring = key_ring
+        self._seconds = seconds
+        self._writer, self._reader = _engines(url, pool_size)
+        self._after_emit: list[Callable[[], None]] = []
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine that writes; for migrations and tests."""
+        return self._writer
+
+    def on_emit(self, wake: Callable[[], None]) -> None:
+        """Call `wake` after each commit that put rows into the outbox."""
+        self._after_emit.append(wake)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[UnitOfWork]:
+        """Open one transaction; commits at the end, rolls back on any error. One try."""
+        with _translated():
+            async with asyncio.timeout(self._seconds), AsyncSession(self._writer, expire_on_commit=False) as session:
+                work = UnitOfWork(session, self._key_ring)
+                yield work
+                await session.commit()
+        if work.emitted:
+            for wake in self._after_emit:
+                wake()
+
+    async def run(self, work: Callable[[UnitOfWork], Awaitable[T]], *, patience: float = 60.0) -> T:
+        """Run a whole transaction again on deadlock or lost connection, for `patience` seconds.
+
+        `work` must read back what it may have committed already: a connection lost at COMMIT leaves it unknown.
+        """
+        deadline, delay = time.monotonic() + patience, _RETRY_FIRST
+        while True:
+            try:
+                async with self.transaction() as tx:
+                    return await work(tx)
+            except Transient as error:
+                if not error.code.startswith("database_") or time.monotonic() + delay > deadline:
+                    raise
+            await asyncio.sleep(delay)
+            delay = min(_RETRY_CAP, delay * 2)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[AsyncSession]:
+        """Open a session for reading; nothing it does is committed."""
+        with _translated():
+            async with asyncio.timeout(self._seconds), AsyncSession(self._reader, expire_on_commit=False) as session:
+                yield session
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._writer.dispose()
+        await self._reader.dispose()
+
+
+class _translated:  # noqa: N801 - reads as a phrase: with _translated()
+    """Turn driver errors into our own at the door."""
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Raise our error from the driver's."""
+        if isinstance(error, IntegrityError):
+            raise Conflict(_first_line(error), code="conflict", remedy="choose another name, or look again") from error
+        if isinstance(error, DBAPIError) and _is_passing(error):
+            raise Transient(f"database: {_first_line(error)}", code="database_busy", retry_after=1.0) from error
+        if isinstance(error, (TimeoutError, PoolTimeout, ConnectionError)):
+            message = "the database did not answer in time"
+            raise Transient(message, code="database_silent", retry_after=1.0) from error
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).splitlines()[0][:300]
+
+
+def _is_passing(error: DBAPIError) -> bool:
+    if error.connection_invalidated:
+        return True
+    args: tuple[object, ...] = error.orig.args if error.orig else ()
+    return bool(args) and (args[0] in _RETRYABLE or "database is locked" in str(args[0]))
+
+
+def _engines(url: str, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
+    if make_url(url).get_backend_name() == "sqlite":
+        # One writer at a time queues in the pool instead of spinning on SQLite's busy handler.
+        writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=10)
+        reader = create_async_engine(url, pool_size=4, max_overflow=0, pool_timeout=10)
+        _prepare_sqlite(writer, "BEGIN IMMEDIATE")
+        _prepare_sqlite(reader, "BEGIN")
+        return writer, reader
+    connect = {"init_command": "SET time_zone='+00:00'", "charset": "utf8mb4", "connect_timeout": 5}
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=8,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        isolation_level="READ COMMITTED",
+        connect_args=connect,
+    )
+    return engine, engine
+
+
+def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
+    def connected(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN comes too late
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=8000", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def begun(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine.sync_engine, "connect", connected)
+    event.listen(engine.sync_engine, "begin", begun)

@@ -1,0 +1,37 @@
+"""Backup jobs: what is backed up, where to, and how."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import JSON, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.db.tables.base import Base, binary_text, db_now, long_text
+from shared.domain.ids import new_id
+
+
+class BackupJob(Base):
+    """The standing definition of a backup."""
+
+    __tablename__ = "backup_jobs"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(binary_text(63), unique=True)
+    server_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("servers.id"))
+    repository_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("repositories.id"))
+    enabled: Mapped[bool] = mapped_column(default=True)
+    sources: Mapped[list[str]] = mapped_column(JSON)
+    excludes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    patterns: Mapped[list[str]] = mapped_column(JSON, default=list)
+    compression: Mapped[str] = mapped_column(binary_text(30), default="zstd,3")
+    one_file_system: Mapped[bool] = mapped_column(default=False)
+    exclude_caches: Mapped[bool] = mapped_column(default=True)
+    upload_limit_kib: Mapped[int | None] = mapped_column(default=None)
+    transport: Mapped[str] = mapped_column(binary_text(10), default="tunnel")
+    pre_hook: Mapped[str | None] = mapped_column(long_text(), default=None)
+    post_hook: Mapped[str | None] = mapped_column(long_text(), default=None)
+    hook_seconds: Mapped[int] = mapped_column(default=300)
+    time_limit_seconds: Mapped[int | None] = mapped_column(default=None)
+    created_at: Mapped[datetime] = mapped_column(default=db_now())

@@ -1,0 +1,38 @@
+"""Managed servers; owned by the setup service, requested by the API."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.db.tables.base import Base, binary_text, db_now, long_text
+from shared.domain.ids import new_id
+
+
+class Server(Base):
+    """One managed Linux host."""
+
+    __tablename__ = "servers"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(binary_text(63), unique=True)
+    host: Mapped[str] = mapped_column(binary_text(254))
+    port: Mapped[int] = mapped_column(default=22)
+    username: Mapped[str] = mapped_column(binary_text(32), default="root")
+    state: Mapped[str] = mapped_column(binary_text(20), default="new")
+    state_reason: Mapped[str] = mapped_column(long_text(), default="")
+    host_key: Mapped[str | None] = mapped_column(long_text(), default=None)
+    """The pinned host key, `<algorithm> <base64>`; without one nothing is ever sent."""
+    host_key_offered: Mapped[str | None] = mapped_column(long_text(), default=None)
+    """What the host showed and nobody has approved."""
+    approved_fingerprint: Mapped[str | None] = mapped_column(binary_text(100), default=None)
+    backup_key: Mapped[str | None] = mapped_column(long_text(), default=None)
+    """Public half of the key made on the server; goes into the storage endpoint's authorized_keys."""
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    created_at: Mapped[datetime] = mapped_column(default=db_now())
+    ready_at: Mapped[datetime | None] = mapped_column(default=None)
+    last_seen_at: Mapped[datetime | None] = mapped_column(default=None)

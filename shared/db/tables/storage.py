@@ -1,0 +1,90 @@
+"""Storage pools, repositories, archives; owned by the backup service."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.db.tables.base import Base, binary_text, db_now
+from shared.domain.ids import new_id
+
+
+class StoragePool(Base):
+    """A directory on a backup node that holds repositories, and the address of its sshd."""
+
+    __tablename__ = "storage_pools"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(binary_text(63), unique=True)
+    node: Mapped[str] = mapped_column(binary_text(63))
+    path: Mapped[str] = mapped_column(binary_text(1024))
+    created_at: Mapped[datetime] = mapped_column(default=db_now())
+
+
+class BackupNode(Base):
+    """A backup node as it describes itself at start: how servers reach its storage endpoint."""
+
+    __tablename__ = "backup_nodes"
+
+    name: Mapped[str] = mapped_column(binary_text(63), primary_key=True)
+    endpoint_host: Mapped[str] = mapped_column(binary_text(254))
+    endpoint_port: Mapped[int]
+    endpoint_user: Mapped[str] = mapped_column(binary_text(32))
+    endpoint_host_key: Mapped[str | None] = mapped_column(binary_text(1024), default=None)
+    seen_at: Mapped[datetime] = mapped_column(default=db_now())
+
+
+class Repository(Base):
+    """One borg repository at `<pool path>/<server name>/<repository name>`."""
+
+    __tablename__ = "repositories"
+    __table_args__ = (UniqueConstraint("server_id", "name"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(binary_text(63))
+    server_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("servers.id"))
+    pool_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("storage_pools.id"))
+    path: Mapped[str] = mapped_column(binary_text(700), unique=True)
+    encryption: Mapped[str] = mapped_column(binary_text(30), default="repokey-blake2")
+    borg_id: Mapped[str | None] = mapped_column(binary_text(64), default=None)
+    archive_count: Mapped[int] = mapped_column(default=0)
+    original_size: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    compressed_size: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    deduplicated_size: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    refreshed_at: Mapped[datetime | None] = mapped_column(default=None)
+    created_at: Mapped[datetime] = mapped_column(default=db_now())
+
+
+class Archive(Base):
+    """One borg archive, shown to people as a backup; sizes in bytes."""
+
+    __tablename__ = "archives"
+    __table_args__ = (
+        UniqueConstraint("repository_id", "borg_id"),
+        Index("ix_archives_created_at_id", "created_at", "id"),
+        Index("ix_archives_server_id_created_at", "server_id", "created_at"),
+        Index("ix_archives_backup_job_id_created_at", "backup_job_id", "created_at"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    repository_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("repositories.id"))
+    server_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("servers.id"))
+    backup_job_id: Mapped[uuid.UUID | None] = mapped_column(default=None)
+    job_id: Mapped[uuid.UUID | None] = mapped_column(default=None)
+    name: Mapped[str] = mapped_column(binary_text(700))
+    borg_id: Mapped[str | None] = mapped_column(binary_text(64), default=None)
+    state: Mapped[str] = mapped_column(binary_text(20), default="succeeded")
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime]
+    duration: Mapped[float] = mapped_column(default=0.0)
+    files: Mapped[int] = mapped_column(BigInteger, default=0)
+    original_size: Mapped[int] = mapped_column(BigInteger, default=0)
+    compressed_size: Mapped[int] = mapped_column(BigInteger, default=0)
+    deduplicated_size: Mapped[int] = mapped_column(BigInteger, default=0)
+    held_reason: Mapped[str | None] = mapped_column(binary_text(200), default=None)
+    held_until: Mapped[datetime | None] = mapped_column(default=None)
+    created_at: Mapped[datetime] = mapped_column(default=db_now())
+    """When we observed the run: retention counts by this, never by the client's clock."""

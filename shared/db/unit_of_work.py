@@ -1,0 +1,37 @@
+"""One transaction and what may be done in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.db.outbox import Outbox
+from shared.db.repositories.jobs import Jobs
+from shared.db.repositories.leases import Leases
+from shared.db.repositories.secrets import Secrets
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from shared.events.base import Event
+    from shared.secrets.envelope import KeyRing
+
+
+class UnitOfWork:
+    """A transaction: its session, its repositories, and the events that commit with it."""
+
+    def __init__(self, session: AsyncSession, key_ring: KeyRing) -> None:
+        """Bind the repositories to one session."""
+        self.session = session
+        self.outbox = Outbox(session)
+        self.jobs = Jobs(session, self.outbox)
+        self.leases = Leases(session)
+        self.secrets = Secrets(session, key_ring)
+
+    def emit(self, event: Event, *, node: str | None = None) -> None:
+        """Publish this event if, and only if, the transaction commits."""
+        self.outbox.add(event, node=node)
+
+    @property
+    def emitted(self) -> bool:
+        """Whether the relay has something to do after the commit."""
+        return self.outbox.added

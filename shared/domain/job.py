@@ -1,0 +1,51 @@
+"""A job's types and states, and which change is allowed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class JobType(StrEnum):
+    """What one unit of queued work does."""
+
+    SERVER_SETUP = "server_setup"
+    BACKUP_CREATE = "backup_create"
+    ARCHIVE_DELETE = "archive_delete"
+
+
+class JobState(StrEnum):
+    """One vocabulary from borg's exit code to the badge."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    WARNING = "warning"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL = frozenset({JobState.SUCCEEDED, JobState.WARNING, JobState.FAILED, JobState.CANCELLED})
+
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED}),
+    JobState.RUNNING: TERMINAL | {JobState.QUEUED},
+    JobState.SUCCEEDED: frozenset(),
+    JobState.WARNING: frozenset(),
+    JobState.FAILED: frozenset({JobState.QUEUED}),
+    JobState.CANCELLED: frozenset({JobState.QUEUED}),
+}
+
+RETRYABLE = frozenset(state for state in TERMINAL if JobState.QUEUED in TRANSITIONS[state])
+
+BACKOFF_BASE = 5.0
+BACKOFF_CAP = 600.0
+
+
+def may_become(before: JobState, after: JobState) -> bool:
+    """Tell whether the state machine allows this change."""
+    return after in TRANSITIONS[before]
+
+
+def backoff(failures: int) -> float:
+    """Return the seconds to wait after that many failures: 5, 10, 20 ... 600."""
+    return min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** max(0, failures - 1))

@@ -1,0 +1,89 @@
+"""The error tree.
+
+    AppError                 code, message, remedy
+    ├── NotFound             what was named does not exist
+    ├── Conflict             the state of things forbids it now
+    ├── Forbidden            the caller may not
+    ├── Invalid              the input is wrong
+    ├── Transient            may work later: retried with back-off
+    │   └── Waiting          not a failure: somebody else's turn
+    ├── Permanent            will not work until a person changes something
+    └── LeaseLost            another worker owns this job now: write nothing
+
+Translated twice only: `services/api/errors.py` (problem+json) and `shared/runtime/disposition.py`.
+"""
+
+from __future__ import annotations
+
+
+class AppError(Exception):
+    """An expected failure: a stable code for programs, a message and a remedy for people."""
+
+    default_code = "error"
+
+    def __init__(self, message: str, *, code: str | None = None, remedy: str = "") -> None:
+        """Keep the message, the stable code and the remedy."""
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.remedy = remedy
+
+
+class NotFound(AppError):
+    """What was named does not exist."""
+
+    default_code = "not_found"
+
+
+class Conflict(AppError):
+    """The state of things forbids it now."""
+
+    default_code = "conflict"
+
+
+class Forbidden(AppError):
+    """The caller may not."""
+
+    default_code = "forbidden"
+
+
+class Invalid(AppError):
+    """The input is wrong."""
+
+    default_code = "invalid"
+
+
+class Transient(AppError):
+    """It may work later: retried with back-off, until the job's attempts are used up."""
+
+    default_code = "transient"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        remedy: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        """Take the delay in seconds before the next try; None leaves it to the back-off."""
+        super().__init__(message, code=code, remedy=remedy)
+        self.retry_after = retry_after
+
+
+class Waiting(Transient):
+    """Not a failure: the job waits for something that people can see by name."""
+
+    default_code = "waiting"
+
+
+class Permanent(AppError):
+    """It will not work until a person changes something."""
+
+    default_code = "permanent"
+
+
+class LeaseLost(AppError):
+    """Another worker owns this job now; whoever meets this writes nothing more."""
+
+    default_code = "lease_lost"

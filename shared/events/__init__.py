@@ -1,0 +1,1 @@
+"""The contracts of the message bus: one frozen model an event, streams as data."""

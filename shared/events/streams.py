@@ -1,0 +1,55 @@
+"""The streams as data; `borgfleet migrate` and the scheduler's reaper create them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.events.archive import ArchiveDelete, ArchiveDeleted
+from shared.events.backup import BackupCompleted, BackupFailed, BackupRequested, BackupStarted
+from shared.events.base import Command, Event
+from shared.events.progress import JobChanged, JobProgress
+from shared.events.server import ServerReady, ServerSetup, ServerUnreachable
+
+_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """One JetStream stream; `max_age` in seconds, 0 keeps for ever."""
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: Literal["workqueue", "limits"]
+    storage: Literal["file", "memory"]
+    max_age: int = 0
+    last_per_subject: bool = False
+
+
+COMMANDS: tuple[type[Command], ...] = (BackupRequested, ArchiveDelete, ServerSetup)
+NODE_BOUND: frozenset[type[Command]] = frozenset({BackupRequested, ArchiveDelete})
+FACTS: tuple[type[Event], ...] = (
+    BackupStarted, BackupCompleted, BackupFailed, ArchiveDeleted, ServerReady, ServerUnreachable, JobChanged,
+)  # fmt: skip
+EVENTS: tuple[type[Event], ...] = (*COMMANDS, *FACTS, JobProgress)
+
+
+def command_subjects() -> tuple[str, ...]:
+    """Return every subject of the JOBS stream: plain, and `<subject>.<node>` where work is bound to a node."""
+    plain = [command.subject for command in COMMANDS]
+    bound = [f"{command.subject}.*" for command in COMMANDS if command in NODE_BOUND]
+    return (*plain, *bound)
+
+
+JOBS = StreamSpec("JOBS", command_subjects(), "workqueue", "file")
+FACTS_STREAM = StreamSpec("FACTS", tuple(fact.subject for fact in FACTS), "limits", "file", max_age=7 * _DAY)
+PROGRESS = StreamSpec("PROGRESS", ("progress.*",), "limits", "memory", max_age=_DAY, last_per_subject=True)
+DEAD = StreamSpec("DEAD", ("dead.>",), "limits", "file", max_age=30 * _DAY)
+ADVISORIES = StreamSpec(
+    "ADVISORIES",
+    ("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>"),
+    "limits",
+    "file",
+    max_age=7 * _DAY,
+)
+STREAMS = (JOBS, FACTS_STREAM, PROGRESS, DEAD, ADVISORIES)

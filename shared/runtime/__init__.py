@@ -1,0 +1,1 @@
+"""The message kernel: the database is the truth, JetStream is the transport."""

@@ -1,0 +1,187 @@
+"""What a handler has in hand: its claim, its transaction, its progress, its log."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from shared.db.tables.job import Job
+from shared.errors import Transient, Waiting
+from shared.runtime.progress import ProgressReporter
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from shared.bus.port import Bus
+    from shared.db.session import Database
+    from shared.db.unit_of_work import UnitOfWork
+    from shared.domain.job import JobState
+    from shared.errors import AppError
+
+T = TypeVar("T")
+LOG_LINES = 2000
+_WAIT_SECONDS = 1.0
+
+
+class Abort(Enum):
+    """Why a running handler is being stopped."""
+
+    CANCELLED = "cancelled"
+    LEASE_LOST = "lease_lost"
+    SHUTDOWN = "shutdown"
+
+
+class Context:
+    """One delivery's run. Everything it writes is fenced by its lease."""
+
+    def __init__(self, db: Database, bus: Bus, *, key: str, lease_seconds: float) -> None:
+        """Prepare a run; `key` names the message for ever, the lease is fresh."""
+        self._db = db
+        self._bus = bus
+        self._key = key
+        self.lease = secrets.token_hex(16)
+        self.lease_seconds = lease_seconds
+        self.job: Job | None = None
+        self.abort: Abort | None = None
+        self.finished = False
+        self._held: dict[str, tuple[int, Callable[[int], None]]] = {}
+        self._lines: list[tuple[datetime, str, str, str, str]] = []
+        self._logged = 0
+        self._stored = 0
+        self._progress: ProgressReporter | None = None
+
+    @property
+    def key(self) -> str:
+        """The message's own key: makes what an outside request asks for exactly once."""
+        return self._key
+
+    @property
+    def correlation_id(self) -> uuid.UUID:
+        """What ties together all that one request caused."""
+        return self._claimed().correlation_id
+
+    @property
+    def db(self) -> Database:
+        """The database, for reads and unfenced writes."""
+        return self._db
+
+    async def run(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        """Run one transaction, again as a whole where that can help."""
+        return await self._db.run(work)
+
+    async def claim(self, job_id: uuid.UUID) -> Job | None:
+        """Take the job; None if it is done, cancelled or held by a live worker; Waiting if it is not due yet."""
+        self.job = await self._db.run(lambda tx: tx.jobs.claim(job_id, lease=self.lease, seconds=self.lease_seconds))
+        if self.job is None:
+            remaining = await self._db.run(lambda tx: tx.jobs.seconds_until_due(job_id))
+            if remaining is not None:
+                message = f"job {job_id} is not due yet"
+                raise Waiting(message, code="not_due", retry_after=max(remaining, 0.05))
+            return None
+        self._progress = ProgressReporter(self._bus, self.job.id, self.job.correlation_id)
+        return self.job
+
+    async def hold(self, name: str, shown_as: str, *, on_beat: Callable[[int], None]) -> int:
+        """Take a lease that lives as long as this run; Waiting, for people to see, while another holds it."""
+        epoch = await self._db.run(lambda tx: tx.leases.acquire(name, self.lease, self.lease_seconds))
+        if epoch is None:
+            message = f"waiting for {shown_as}"
+            raise Waiting(message, code=shown_as, retry_after=_WAIT_SECONDS)
+        self._held[name] = epoch, on_beat
+        return epoch
+
+    async def finish(
+        self,
+        tx: UnitOfWork,
+        state: JobState,
+        *,
+        error: AppError | None = None,
+        warnings: Sequence[str] = (),
+        result: dict[str, Any] | None = None,
+    ) -> bool:
+        """End the job in this transaction; False if an earlier try of the same commit already did."""
+        job = self._claimed()
+        progress = self._progress.as_row() if self._progress else None
+        fresh = await tx.jobs.finish(
+            job, lease=self.lease, state=state, error=error, warnings=warnings, result=result, progress=progress
+        )
+        if fresh:
+            await self._write_lines(tx)
+            await self.release(tx)
+        self.finished = True
+        return fresh
+
+    async def put_back(self, tx: UnitOfWork, *, delay: float, error: AppError | None, failed: bool) -> None:
+        """Return the job to the queue in this transaction."""
+        waiting_for = error.code if isinstance(error, Waiting) else None
+        await tx.jobs.put_back(
+            self._claimed(),
+            lease=self.lease,
+            delay=delay,
+            error=None if waiting_for else error,
+            waiting_for=waiting_for,
+            failed=failed,
+        )
+        await self._write_lines(tx)
+        await self.release(tx)
+
+    async def release(self, tx: UnitOfWork) -> None:
+        """Give back every lease this run holds."""
+        for name in self._held:
+            await tx.leases.release(name, self.lease)
+
+    def progress(self, phase: str, **figures: Any) -> None:
+        """Say how far the run is."""
+        if self._progress:
+            self._progress(phase, **figures)
+
+    def log(self, level: str, source: str, message: str, *, code: str = "") -> None:
+        """Add a line to the job's log; the log is bounded, and says how much it left out."""
+        self._logged += 1
+        if self._logged <= LOG_LINES:
+            self._lines.append((datetime.now(UTC), level, source, code[:60], message[:10_000]))
+        elif self._logged == LOG_LINES + 1:
+            text = f"this log is full: only its first {LOG_LINES} lines are kept"
+            self._lines.append((datetime.now(UTC), "warning", "kernel", "log_full", text))
+
+    async def tick(self) -> bool:
+        """Publish progress, store new log lines; return whether the run is to be cancelled."""
+        job = self._claimed()
+        if self._progress:
+            await self._progress.flush()
+        if count := len(self._lines):
+            await self._db.run(self._write_lines, patience=0)
+            self._stored += count
+            del self._lines[:count]
+        return await self._db.run(lambda tx: tx.jobs.cancel_requested(job.id), patience=0)
+
+    async def beat(self) -> None:
+        """Extend the job's lease and every lease held with it; LeaseLost if one is gone."""
+        job = self._claimed()
+        progress = self._progress.as_row() if self._progress else None
+
+        async def extend(tx: UnitOfWork) -> None:
+            await tx.jobs.beat(job.id, lease=self.lease, seconds=self.lease_seconds, progress=progress)
+            for name in self._held:
+                await tx.leases.renew(name, self.lease, self.lease_seconds)
+
+        await self._db.run(extend, patience=0)
+        for epoch, on_beat in self._held.values():
+            on_beat(epoch)
+
+    async def close(self) -> None:
+        """Say the last word on the run's progress."""
+        if self._progress:
+            await self._progress.end()
+
+    def _claimed(self) -> Job:
+        if self.job is None:
+            message = "no job is claimed"
+            raise Transient(message, code="not_claimed")
+        return self.job
+
+    async def _write_lines(self, tx: UnitOfWork) -> None:
+        await tx.jobs.log(self._claimed(), self._stored + 1, self._lines)

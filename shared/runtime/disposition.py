@@ -1,0 +1,110 @@
+"""What becomes of a delivery: the one place that decides, and the one place that acknowledges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from shared.domain.job import JobState, backoff
+from shared.errors import AppError, LeaseLost, Permanent, Transient, Waiting
+from shared.runtime.context import Abort
+from shared.runtime.delivery import send_dead_letter
+
+if TYPE_CHECKING:
+    from shared.bus.port import Bus, Delivery
+    from shared.db.unit_of_work import UnitOfWork
+    from shared.runtime.context import Context
+    from shared.runtime.service import OnFailure
+
+
+class Verdict(StrEnum):
+    """The ends a delivery can have."""
+
+    DONE = "done"
+    WAIT = "wait"
+    RETRY = "retry"
+    FAIL = "fail"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+    HAND_OVER = "hand_over"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict, its cause, and the delay in seconds before the next delivery."""
+
+    verdict: Verdict
+    error: AppError | None = None
+    delay: float = 0.0
+
+
+def decide(  # noqa: PLR0911 - one return a rule, in the order of their weight
+    error: BaseException | None, ctx: Context, *, max_failures: int
+) -> Decision:
+    """Turn how a handler ended into what becomes of its message and its job. Pure."""
+    if isinstance(error, LeaseLost) or ctx.abort is Abort.LEASE_LOST:
+        return Decision(Verdict.LOST, error if isinstance(error, LeaseLost) else None)
+    if error is None:
+        return Decision(Verdict.DONE)
+    if ctx.abort is Abort.CANCELLED:
+        return Decision(Verdict.CANCELLED, AppError("cancelled on request", code="cancelled"))
+    if ctx.abort is Abort.SHUTDOWN:
+        return Decision(Verdict.HAND_OVER)
+    if isinstance(error, Waiting):
+        return Decision(Verdict.WAIT, error, error.retry_after or 1.0)
+    if isinstance(error, Transient):
+        return _again(error, ctx, max_failures)
+    if isinstance(error, AppError):
+        return Decision(Verdict.FAIL if ctx.job else Verdict.DEAD, error)
+    return _again(_unexpected(error), ctx, max_failures)
+
+
+async def dispose(
+    decision: Decision, delivery: Delivery, ctx: Context, bus: Bus, on_failure: OnFailure | None = None
+) -> None:
+    """Bring the job's row in line first, then end the message: a crash between the two is a redelivery."""
+    match decision.verdict:
+        case Verdict.DONE | Verdict.LOST:
+            await delivery.ack()
+        case Verdict.WAIT | Verdict.RETRY | Verdict.HAND_OVER:
+            await _put_back(decision, ctx)
+            await delivery.nak(decision.delay)
+        case Verdict.FAIL | Verdict.CANCELLED:
+            await _end_job(decision, ctx, on_failure)
+            await delivery.ack()
+        case Verdict.DEAD:
+            await send_dead_letter(bus, delivery, decision.error or Permanent("given up"))
+            await delivery.term()
+
+
+async def _end_job(decision: Decision, ctx: Context, on_failure: OnFailure | None) -> None:
+    state = JobState.CANCELLED if decision.verdict is Verdict.CANCELLED else JobState.FAILED
+
+    async def record(tx: UnitOfWork) -> None:
+        fresh = await ctx.finish(tx, state, error=decision.error)
+        if fresh and on_failure and ctx.job and decision.error and state is JobState.FAILED:
+            await on_failure(tx, ctx.job, decision.error)
+
+    await ctx.run(record)
+
+
+async def _put_back(decision: Decision, ctx: Context) -> None:
+    if ctx.job is None:
+        return
+    failed = decision.verdict is Verdict.RETRY
+    await ctx.run(lambda tx: ctx.put_back(tx, delay=decision.delay, error=decision.error, failed=failed))
+
+
+def _again(error: Transient, ctx: Context, max_failures: int) -> Decision:
+    failures = (ctx.job.failures if ctx.job else 0) + 1
+    if ctx.job and failures >= max_failures:
+        spent = Permanent(f"{error.message} (after {failures} attempts)", code=error.code, remedy=error.remedy)
+        return Decision(Verdict.FAIL, spent)
+    return Decision(Verdict.RETRY, error, error.retry_after or backoff(failures))
+
+
+def _unexpected(error: BaseException) -> Transient:
+    message = f"an unexpected {type(error).__name__}: {error}"
+    return Transient(message[:1000], code="unexpected", remedy="look into the service's log; report it if it stays")

@@ -1,0 +1,99 @@
+"""`/livez`, `/readyz` and `/metrics` of one process, on a port of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import text
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from typing_extensions import override
+
+from shared.errors import Transient
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from prometheus_client import CollectorRegistry
+    from starlette.requests import Request
+
+    from shared.bus.port import Bus
+    from shared.config.settings import HealthSettings
+    from shared.db.session import Database
+
+_PROBE_SECONDS = 3.0
+
+
+class Health:
+    """Alive: the event loop turns. Ready: database and bus answer."""
+
+    def __init__(self, db: Database, bus: Bus, registry: CollectorRegistry) -> None:
+        """Watch these."""
+        self._db = db
+        self._bus = bus
+        self._registry = registry
+
+    async def problems(self) -> dict[str, str]:
+        """Return what does not answer, by name; empty when ready."""
+        database, bus = await asyncio.gather(self._database(), self._bus.healthy())
+        return ({"database": database} if database else {}) | ({} if bus else {"bus": "does not answer"})
+
+    def app(self) -> Starlette:
+        """Return the application with the three paths."""
+        return Starlette(
+            routes=[Route("/livez", self._livez), Route("/readyz", self._readyz), Route("/metrics", self._metrics)]
+        )
+
+    async def _database(self) -> str:
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS), self._db.read() as session:
+                await session.execute(text("SELECT 1"))
+        except (Transient, TimeoutError) as error:
+            return str(error) or "does not answer"
+        return ""
+
+    async def _livez(self, _request: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def _readyz(self, _request: Request) -> Response:
+        problems = await self.problems()
+        status = 503 if problems else 200
+        return JSONResponse({"status": "unready" if problems else "ready", "problems": problems}, status_code=status)
+
+    async def _metrics(self, _request: Request) -> Response:
+        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def serve(app: object, settings: HealthSettings, stopping: asyncio.Event) -> None:
+    """Serve an ASGI application until told to stop."""
+    config = uvicorn.Config(
+        app,  # pyright: ignore[reportArgumentType] - uvicorn takes any ASGI application
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        lifespan="off",
+        timeout_graceful_shutdown=5,
+        access_log=False,
+    )
+    server = QuietServer(config)
+    task = asyncio.create_task(server.serve())
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    server.should_exit = True
+    await task
+
+
+class QuietServer(uvicorn.Server):
+    """A server that leaves signals to the supervisor."""
+
+    @contextlib.contextmanager
+    @override
+    def capture_signals(self) -> Generator[None]:
+        """Capture none."""
+        yield

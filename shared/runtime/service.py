@@ -1,0 +1,61 @@
+"""A service is a table: which event goes to which handler, and what runs beside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
+    from prometheus_client import CollectorRegistry
+
+    from shared.bus.port import Bus
+    from shared.config.settings import Settings
+    from shared.db.session import Database
+    from shared.db.tables.job import Job
+    from shared.db.unit_of_work import UnitOfWork
+    from shared.errors import AppError
+    from shared.events.base import Command
+    from shared.runtime.context import Context
+
+Handler: TypeAlias = "Callable[[Any, Context], Awaitable[None]]"
+OnFailure: TypeAlias = "Callable[[UnitOfWork, Job, AppError], Awaitable[None]]"
+SideTask: TypeAlias = "Callable[[asyncio.Event], Awaitable[None]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One subject: its event, its handler, how many at once; with a node, `<subject>.<node>`."""
+
+    event: type[Command]
+    handler: Handler
+    concurrency: int = 1
+    node: str | None = None
+    on_failure: OnFailure | None = None
+    """Called in the transaction that ends a job as failed, to say so to the world."""
+
+    @property
+    def subject(self) -> str:
+        """The subject this route consumes."""
+        return f"{self.event.subject}.{self.node}" if self.node else self.event.subject
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service: routes, and named side tasks that run until `stopping` is set."""
+
+    name: str
+    routes: tuple[Route, ...] = ()
+    tasks: tuple[tuple[str, SideTask], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every service is built from; made once per process by the composition root."""
+
+    settings: Settings
+    db: Database
+    bus: Bus
+    registry: CollectorRegistry

@@ -1,0 +1,1 @@
+"""Secrets at rest: envelope encryption under a master key that lives outside the database."""

@@ -1,0 +1,122 @@
+"""AES-256-GCM envelopes: a fresh data key per value, wrapped by a master key with an id.
+
+The additional data binds a value to its place: copied to another row it does not decrypt.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from shared.errors import Permanent
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NONCE = 12
+_KEY = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A value as it lies in the database: the key's id and two sealed boxes (nonce + ciphertext + tag)."""
+
+    key_id: str
+    wrapped_key: bytes
+    sealed: bytes
+
+
+class KeyRing:
+    """Master keys by id; the first one seals, all of them open, so that keys can be rotated."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        """Take 256-bit keys, newest first."""
+        self._keys = {_key_id(key): key for key in keys}
+        self._current = _key_id(keys[0])
+
+    @property
+    def current(self) -> str:
+        """The id of the key that seals."""
+        return self._current
+
+    def seal(self, value: str, *, bound_to: str) -> Envelope:
+        """Encrypt a text for one place, `table.column:row`."""
+        data_key = AESGCM.generate_key(bit_length=_KEY * 8)
+        wrapped = _encrypt(self._keys[self._current], data_key, self._current + bound_to)
+        return Envelope(self._current, wrapped, _encrypt(data_key, value.encode(), bound_to))
+
+    def open(self, envelope: Envelope, *, bound_to: str) -> str:
+        """Decrypt; Permanent if the key is missing or the value was changed or moved."""
+        master = self._keys.get(envelope.key_id)
+        if master is None:
+            message = f"the master key {envelope.key_id} that sealed {bound_to} is not in the key ring"
+            raise Permanent(message, code="master_key_missing", remedy="restore the master key file from its safe copy")
+        try:
+            data_key = _decrypt(master, envelope.wrapped_key, envelope.key_id + bound_to)
+            return _decrypt(data_key, envelope.sealed, bound_to).decode()
+        except InvalidTag as error:
+            message = f"the secret {bound_to} was altered or copied from another place"
+            raise Permanent(
+                message, code="secret_corrupt", remedy="restore the secret from the recovery kit"
+            ) from error
+
+
+def load_key_ring(path: Path) -> KeyRing:
+    """Read the master key file (one base64 key a line, newest first); make one, mode 0600, at first start."""
+    if not path.exists():
+        _create(path)
+    if path.stat().st_mode & 0o077:
+        message = f"the master key file {path} can be read by others"
+        raise Permanent(message, code="master_key_exposed", remedy=f"chmod 600 {path}")
+    try:
+        keys = [base64.b64decode(line, validate=True) for line in path.read_text().split()]
+    except binascii.Error:
+        keys = []
+    if not keys or any(len(key) != _KEY for key in keys):
+        message = f"{path} holds no valid master key"
+        raise Permanent(
+            message, code="master_key_invalid", remedy="restore the file: one base64 line of 32 bytes a key"
+        )
+    return KeyRing(keys)
+
+
+def new_passphrase() -> str:
+    """Return 256 random bits as text, for a repository."""
+    return secrets.token_urlsafe(_KEY)
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(base64.b64encode(secrets.token_bytes(_KEY)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(temporary, path)  # fails when another process was first: its key stays
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+
+
+def _key_id(key: bytes) -> str:
+    return hashlib.sha256(b"borgfleet key id" + key).hexdigest()[:16]
+
+
+def _encrypt(key: bytes, value: bytes, bound_to: str) -> bytes:
+    nonce = os.urandom(_NONCE)
+    return nonce + AESGCM(key).encrypt(nonce, value, bound_to.encode())
+
+
+def _decrypt(key: bytes, box: bytes, bound_to: str) -> bytes:
+    return AESGCM(key).decrypt(box[:_NONCE], box[_NONCE:], bound_to.encode())

@@ -1,0 +1,24 @@
+"""The kernel's metrics: names once, base units, labels from closed sets, never an id."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.005, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
+
+
+class KernelMetrics:
+    """What every worker counts; one instance per process and registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register the kernel's metrics once."""
+        self.registry = registry
+        self.deliveries = Counter(
+            "borgfleet_deliveries_total", "Messages disposed of.", ["subject", "disposition"], registry=registry
+        )
+        self.handling = Histogram(
+            "borgfleet_handling_seconds", "Time a handler took.", ["subject"], buckets=_SECONDS, registry=registry
+        )
+        self.running = Gauge("borgfleet_running_jobs", "Jobs being worked on.", ["subject"], registry=registry)
+        self.published = Counter("borgfleet_outbox_published_total", "Outbox rows published.", registry=registry)
+        self.dead = Counter("borgfleet_dead_letters_total", "Messages given up.", ["subject"], registry=registry)

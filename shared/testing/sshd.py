@@ -1,0 +1,140 @@
+"""A private OpenSSH sshd that plays a managed server: its own port, host key, home and authorized_keys."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_READY_SECONDS = 10.0
+
+_CONFIG = """\
+ListenAddress {address}
+Port {port}
+HostKey {directory}/host_key
+PidFile {directory}/pid
+AuthorizedKeysFile {home}/.ssh/authorized_keys
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin yes
+SetEnv HOME={home}
+MaxStartups 200:30:500
+LogLevel ERROR
+"""
+
+
+@dataclass
+class PrivateSshd:
+    """One sshd in a directory; `start` and `stop` may be called again and again."""
+
+    directory: Path
+    address: str = "127.0.0.1"
+    port: int = field(default_factory=lambda: free_port())
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def home(self) -> Path:
+        """The home of everybody who logs in."""
+        return self.directory / "home"
+
+    def authorize(self, public_key: str) -> None:
+        """Let a key in, as an administrator would by hand."""
+        ssh = self.home / ".ssh"
+        ssh.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (ssh / "authorized_keys").write_text(public_key.strip() + "\n")
+
+    def new_host_key(self) -> None:
+        """Make a host key, replacing an older one."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        key = self.directory / "host_key"
+        for old in (key, key.with_suffix(".pub")):
+            old.unlink(missing_ok=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+
+    def fingerprint(self) -> str:
+        """Return the host key's fingerprint as its administrator would read it on the console."""
+        shown = subprocess.run(
+            ["ssh-keygen", "-lf", str(self.directory / "host_key.pub")], check=True, capture_output=True, text=True
+        ).stdout
+        return shown.split()[1]
+
+    def start(self) -> None:
+        """Start, and wait until it listens."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        if not (self.directory / "host_key").exists():
+            self.new_host_key()
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        config = self.directory / "sshd_config"
+        config.write_text(
+            _CONFIG.format(address=self.address, port=self.port, directory=self.directory, home=self.home)
+        )
+        sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin") or "sshd"
+        log = (self.directory / "log").open("ab")
+        self.process = subprocess.Popen(
+            [sshd, "-D", "-e", "-f", str(config)], stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
+        )
+        wait_for_listener(self.address, self.port)
+
+    def stop(self, *, with_sessions: bool = True) -> None:
+        """End it, and by default the sessions it started."""
+        if self.process is None:
+            return
+        sessions = _descendants(self.process.pid) if with_sessions else []
+        self.process.terminate()
+        self.process.wait(timeout=_READY_SECONDS)
+        self.process = None
+        for pid in sessions:
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                continue
+
+
+def login_user() -> str:
+    """Return who we are: the only user an unprivileged sshd lets in."""
+    return getpass.getuser()
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_listener(address: str, port: int, seconds: float = _READY_SECONDS) -> None:
+    """Wait until something listens; TimeoutError if nothing does."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection((address, port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.02)
+    message = f"nothing listens on {address}:{port}"
+    raise TimeoutError(message)
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return the sshd processes below a pid: one per connection and privilege level."""
+    found: list[int] = []
+    for child in _children(pid):
+        if Path(f"/proc/{child}/comm").read_text().strip().startswith("sshd"):
+            found += [*_descendants(child), child]
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
