@@ -44,7 +44,7 @@ async def _read(tx: UnitOfWork) -> list[dict[str, str]]:
         .order_by(Repository.path)
     )
     entries: list[dict[str, str]] = []
-    for repository, server, node in (await tx.session.execute(query)).tuples():
+    for repository, server, node in await tx.session.execute(query):
         passphrase = await tx.secrets.find(repository_passphrase(repository.id))
         if passphrase is not None:
             entries.append(

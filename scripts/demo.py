@@ -253,12 +253,17 @@ def tell(demo: Demo) -> None:
     say(f"All held, after {time.monotonic() - started:.0f} seconds.")
 
 
+def end_by_signal(_number: int, _frame: object) -> None:
+    """End as Ctrl-C would, so that everything this demo started is ended too."""
+    sys.exit(143)
+
+
 def main() -> None:
     """Run once, or stay up until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end when the story is told; status 0 only if all held")
     once = parser.parse_args().once
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, end_by_signal)
     with tempfile.TemporaryDirectory(prefix="borgfleet-demo-") as directory:
         demo = Demo(Path(directory))
         try:

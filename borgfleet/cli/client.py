@@ -19,6 +19,7 @@ EXIT_NO_API = 4
 _DEFAULT_URL = "http://127.0.0.1:8080"
 _SECONDS = 30.0
 _FIRST_ERROR = 400
+_UNAUTHENTICATED = 401
 
 errors = Console(stderr=True)
 
@@ -88,7 +89,7 @@ def _problem(answer: httpx2.Response) -> NoReturn:
         problem = answer.json()
     except ValueError:
         fail(f"the API answered {answer.status_code} without an explanation")
-    unauthenticated = answer.status_code == httpx2.codes.UNAUTHORIZED
+    unauthenticated = answer.status_code == _UNAUTHENTICATED
     fail(problem.get("detail", "refused"), problem.get("remedy", ""), EXIT_NO_API if unauthenticated else EXIT_FAILED)
 
 

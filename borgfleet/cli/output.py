@@ -113,7 +113,7 @@ def _cell(key: str, value: object) -> str:
 
 
 def _amount(job: dict[str, Any]) -> tuple[float, float | None]:
-    progress = job.get("progress") or {}
+    progress: dict[str, Any] = job.get("progress") or {}
     if progress.get("steps"):
         return progress["step"] - 1, progress["steps"]
     total = progress.get("estimated_size")
@@ -125,7 +125,7 @@ def _describe(job: dict[str, Any]) -> str:
     if job["state"] == "queued":
         waiting = job.get("waiting_for")
         return f"{job['title']}: waiting for {waiting}" if waiting else f"{job['title']}: queued"
-    progress = job.get("progress") or {}
+    progress: dict[str, Any] = job.get("progress") or {}
     parts = [f"{job['title']}: {progress.get('phase', 'starting')}"]
     if progress.get("files") is not None:
         parts.append(f"{progress['files']} files, {size(progress.get('original_size'))}")

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 async def by_text(
-    session: AsyncSession, query: Select[Any], column: InstrumentedAttribute[str], bounds: Bounds
+    session: AsyncSession, query: Select[*tuple[Any, ...]], column: InstrumentedAttribute[str], bounds: Bounds
 ) -> tuple[Sequence[Any], str | None]:
     """Return rows ordered by a unique text column, and the cursor of the next page."""
     if bounds.after is not None:
@@ -35,7 +35,7 @@ async def by_text(
 
 async def newest_first(
     session: AsyncSession,
-    query: Select[Any],
+    query: Select[*tuple[Any, ...]],
     keys: tuple[InstrumentedAttribute[datetime], InstrumentedAttribute[uuid.UUID]],
     bounds: Bounds,
 ) -> tuple[Sequence[Any], str | None]:

@@ -71,7 +71,7 @@ class Endpoint:
         """Replace authorized_keys in one step if the database says otherwise; tell whether it changed."""
         query = select(Server.id, Server.name, Server.backup_key).where(Server.backup_key.is_not(None))
         async with self._db.read() as session:
-            rows = (await session.execute(query.order_by(Server.name))).tuples().all()
+            rows = (await session.execute(query.order_by(Server.name))).all()
         lines = [authorized_line(self._state_dir, server_id.hex, name, key or "") for server_id, name, key in rows]
         text = "# Written by Borgfleet from its database; changes by hand are lost.\n" + "".join(lines)
         return _replace_if_changed(self._file, text)

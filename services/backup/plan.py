@@ -35,7 +35,7 @@ async def load_plan(tx: UnitOfWork, job: Job) -> BackupPlan:
         .join(StoragePool, StoragePool.id == Repository.pool_id)
         .where(BackupJob.id == job.backup_job_id)
     )
-    row = (await tx.session.execute(query)).tuples().one_or_none()
+    row = (await tx.session.execute(query)).one_or_none()
     if row is None:
         message = "the backup job was deleted while this run was queued"
         raise Permanent(message, code="backup_job_missing", remedy="nothing to do")
@@ -65,12 +65,8 @@ async def load_repository(tx: UnitOfWork, repository_id: uuid.UUID) -> Repositor
         .join(StoragePool, StoragePool.id == Repository.pool_id)
         .where(Repository.id == repository_id)
     )
-    repository, server, pool = (await tx.session.execute(query)).tuples().one()
-    name = repository_passphrase(repository.id)
-    passphrase = await tx.secrets.find(name)
-    if passphrase is None:
-        passphrase = new_passphrase()
-        await tx.secrets.put(name, passphrase)
+    repository, server, pool = (await tx.session.execute(query)).one()
+    passphrase = await tx.secrets.ensure(repository_passphrase(repository.id), new_passphrase)
     return RepositoryPlace(
         id=repository.id,
         server_id=server.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from shared.domain.archive import CHECKPOINT_SUFFIX, ArchiveFigures, RepositoryFigures
 from shared.errors import Transient
@@ -58,12 +58,10 @@ class Listed:
 def parse_line(line: str) -> LogLine | Progress | Phase | None:
     """Read one line of stderr; None for an empty one and for ends of phases."""
     try:
-        data = json.loads(line)
+        data: Any = json.loads(line)
     except ValueError:
         return LogLine("info", line.strip()) if line.strip() else None
-    if not isinstance(data, dict):
-        return LogLine("info", line.strip())
-    return _from_json(data)
+    return _from_json(cast("dict[str, Any]", data)) if isinstance(data, dict) else LogLine("info", line.strip())
 
 
 def _from_json(data: dict[str, Any]) -> LogLine | Progress | Phase | None:
@@ -76,6 +74,8 @@ def _from_json(data: dict[str, Any]) -> LogLine | Progress | Phase | None:
         return Phase(str(data["message"]))
     if kind == "log_message":
         level = str(data.get("levelname", "info")).lower()
+        if data.get("name") == "borg.locking" and level == "warning":
+            level = "info"  # a dead writer's lock was cleared: nothing is missing from the archive
         return LogLine(level, str(data.get("message", "")), str(data.get("msgid") or ""))
     return None
 
@@ -101,14 +101,14 @@ def parse_list(stdout: str) -> list[Listed]:
 
 def _load(stdout: str) -> dict[str, Any]:
     try:
-        data = json.loads(stdout)
+        data: Any = json.loads(stdout)
     except ValueError as error:
         message = f"borg's answer is not JSON: {stdout[:200]!r}"
         raise Transient(message, code="borg_garbled", remedy="see the job's log") from error
     if not isinstance(data, dict):
         message = "borg's answer is not an object"
         raise Transient(message, code="borg_garbled", remedy="see the job's log")
-    return data
+    return cast("dict[str, Any]", data)
 
 
 def _archive(data: dict[str, Any]) -> ArchiveFigures:

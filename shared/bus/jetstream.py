@@ -93,10 +93,11 @@ class _Consumer:
 class JetStreamBus:
     """One connection to a NATS server or cluster."""
 
-    def __init__(self, client: Client, settings: NatsSettings) -> None:
+    def __init__(self, client: Client, settings: NatsSettings, watch: _Watch) -> None:
         """Wrap a connected client; use `connect`."""
         self._client = client
-        self._js = client.jetstream(timeout=_PUBLISH_SECONDS)
+        self._watch = watch
+        self._js = client.jetstream(timeout=_PUBLISH_SECONDS)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
         self._settings = settings
 
     async def ensure_streams(self, specs: Sequence[StreamSpec]) -> list[str]:
@@ -107,7 +108,7 @@ class JetStreamBus:
                 try:
                     await self._js.stream_info(spec.name)
                 except nats.js.errors.NotFoundError:
-                    await self._js.add_stream(_stream_config(spec, self._settings.replicas))
+                    await self._js.add_stream(_stream_config(spec, self._settings.replicas))  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
                     missing.append(spec.name)
         return missing
 
@@ -134,7 +135,7 @@ class JetStreamBus:
             max_ack_pending=10_000,
         )
         with _translated():
-            await self._js.add_consumer(spec.name, config)
+            await self._js.add_consumer(spec.name, config)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
             return _Consumer(await self._js.pull_subscribe_bind(name, spec.name), spec.name)
 
     async def last(self, spec: StreamSpec, subject: str) -> bytes | None:
@@ -163,6 +164,7 @@ class JetStreamBus:
 
     async def close(self) -> None:
         """Flush and disconnect; a drain may hang, so it is bounded."""
+        self._watch.closing = True
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._client.flush()
@@ -177,8 +179,9 @@ async def connect(settings: NatsSettings, *, name: str) -> JetStreamBus:
     options: dict[str, Any] = {"nkeys_seed": str(settings.nkey_seed_file)} if settings.nkey_seed_file else {}
     if settings.token_file:
         options["token"] = settings.token_file.read_text().strip()
+    watch = _Watch()
     with _translated():
-        client = await nats.connect(
+        client = await nats.connect(  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
             settings.url,
             name=name,
             connect_timeout=5,
@@ -186,13 +189,13 @@ async def connect(settings: NatsSettings, *, name: str) -> JetStreamBus:
             reconnect_time_wait=0.5,
             ping_interval=5,
             max_outstanding_pings=2,
-            error_cb=_on_error,
-            disconnected_cb=_on_disconnect,
-            reconnected_cb=_on_reconnect,
+            error_cb=watch.error,
+            disconnected_cb=watch.disconnected,
+            reconnected_cb=watch.reconnected,
             **options,
         )
     await _check_server(client, settings)
-    return JetStreamBus(client, settings)
+    return JetStreamBus(client, settings, watch)
 
 
 async def _check_server(client: Client, settings: NatsSettings) -> None:
@@ -225,17 +228,22 @@ async def _syncs_always(monitor_url: str) -> bool:
         raise Transient(message, code="bus_unreachable") from error
 
 
-async def _on_error(error: Exception) -> None:
-    # Permission denials reach a caller only as a timeout: this is where their reason shows.
-    _log.warning("bus_error", error=str(error) or type(error).__name__)
+class _Watch:
+    """Logs what happens to the connection, until it is closed on purpose."""
 
+    def __init__(self) -> None:
+        self.closing = False
 
-async def _on_disconnect() -> None:
-    _log.warning("bus_disconnected")
+    async def error(self, error: Exception) -> None:
+        # Permission denials reach a caller only as a timeout: this is where their reason shows.
+        _log.warning("bus_error", error=str(error) or type(error).__name__)
 
+    async def disconnected(self) -> None:
+        if not self.closing:
+            _log.warning("bus_disconnected")
 
-async def _on_reconnect() -> None:
-    _log.info("bus_reconnected")
+    async def reconnected(self) -> None:
+        _log.info("bus_reconnected")
 
 
 def _stream_config(spec: StreamSpec, replicas: int) -> api.StreamConfig:

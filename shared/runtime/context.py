@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared.db.tables.job import Job
-from shared.errors import Transient, Waiting
+from shared.errors import Permanent, Transient, Waiting
 from shared.runtime.progress import ProgressReporter
 
 if TYPE_CHECKING:
@@ -76,10 +76,7 @@ class Context:
         """Take the job; None if it is done, cancelled or held by a live worker; Waiting if it is not due yet."""
         self.job = await self._db.run(lambda tx: tx.jobs.claim(job_id, lease=self.lease, seconds=self.lease_seconds))
         if self.job is None:
-            remaining = await self._db.run(lambda tx: tx.jobs.seconds_until_due(job_id))
-            if remaining is not None:
-                message = f"job {job_id} is not due yet"
-                raise Waiting(message, code="not_due", retry_after=max(remaining, 0.05))
+            await self._db.run(lambda tx: self._why_not(tx, job_id))
             return None
         self._progress = ProgressReporter(self._bus, self.job.id, self.job.correlation_id)
         return self.job
@@ -171,6 +168,16 @@ class Context:
         await self._db.run(extend, patience=0)
         for epoch, on_beat in self._held.values():
             on_beat(epoch)
+
+    async def _why_not(self, tx: UnitOfWork, job_id: uuid.UUID) -> None:
+        """Raise if the message has to come again, or makes no sense; return if it has done its work."""
+        remaining = await tx.jobs.seconds_until_due(job_id)
+        if remaining is not None:
+            message = f"job {job_id} is not due yet"
+            raise Waiting(message, code="not_due", retry_after=max(remaining, 0.05))
+        if await tx.jobs.get(job_id) is None:
+            message = f"there is no job {job_id}"
+            raise Permanent(message, code="job_unknown", remedy="publish without `job_id`: the job is made for the request")
 
     async def close(self) -> None:
         """Say the last word on the run's progress."""

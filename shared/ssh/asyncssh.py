@@ -274,7 +274,7 @@ def _text(key: asyncssh.SSHKey) -> str:
 
 def new_key_pair(comment: str) -> tuple[str, str]:
     """Return a fresh ed25519 key: private (OpenSSH PEM) and public line."""
-    key = asyncssh.generate_private_key("ssh-ed25519", comment=comment)
+    key = asyncssh.generate_private_key("ssh-ed25519", comment)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
     return key.export_private_key("openssh").decode(), key.export_public_key("openssh").decode().strip()
 
 

@@ -78,10 +78,10 @@ class PrivateSshd:
             _CONFIG.format(address=self.address, port=self.port, directory=self.directory, home=self.home)
         )
         sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin") or "sshd"
-        log = (self.directory / "log").open("ab")
-        self.process = subprocess.Popen(
-            [sshd, "-D", "-e", "-f", str(config)], stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
-        )
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sshd, "-D", "-e", "-f", str(config)], stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
+            )
         wait_for_listener(self.address, self.port)
 
     def stop(self, *, with_sessions: bool = True) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from sqlalchemy import Select, select
@@ -117,11 +117,11 @@ async def _check_place(tx: UnitOfWork, body: BackupJobIn) -> None:
 
 async def _read(tx: UnitOfWork, backup_job_id: uuid.UUID) -> tuple[BackupJob, str, str]:
     query = _backup_jobs().where(BackupJob.id == backup_job_id).execution_options(populate_existing=True)
-    definition, server, repository = found((await tx.session.execute(query)).one_or_none(), "backup job")
-    return definition, server, repository
+    row = (await tx.session.execute(query)).one_or_none()
+    return found(row, "backup job")
 
 
-def _backup_jobs() -> Select[Any]:
+def _backup_jobs() -> Select[BackupJob, str, str]:
     return (
         select(BackupJob, Server.name, Repository.name)
         .join(Server, Server.id == BackupJob.server_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
 from sqlalchemy import Select, select
@@ -99,7 +99,7 @@ async def _read(tx: UnitOfWork, backup_id: uuid.UUID) -> BackupOut:
     return _shown(*found((await tx.session.execute(query)).one_or_none(), "backup"))
 
 
-def _backups() -> Select[Any]:
+def _backups() -> Select[Archive, str, str]:
     return (
         select(Archive, Server.name, Repository.name)
         .join(Server, Server.id == Archive.server_id)

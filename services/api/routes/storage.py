@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from sqlalchemy import Select, select
@@ -80,7 +80,7 @@ async def new_repository(
     return repository, server
 
 
-def repositories() -> Select[Any]:
+def repositories() -> Select[Repository, str]:
     """Select repositories with their server's name."""
     return select(Repository, Server.name).join(Server, Server.id == Repository.server_id)
 

@@ -70,4 +70,4 @@ async def _place(tx: UnitOfWork, repository_id: uuid.UUID) -> tuple[Server, Repo
         .join(StoragePool, StoragePool.id == Repository.pool_id)
         .where(Repository.id == repository_id)
     )
-    return (await tx.session.execute(query)).tuples().one()
+    return (await tx.session.execute(query)).one()

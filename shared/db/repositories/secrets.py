@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete
+from sqlalchemy import delete, insert
 
+from shared.db.tables.base import or_ignore
 from shared.db.tables.kernel import Secret
 from shared.errors import NotFound
 from shared.secrets.envelope import Envelope
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Callable
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -44,6 +46,15 @@ class Secrets:
         box = self._ring.seal(value, bound_to=_place(name))
         row = Secret(name=name, key_id=box.key_id, wrapped_key=box.wrapped_key, sealed=box.sealed)
         await self._session.merge(row)
+
+    async def ensure(self, name: str, make: Callable[[], str]) -> str:
+        """Return a value, made when it is first needed; of two that make it at once, one is kept and both get that."""
+        if (found := await self.find(name)) is not None:
+            return found
+        box = self._ring.seal(make(), bound_to=_place(name))
+        values = {"name": name, "key_id": box.key_id, "wrapped_key": box.wrapped_key, "sealed": box.sealed}
+        await self._session.execute(or_ignore(insert(Secret)).values(values))
+        return await self.get(name)
 
     async def find(self, name: str) -> str | None:
         """Open a value, or return None where there is none."""

@@ -1,0 +1,33 @@
+"""Fixtures for all tests: real servers start once a session, when a test first asks for them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.mariadb import MariaServer
+from tests.harness.nats_server import NatsServer
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A directory with a short name: Unix sockets allow 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="bft-", ignore_cleanup_errors=True) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def maria(scratch: Path) -> Iterator[MariaServer]:
+    server = MariaServer(scratch / "maria").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def nats_server(scratch: Path) -> Iterator[NatsServer]:
+    server = NatsServer(scratch / "nats").start()
+    yield server
+    server.stop()

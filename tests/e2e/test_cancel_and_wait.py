@@ -1,0 +1,102 @@
+"""Cancelling at every stage, and two jobs on one repository."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import SLOWLY
+from tests.harness.fleet import BIN, Fleet, until
+from tests.harness.invariants import OneWriter, assert_invariants, no_job_vanished, no_orphans, nothing_in_flight
+
+
+@pytest.mark.parametrize("transport", ["tunnel", "direct"])
+def test_cancel_while_running_stops_borg_within_seconds_and_leaves_the_repository_unlocked(
+    fleet: Fleet, slow_data: Path, transport: str
+) -> None:
+    definition = fleet.backup_job([slow_data], transport=transport, **SLOWLY)
+    job = fleet.run(definition)
+    fleet.reading(job)
+    asked = time.monotonic()
+    assert fleet.post(f"/api/jobs/{job['id']}/cancel")["cancel_requested"] is True
+    ended = fleet.finished(job, "cancelled", seconds=20)
+    assert time.monotonic() - asked < 15
+    assert ended["code"] == "cancelled"
+    no_orphans(fleet)
+    entry = fleet.kit_entry(definition["repository_id"])
+    locks = [p.name for p in Path(entry["path"]).iterdir() if p.name.startswith("lock.exclusive")]
+    assert locks == []
+    assert fleet.listed(definition) == {}
+    fleet.finished(fleet.post(f"/api/jobs/{job['id']}/retry"), "succeeded")
+    assert_invariants(fleet, definition)
+
+
+def test_cancel_while_queued_is_at_once(fleet: Fleet, data: Path) -> None:
+    definition = fleet.backup_job([data])
+    fleet.services["backup"].stop()
+    job = fleet.run(definition)
+    assert fleet.post(f"/api/jobs/{job['id']}/cancel")["state"] == "cancelled"
+    fleet.spawn("backup")
+    nothing_in_flight(fleet)
+    no_job_vanished(fleet)
+    assert fleet.job(job)["state"] == "cancelled"
+    assert fleet.job(job)["attempt"] == 0
+    refused = fleet.request("POST", f"/api/jobs/{job['id']}/cancel")
+    assert (refused.status_code, refused.json()["code"]) == (409, "job_ended")
+
+
+def test_two_jobs_on_one_repository_wait_visibly_and_a_waiting_one_can_be_cancelled(
+    fleet: Fleet, data: Path, slow_data: Path
+) -> None:
+    first = fleet.backup_job([slow_data], **SLOWLY)
+    second = fleet.backup_job([data], repository_id=first["repository_id"])
+    with OneWriter(fleet):
+        running = fleet.run(first)
+        fleet.reading(running)
+        waiting, cancelled = fleet.run(second), fleet.run(second)
+        for job in (waiting, cancelled):
+            shown = until(lambda job=job: found if (found := fleet.job(job))["waiting_for"] else None, "it waits", 20)
+            assert (shown["state"], shown["waiting_for"]) == ("queued", f"host1/{first['repository']}")
+        assert fleet.post(f"/api/jobs/{cancelled['id']}/cancel")["state"] == "cancelled"
+        assert fleet.finished(running, "succeeded")["attempt"] == 1
+        ended = fleet.finished(waiting, "succeeded")
+    assert (ended["attempt"], ended["failures"]) == (1, 0)
+    assert fleet.job(cancelled)["state"] == "cancelled"
+    recorded = {b["borg_id"] for d in (first, second) for b in fleet.backups(d)}
+    assert recorded == set(fleet.listed(first))
+
+
+def test_a_lock_of_a_live_foreign_writer_is_waited_for(fleet: Fleet, data: Path) -> None:
+    definition = fleet.backup_job([data])
+    fleet.finished(fleet.run(definition), "succeeded")
+    entry = fleet.kit_entry(definition["repository_id"])
+    holder = subprocess.Popen(
+        [str(BIN / "borg"), "with-lock", entry["path"], "sleep", "6"],
+        env={"BORG_PASSPHRASE": entry["passphrase"], "BORG_BASE_DIR": str(fleet.directory / "outside"),
+             "PATH": "/usr/bin:/bin", "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes"},
+    )  # fmt: skip
+    until(lambda: (Path(entry["path"]) / "lock.exclusive").exists(), "the foreign writer holds the lock", 20)
+    job = fleet.run(definition)
+    fleet.finished(job, "succeeded")
+    assert holder.wait(timeout=10) == 0
+    assert_invariants(fleet, definition)
+
+
+def test_a_lock_of_a_dead_writer_of_this_node_is_cleared(fleet: Fleet, slow_data: Path) -> None:
+    definition = fleet.backup_job([slow_data], **SLOWLY)
+    job = fleet.run(definition)
+    fleet.reading(job)
+    fleet.services["backup"].kill()
+    for process in fleet.processes("--restrict-to-repository"):
+        process.kill()
+    entry = fleet.kit_entry(definition["repository_id"])
+    assert (Path(entry["path"]) / "lock.exclusive").exists()
+    fleet.spawn("backup")
+    fleet.finished(job, "succeeded")
+    assert json.loads(fleet.borg(definition, "info", "--json", "{repo}"))
+    assert_invariants(fleet, definition)
+

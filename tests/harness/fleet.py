@@ -1,0 +1,298 @@
+"""All services as processes of their own on real NATS, MariaDB, sshd and borg, driven through the public API."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+
+from borgfleet.bootstrap import prepare
+from borgfleet.children import plan_sshd
+from borgfleet.recovery import kit
+from shared.config.settings import Settings
+from shared.testing.sshd import PrivateSshd, free_port, login_user, wait_for_listener
+from tests.harness.mariadb import MariaServer
+from tests.harness.nats_server import NatsServer
+
+BIN = Path(sys.executable).parent
+ENDED = ("succeeded", "warning", "failed", "cancelled")
+ACK_WAIT = 6.0
+DEADLINE = 90.0
+HEALTHY_SECONDS = 40.0
+
+
+class ServiceProcess:
+    """One `borgfleet run <service>` in its own process group."""
+
+    def __init__(self, fleet: Fleet, name: str, **extra: str) -> None:
+        self.name = name
+        self.health_port = free_port()
+        self.log = fleet.directory / f"{name}-{next(fleet.counter)}.log"
+        environment = fleet.environment | {"BORGFLEET_HEALTH__PORT": str(self.health_port)} | extra
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [str(BIN / "borgfleet"), "run", name],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def wait_ready(self) -> ServiceProcess:
+        until(lambda: self.ready() or self.process.poll() is not None, f"{self.name} is ready", HEALTHY_SECONDS)
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
+        return self
+
+    def ready(self) -> bool:
+        try:
+            return httpx2.get(f"http://127.0.0.1:{self.health_port}/readyz", timeout=5).status_code == 200
+        except httpx2.HTTPError:
+            return False
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(timeout=10)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(timeout=90)
+
+    def wait_dead(self, seconds: float = 60.0) -> None:
+        self.process.wait(timeout=seconds)
+        assert self.process.returncode == -signal.SIGKILL, (
+            f"ended with {self.process.returncode}, not at its crash point"
+        )
+
+
+class Fleet:
+    """A whole distributed Borgfleet with one managed server; tests make repositories and jobs of their own."""
+
+    def __init__(self, directory: Path, maria: MariaServer) -> None:
+        self.directory = directory
+        self.counter = itertools.count(1)
+        self.maria = maria
+        self.database_url = maria.database()
+        self.nats = NatsServer(directory / "nats")
+        self.server = PrivateSshd(directory / "server")
+        self.pool_path = directory / "pool"
+        self.api_port, self.endpoint_port = free_port(), free_port()
+        self.token_file = directory / "token"
+        self.data_dir = directory / "data"
+        self.services: dict[str, ServiceProcess] = {}
+        self.sshd: subprocess.Popen[bytes] | None = None
+        self.http = httpx2.Client(base_url=f"http://127.0.0.1:{self.api_port}", timeout=30)
+        self.environment = self._environment()
+        self.pool: dict[str, Any] = {}
+        self.host: dict[str, Any] = {}
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    def start(self) -> Fleet:
+        for directory in (self.pool_path, self.data_dir):
+            directory.mkdir(parents=True)
+        self.token_file.write_text("bf_test-token-canary-3141592653")
+        self.nats.start()
+        self.server.start()
+        argv = plan_sshd(
+            self.data_dir / "sshd", listen="127.0.0.1", port=self.endpoint_port, user=login_user(),
+            authorized_keys=self.settings().state_dir / "authorized_keys",
+        )  # fmt: skip
+        assert argv is not None, "no sshd"
+        self.sshd = subprocess.Popen(argv, start_new_session=True, stderr=subprocess.DEVNULL)
+        asyncio.run(prepare(self.settings()))
+        self.ensure_running()
+        self.http.headers["Authorization"] = f"Bearer {self.token_file.read_text()}"
+        self.host = self.add_server("host1", self.server)
+        self.pool = self.post("/api/storage-pools", {"name": "main", "path": str(self.pool_path)})
+        return self
+
+    def stop(self) -> None:
+        self.http.close()
+        for service in self.services.values():
+            service.process.kill()
+            service.process.wait()
+        if self.sshd is not None:
+            self.sshd.terminate()
+            self.sshd.wait()
+        self.server.stop()
+        self.nats.stop()
+
+    def ensure_running(self, *names: str) -> None:
+        """Start whatever is not running; wait until all is ready."""
+        names = names or ("api", "scheduler", "setup", "backup")
+        for name in names:
+            if name not in self.services or self.services[name].process.poll() is not None:
+                self.services[name] = ServiceProcess(self, name)
+        for name in names:
+            self.services[name].wait_ready()
+        wait_for_listener("127.0.0.1", self.api_port, HEALTHY_SECONDS)
+
+    def restart(self, name: str, **extra: str) -> ServiceProcess:
+        """Stop a service in order and start it with other settings."""
+        self.services[name].stop()
+        return self.spawn(name, **extra)
+
+    def spawn(self, name: str, **extra: str) -> ServiceProcess:
+        """Start a service in the place of one that ended."""
+        self.services[name] = ServiceProcess(self, name, **extra)
+        return self.services[name].wait_ready()
+
+    def settings(self) -> Settings:
+        return Settings.model_validate(
+            {
+                "data_dir": self.data_dir,
+                "database": {"url": self.database_url},
+                "nats": {"url": self.nats.url, "monitor_url": self.nats.monitor_url},
+                "api": {"admin_token_file": self.token_file},
+            }
+        )
+
+    # -- the public API -----------------------------------------------------------------------------------
+
+    def request(self, method: str, path: str, body: Any = None) -> httpx2.Response:
+        return self.http.request(method, path, json=body)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        answer = self.request(method, path, body)
+        assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def get(self, path: str) -> Any:
+        return self.call("GET", path)
+
+    def post(self, path: str, body: Any = None) -> Any:
+        return self.call("POST", path, body)
+
+    def add_server(self, name: str, sshd: PrivateSshd) -> dict[str, Any]:
+        """Add a server whose host key is known from its console, and set it up."""
+        sshd.authorize(self.get("/api/fleet-key")["public_key"])
+        server = self.post(
+            "/api/servers",
+            {"name": name, "host": sshd.address, "port": sshd.port, "username": login_user(),
+             "approved_fingerprint": sshd.fingerprint()},
+        )  # fmt: skip
+        self.finished(self.post(f"/api/servers/{server['id']}/setup"), "succeeded", "warning")
+        return self.get(f"/api/servers/{server['id']}")
+
+    def backup_job(self, sources: list[Path | str], **options: Any) -> dict[str, Any]:
+        """Make a repository and a backup job of its own."""
+        name = options.pop("name", f"job{next(self.counter)}")
+        host = options.pop("host", self.host)
+        repository = options.pop("repository_id", None) or self.repository(f"repo-{name}", host)["id"]
+        body = {"name": name, "server_id": host["id"], "repository_id": repository,
+                "sources": [str(source) for source in sources]} | options  # fmt: skip
+        return self.post("/api/backup-jobs", body)
+
+    def repository(self, name: str, host: dict[str, Any] | None = None) -> dict[str, Any]:
+        server_id = (host or self.host)["id"]
+        return self.post("/api/repositories", {"name": name, "server_id": server_id, "pool_id": self.pool["id"]})
+
+    def run(self, definition: dict[str, Any]) -> dict[str, Any]:
+        return self.post(f"/api/backup-jobs/{definition['id']}/run")
+
+    def job(self, job: dict[str, Any]) -> dict[str, Any]:
+        return self.get(f"/api/jobs/{job['id']}")
+
+    def finished(self, job: dict[str, Any], *states: str, seconds: float = DEADLINE) -> dict[str, Any]:
+        """Wait for a job's end; it must be one of these states."""
+        ended = until(lambda: found if (found := self.try_job(job)) and found["state"] in ENDED else None,
+                      f"job {job['id']} ends", seconds)  # fmt: skip
+        assert not states or ended["state"] in states, f"{ended}\n{self.log(job)}\n{self.logs()}"
+        return ended
+
+    def try_job(self, job: dict[str, Any]) -> dict[str, Any] | None:
+        answer = self.request("GET", f"/api/jobs/{job['id']}")
+        return answer.json() if answer.status_code == 200 else None
+
+    def reading(self, job: dict[str, Any], minimum: int = 1) -> dict[str, Any]:
+        """Wait until borg reads files on the server."""
+        return until(lambda: found if (found := self.job(job))["state"] == "running"
+                     and ((found["progress"] or {}).get("original_size") or 0) >= minimum else None,
+                     f"job {job['id']} reads; now {self.job(job)}", DEADLINE)  # fmt: skip
+
+    def log(self, job: dict[str, Any]) -> str:
+        lines = self.get(f"/api/jobs/{job['id']}/log")["items"]
+        return "\n".join(
+            f"{line['attempt']}.{line['seq']} {line['level']} {line['source']} {line['message']}" for line in lines
+        )
+
+    def backups(self, definition: dict[str, Any]) -> list[dict[str, Any]]:
+        return self.get(f"/api/backups?backup_job_id={definition['id']}")["items"]
+
+    def logs(self) -> str:
+        return "\n".join(file.read_text()[-3000:] for file in self.directory.glob("*.log"))
+
+    # -- from outside -------------------------------------------------------------------------------------
+
+    def borg(self, definition: dict[str, Any], *arguments: str, cwd: Path | None = None) -> str:
+        """Run plain borg on a job's repository; `{repo}` stands for its path."""
+        entry = self.kit_entry(definition["repository_id"])
+        environment = os.environ | {
+            "BORG_PASSPHRASE": entry["passphrase"], "BORG_BASE_DIR": str(self.directory / "outside"), "TZ": "UTC",
+            "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
+        }  # fmt: skip
+        argv = [str(BIN / "borg"), "--lock-wait=20", *(a.replace("{repo}", entry["path"]) for a in arguments)]
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, cwd=cwd)
+        assert done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def listed(self, definition: dict[str, Any]) -> dict[str, str]:
+        """Return what borg itself lists: id -> name."""
+        archives = json.loads(self.borg(definition, "list", "--json", "{repo}"))["archives"]
+        return {archive["id"]: archive["name"] for archive in archives}
+
+    def kit_entry(self, repository_id: str) -> dict[str, str]:
+        return next(entry for entry in asyncio.run(kit(self.settings())) if entry["id"] == repository_id)
+
+    def processes(self, *words: str) -> list[psutil.Process]:
+        """Return the processes of this fleet whose command line has all these words."""
+        found: list[psutil.Process] = []
+        for process in psutil.process_iter(["cmdline"]):
+            line = " ".join(process.info["cmdline"] or [])
+            if str(self.directory) in line and all(word in line for word in words):
+                found.append(process)
+        return found
+
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {
+            "BORGFLEET_DATA_DIR": str(self.data_dir),
+            "BORGFLEET_DATABASE__URL": self.database_url,
+            "BORGFLEET_NATS__URL": self.nats.url,
+            "BORGFLEET_NATS__MONITOR_URL": self.nats.monitor_url,
+            "BORGFLEET_API__PORT": str(self.api_port),
+            "BORGFLEET_API__ADMIN_TOKEN_FILE": str(self.token_file),
+            "BORGFLEET_WORKER__ACK_WAIT": str(ACK_WAIT),
+            "BORGFLEET_WORKER__REAP_EVERY": "0.5",
+            "BORGFLEET_WORKER__LOST_AFTER": "3",
+            "BORGFLEET_WORKER__CANCEL_POLL": "0.5",
+            "BORGFLEET_BACKUP__BORG": str(BIN / "borg"),
+            "BORGFLEET_BACKUP__ENDPOINT_PORT": str(self.endpoint_port),
+            "BORGFLEET_BACKUP__ENDPOINT_USER": login_user(),
+            "BORGFLEET_BACKUP__ENDPOINT_HOST_KEY_FILE": str(self.data_dir / "sshd" / "ssh_host_ed25519_key.pub"),
+            "BORGFLEET_LOG__LEVEL": "debug",
+        }  # fmt: skip
+
+
+def until(probe: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
+    """Wait until a probe returns something true, and return it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := probe():
+            return found
+        time.sleep(0.1)
+    message = f"not within {seconds:.0f} s: {what}"
+    raise AssertionError(message)

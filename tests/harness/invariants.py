@@ -1,0 +1,145 @@
+"""What must hold after every fault (I1 to I8 of the test plan in docs/operations/faults.md)."""
+
+from __future__ import annotations
+
+import filecmp
+import tempfile
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+
+from tests.harness.fleet import Fleet, until
+
+_ORPHAN_SECONDS = 60.0
+
+
+def assert_invariants(fleet: Fleet, definition: dict[str, Any], *, extract: bool = True) -> None:
+    """Check a backup job's world at rest."""
+    no_job_vanished(fleet)
+    records_match_repository(fleet, definition)
+    if extract:
+        successes_extract(fleet, definition)
+    no_orphans(fleet)
+    nothing_in_flight(fleet)
+    fleet.borg(definition, "check", "{repo}")
+
+
+def no_job_vanished(fleet: Fleet) -> None:
+    """I1: every accepted run has ended."""
+    for state in ("queued", "running"):
+        items = fleet.get(f"/api/jobs?state={state}")["items"]
+        assert items == [], f"still {state}: {items}"
+
+
+def records_match_repository(fleet: Fleet, definition: dict[str, Any]) -> None:
+    """I3: the database lists exactly the archives that borg lists."""
+    recorded = {backup["borg_id"]: backup["name"] for backup in fleet.backups(definition)}
+    assert recorded == fleet.listed(definition)
+
+
+def successes_extract(fleet: Fleet, definition: dict[str, Any]) -> None:
+    """I4: what is called a success extracts, byte for byte."""
+    for backup in fleet.backups(definition):
+        if backup["state"] == "succeeded":
+            assert extracted(fleet, definition, backup) > 0
+
+
+def extracted(fleet: Fleet, definition: dict[str, Any], backup: dict[str, Any]) -> int:
+    """Extract with plain borg and compare with the source; return the number of files."""
+    count = 0
+    with tempfile.TemporaryDirectory(dir=fleet.directory) as target:
+        fleet.borg(definition, "extract", f"{{repo}}::{backup['name']}", cwd=Path(target))
+        for file in Path(target).rglob("*"):
+            source = Path("/") / file.relative_to(target)
+            if file.is_file() and not file.is_symlink():
+                assert filecmp.cmp(file, source, shallow=False), f"{source} differs"
+                count += 1
+    return count
+
+
+def no_orphans(fleet: Fleet) -> None:
+    """I5: no borg and no leash is left on the server or on the node."""
+    pool = str(fleet.pool_path)
+
+    def gone() -> bool:
+        return not [p for p in fleet.processes(pool) if _name(p) in ("borg", "ssh", "sh")]
+
+    until(gone, f"no orphans; left: {[_line(p) for p in fleet.processes(pool)]}", _ORPHAN_SECONDS)
+
+
+def nothing_in_flight(fleet: Fleet) -> None:
+    """I7: the outbox is empty and the work queue too."""
+    name = fleet.database_url.rsplit("/", 1)[1]
+    until(lambda: fleet.maria.sql("SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL", name).strip() == "0",
+          "the outbox is empty", 20)  # fmt: skip
+
+    def empty() -> bool:
+        answer = httpx2.get(f"{fleet.nats.monitor_url}/jsz?streams=true", timeout=5).json()
+        streams = [s for account in answer["account_details"] for s in account.get("stream_detail", [])]
+        return next(s["state"]["messages"] for s in streams if s["name"] == "JOBS") == 0
+
+    until(empty, "the work queue is empty", 30)
+
+
+class OneWriter:
+    """I2: watches all the time that no repository ever has two serving or writing borgs of ours."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.worst: Counter[str] = Counter()
+        self.samples = 0
+
+    def __enter__(self) -> OneWriter:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        assert self.samples > 0
+        assert all(count <= 1 for count in self.worst.values()), f"two writers: {self.worst}"
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.1):
+            now: Counter[str] = Counter()
+            for process in psutil.process_iter(["cmdline"]):
+                line = process.info["cmdline"] or []
+                # The interpreter that runs `borg serve`, not the shell that guards it.
+                if "--restrict-to-repository" in line and "guard.sh" not in " ".join(line):
+                    now[line[-1]] += 1
+            self.worst |= now
+            self.samples += 1
+
+
+def secrets_are_nowhere(fleet: Fleet, secrets: list[str]) -> None:
+    """I6: no secret in a log, a stored message or the database."""
+    files = [*fleet.directory.glob("*.log"), *fleet.nats.store.rglob("*.blk"), fleet.directory / "nats" / "nats.log"]
+    texts = {str(file): file.read_bytes() for file in files if file.is_file()}
+    texts["database"] = fleet.maria.dump(fleet.database_url.rsplit("/", 1)[1]).encode()
+    texts["argv"] = "\n".join(_line(p) for p in psutil.process_iter(["cmdline"])).encode()
+    for place, content in texts.items():
+        for secret in secrets:
+            assert secret.encode() not in content, f"a secret stands in {place}"
+            assert secret.encode().hex().upper().encode() not in content.upper(), f"a secret stands in hex in {place}"
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        line = process.cmdline()
+    except psutil.Error:
+        return ""
+    words = [Path(word).name for word in line[:2]]
+    return next((word for word in ("borg", "ssh", "sh") if word in words), "")
+
+
+def _line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""

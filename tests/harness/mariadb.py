@@ -1,0 +1,87 @@
+"""A real mariadbd on loopback, in a directory of its own; one database a test."""
+
+from __future__ import annotations
+
+import getpass
+import itertools
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from shared.testing.sshd import free_port
+
+_SECONDS = 60.0
+
+
+class MariaServer:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._names = itertools.count(1)
+
+    def start(self) -> MariaServer:
+        data = self.directory / "data"
+        if not data.exists():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            subprocess.run(
+                ["mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}",
+                 "--auth-root-authentication-method=normal", "--skip-test-db"],
+                check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+        mariadbd = shutil.which("mariadbd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+        assert mariadbd, "no mariadbd"
+        self.process = subprocess.Popen(
+            [mariadbd, "--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}", f"--port={self.port}",
+             "--bind-address=127.0.0.1", f"--socket={self._socket}", f"--pid-file={self.directory / 'pid'}",
+             "--innodb-buffer-pool-size=256M", "--skip-name-resolve", "--max-connections=200",
+             f"--log-error={self.directory / 'log'}"],
+        )  # fmt: skip
+        self._wait()
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(timeout=60)
+            self.process = None
+
+    def kill(self) -> None:
+        self.stop(signal.SIGKILL)
+
+    def database(self) -> str:
+        """Create a database and return its URL."""
+        name = f"borgfleet_{next(self._names)}"
+        self.sql(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        return f"mariadb+aiomysql://root@127.0.0.1:{self.port}/{name}"
+
+    def sql(self, statement: str, database: str = "") -> str:
+        done = subprocess.run(
+            ["mariadb", "--no-defaults", f"--socket={self._socket}", "-uroot", "-N", "-e", statement, database],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    def dump(self, database: str) -> str:
+        done = subprocess.run(
+            ["mariadb-dump", "--no-defaults", f"--socket={self._socket}", "-uroot", "--hex-blob", database],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    @property
+    def _socket(self) -> Path:
+        return self.directory / "s"
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + _SECONDS
+        while time.monotonic() < deadline:
+            try:
+                self.sql("SELECT 1")
+            except subprocess.CalledProcessError:
+                time.sleep(0.1)
+            else:
+                return
+        raise TimeoutError((self.directory / "log").read_text()[-2000:])

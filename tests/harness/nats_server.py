@@ -1,0 +1,62 @@
+"""A real nats-server on loopback that can be killed, wiped and started again on the same port."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from shared.testing.sshd import free_port, wait_for_listener
+
+_CONFIG = """\
+listen: "127.0.0.1:{port}"
+http: "127.0.0.1:{monitor}"
+server_name: test
+jetstream {{ store_dir: "{store}", {sync} }}
+"""
+
+
+class NatsServer:
+    def __init__(self, directory: Path, *, sync_always: bool = True) -> None:
+        self.directory = directory
+        self.port, self.monitor = free_port(), free_port()
+        self.sync = "sync_interval: always" if sync_always else "sync_interval: 2m"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def monitor_url(self) -> str:
+        return f"http://127.0.0.1:{self.monitor}"
+
+    @property
+    def store(self) -> Path:
+        return self.directory / "store"
+
+    def start(self) -> NatsServer:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        config = self.directory / "nats.conf"
+        config.write_text(_CONFIG.format(port=self.port, monitor=self.monitor, store=self.store, sync=self.sync))
+        own = Path(sys.executable).parent / "nats-server"
+        binary = str(own) if own.exists() else shutil.which("nats-server")
+        assert binary, "no nats-server"
+        self.process = subprocess.Popen([binary, "-c", str(config), "-l", str(self.directory / "nats.log")])
+        wait_for_listener("127.0.0.1", self.port)
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(timeout=20)
+            self.process = None
+
+    def kill(self) -> None:
+        self.stop(signal.SIGKILL)
+
+    def wipe(self) -> None:
+        assert self.process is None, "stop it first"
+        shutil.rmtree(self.store)
