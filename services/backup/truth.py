@@ -82,9 +82,12 @@ def _missing(evidence: Evidence) -> list[str]:
 
 def _borg_warnings(evidence: Evidence) -> list[str]:
     # A missing source is borg's warning too; it is told once.
-    told = [f"{path}: stat:" for path in evidence.missing]
     warnings = [line.message for line in evidence.lines if line.is_warning or line.is_error]
-    return [text for text in warnings if not any(text.startswith(prefix) for prefix in told)]
+    return [text for text in warnings if not any(_says_missing(text, path) for path in evidence.missing)]
+
+
+def _says_missing(text: str, path: str) -> bool:
+    return text.startswith(f"{path}: ") and "[Errno 2]" in text
 
 
 def _collapse(evidence: Evidence) -> list[str]:

@@ -30,7 +30,10 @@ class _Kind:
 _LOCKED = _Kind(Transient, "repository_locked", "another borg is writing to this repository; it is tried again")
 _PASSPHRASE = _Kind(Permanent, "passphrase_wrong", "restore this repository's passphrase from its recovery kit")
 _MISSING = _Kind(Permanent, "repository_missing", "see that the storage pool is mounted and the repository is in place")
-_CLOSED = _Kind(Transient, "storage_unreachable", "check the storage endpoint, its sshd and the network to it")
+_CLOSED = _Kind(Transient, "storage_closed", "the storage endpoint ended the connection: look at its sshd and its borg")
+_NO_ROUTE = _Kind(
+    Transient, "storage_unreachable", "check the network to the storage endpoint; or use the tunnel transport"
+)
 _REFUSED = _Kind(Permanent, "path_refused", "the storage endpoint lets this server reach its own repositories only")
 _ROLLED_BACK = _Kind(
     Permanent, "repository_rolled_back", "an incident: the repository is older or elsewhere than this server remembers"
@@ -77,6 +80,10 @@ _BY_TEXT: tuple[tuple[str, _Kind], ...] = (
     ("Host key verification failed", _SSH_KEY),
     ("Permission denied (publickey", _SSH_KEY),
     ("lease of this repository is not current", _Kind(Transient, "lease_not_current", "it is tried again")),
+    *(
+        (words, _NO_ROUTE)
+        for words in ("Connection refused", "timed out", "No route to host", "Network is unreachable", "not resolve")
+    ),
     ("Is borg working on the server?", _CLOSED),
 )
 

@@ -177,7 +177,9 @@ class Context:
             raise Waiting(message, code="not_due", retry_after=max(remaining, 0.05))
         if await tx.jobs.get(job_id) is None:
             message = f"there is no job {job_id}"
-            raise Permanent(message, code="job_unknown", remedy="publish without `job_id`: the job is made for the request")
+            raise Permanent(
+                message, code="job_unknown", remedy="publish without `job_id`: the job is made for the request"
+            )
 
     async def close(self) -> None:
         """Say the last word on the run's progress."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -90,13 +91,13 @@ def test_a_lock_of_a_dead_writer_of_this_node_is_cleared(fleet: Fleet, slow_data
     definition = fleet.backup_job([slow_data], **SLOWLY)
     job = fleet.run(definition)
     fleet.reading(job)
-    fleet.services["backup"].kill()
+    fleet.services["backup"].signal(signal.SIGSTOP)
     for process in fleet.processes("--restrict-to-repository"):
         process.kill()
+    fleet.services["backup"].kill()
     entry = fleet.kit_entry(definition["repository_id"])
     assert (Path(entry["path"]) / "lock.exclusive").exists()
     fleet.spawn("backup")
     fleet.finished(job, "succeeded")
     assert json.loads(fleet.borg(definition, "info", "--json", "{repo}"))
     assert_invariants(fleet, definition)
-

@@ -49,7 +49,9 @@ def test_ssh_cut_in_mid_backup_is_tried_again(fleet: Fleet, slow_data: Path) -> 
     assert_invariants(fleet, definition)
 
 
-def test_everything_killed_at_once_ends_every_job_and_keeps_every_invariant(fleet: Fleet, data: Path, slow_data: Path) -> None:
+def test_everything_killed_at_once_ends_every_job_and_keeps_every_invariant(
+    fleet: Fleet, data: Path, slow_data: Path
+) -> None:
     slow = fleet.backup_job([slow_data], **SLOWLY)
     quick = fleet.backup_job([data])
     jobs = [fleet.run(slow), *(fleet.run(quick) for _ in range(2))]

@@ -50,7 +50,9 @@ def test_every_source_path_of_a_job_is_backed_up(fleet: Fleet, data: Path, tmp_p
         (other / "file").write_text(other.name)
     definition = fleet.backup_job([data, *others])
     fleet.finished(fleet.run(definition), "succeeded")
-    listing = fleet.borg(definition, "list", "--format", "{path}{NL}", f"{{repo}}::{fleet.backups(definition)[0]['name']}")
+    listing = fleet.borg(
+        definition, "list", "--format", "{path}{NL}", f"{{repo}}::{fleet.backups(definition)[0]['name']}"
+    )
     for other in others:
         assert f"{str(other)[1:]}/file" in listing
 
@@ -65,13 +67,17 @@ def test_excludes_patterns_one_file_system_and_caches_are_honoured(fleet: Fleet,
         [data], excludes=["sh:**/*.tmp"], patterns=["- re:\\.me$"], one_file_system=True, compression="lz4"
     )
     fleet.finished(fleet.run(definition), "succeeded")
-    listing = fleet.borg(definition, "list", "--format", "{path}{NL}", f"{{repo}}::{fleet.backups(definition)[0]['name']}")
+    listing = fleet.borg(
+        definition, "list", "--format", "{path}{NL}", f"{{repo}}::{fleet.backups(definition)[0]['name']}"
+    )
     assert "file0" in listing
     for absent in ("note.tmp", "skip.me", "junk"):
         assert absent not in listing
 
 
-def test_hooks_run_around_borg_and_a_failing_pre_hook_backs_nothing_up(fleet: Fleet, data: Path, tmp_path: Path) -> None:
+def test_hooks_run_around_borg_and_a_failing_pre_hook_backs_nothing_up(
+    fleet: Fleet, data: Path, tmp_path: Path
+) -> None:
     trace = tmp_path / "trace"
     definition = fleet.backup_job([data], pre_hook=f"echo before >>{trace}", post_hook=f"echo after >>{trace}")
     fleet.finished(fleet.run(definition), "succeeded")

@@ -20,28 +20,37 @@ _PROBE_PATH = "/borgfleet-probe"
 
 
 async def prove(work: Work) -> StepResult:
-    """Ask each endpoint's borg for a repository that is not there: its own answer proves every hop."""
+    """Ask each endpoint's borg for a repository that is not there: its own answer proves every hop.
+
+    A server without a route to an endpoint is no failure: the tunnel transport needs none.
+    """
     if not work.plan.endpoints:
         text = "no storage endpoint: only the tunnel transport can be used"
         return StepResult(changed=False, detail=text, warning=text)
     home = (await work.root.run('printf "%s" "$HOME"')).stdout
+    answers: list[str] = []
+    unreachable: list[str] = []
     for pinned in work.plan.endpoints:
-        await _prove(work, pinned, home)
-    names = ", ".join(pinned.endpoint.alias for pinned in work.plan.endpoints)
-    return StepResult(changed=False, detail=f"borg answers on {names}")
+        (answers if await _prove(work, pinned, home) else unreachable).append(pinned.endpoint.alias)
+    detail = f"borg answers on {', '.join(answers) or 'no endpoint'}"
+    if not unreachable:
+        return StepResult(changed=False, detail=detail)
+    warning = f"no route from {work.plan.name} to {', '.join(unreachable)}: only the tunnel transport can be used there"
+    return StepResult(changed=False, detail=detail, warning=warning)
 
 
-async def _prove(work: Work, pinned: PinnedEndpoint, home: str) -> None:
+async def _prove(work: Work, pinned: PinnedEndpoint, home: str) -> bool:
     """Try for a while: the endpoint's node may just be writing the new key into its authorized_keys."""
     for attempt in range(1, _TRIES + 1):
         error = await _ask(work, pinned, home)
-        if error is None:
-            return
+        if error is None or error.code == "storage_unreachable":
+            return error is None
         if error.code != "storage_refused" or attempt == _TRIES:
             message = f"{work.plan.name} cannot reach the storage endpoint {pinned.endpoint.alias}: {error.message}"
             kind = Transient if isinstance(error, Transient) else Permanent
             raise kind(message, code=error.code, remedy=error.remedy) from error
         await asyncio.sleep(_PAUSE)
+    return False
 
 
 async def _ask(work: Work, pinned: PinnedEndpoint, home: str) -> AppError | None:

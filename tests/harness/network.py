@@ -1,0 +1,61 @@
+"""A network namespace joined by veth, for a link that goes down without a word."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+from shared.testing.sshd import PrivateSshd
+
+
+class Namespace:
+    """One namespace with one link; 10.213.N.1 is ours, 10.213.N.2 is inside."""
+
+    def __init__(self, number: int) -> None:
+        self.name = f"bf{number}"
+        self.inside = f"10.213.{number}.2"
+        self._outside = f"10.213.{number}.1"
+
+    def __enter__(self) -> Namespace:
+        _ip("netns", "add", self.name)
+        _ip("link", "add", f"{self.name}a", "type", "veth", "peer", "name", f"{self.name}b", "netns", self.name)
+        _ip("addr", "add", f"{self._outside}/24", "dev", f"{self.name}a")
+        _ip("link", "set", f"{self.name}a", "up")
+        _ip("-n", self.name, "addr", "add", f"{self.inside}/24", "dev", f"{self.name}b")
+        _ip("-n", self.name, "link", "set", f"{self.name}b", "up")
+        _ip("-n", self.name, "link", "set", "lo", "up")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _ip("netns", "del", self.name)
+
+    def cut(self) -> None:
+        """Take the link down: no FIN, no RST, only silence; and see that it really is down."""
+        _ip("link", "set", f"{self.name}a", "down")
+        assert subprocess.run(["ping", "-c1", "-W1", self.inside], capture_output=True, check=False).returncode != 0
+
+    def mend(self) -> None:
+        _ip("link", "set", f"{self.name}a", "up")
+
+
+class NamespacedSshd(PrivateSshd):
+    """An sshd inside a namespace."""
+
+    namespace: Namespace | None = None
+
+    def command(self, argv: list[str]) -> list[str]:
+        assert self.namespace is not None
+        return ["ip", "netns", "exec", self.namespace.name, *argv]
+
+
+def available() -> bool:
+    """Whether this machine lets us make namespaces."""
+    name = f"bfprobe{time.monotonic_ns() % 1000}"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode == 0
+    if made:
+        _ip("netns", "del", name)
+    return made
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
