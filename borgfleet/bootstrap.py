@@ -45,6 +45,7 @@ def open_database(settings: Settings) -> Database:
 
 async def prepare(settings: Settings) -> str | None:
     """Migrate, make the fleet's key, the streams and the first token; return that token if it was made now."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     await asyncio.to_thread(migrate, settings.database_url())
     db = open_database(settings)
     bus = await connect(settings.nats, name="borgfleet-migrate")

@@ -30,7 +30,6 @@ class Outcome:
 
     archive: ArchiveFigures
     repository: RepositoryFigures | None
-    archive_count: int
     verdict: Verdict
 
 
@@ -53,7 +52,9 @@ async def run_backup(plan: BackupPlan, grant: Grant, ctx: Context, *, storage: S
     listed = await storage.archives(plan.repository, grant)
     sources = plan.options.sources
     evidence = Evidence(made.archive, listed, made.lines, sources, missing, post_hook, plan.baseline)
-    return Outcome(made.archive, made.repository, len(listed), judge(evidence))
+    verdict = judge(evidence)
+    ctx.log("info", "kernel", f"the repository lists {made.archive.borg_id[:12]} as {made.archive.name}: {verdict.state}")
+    return Outcome(made.archive, made.repository, verdict)
 
 
 async def _made_before(plan: BackupPlan, grant: Grant, ctx: Context, storage: Storage) -> Made | None:
@@ -76,6 +77,7 @@ async def _make(plan: BackupPlan, grant: Grant, ctx: Context, servers: Servers) 
             ctx.log("warning", "kernel", f"source path missing: {path}", code="source_missing")
         await _before(plan, ctx, server)
         name = archive_name(plan.backup_job, plan.job_id, datetime.now(UTC))
+        ctx.log("info", "kernel", f"borg create {name} of {', '.join(plan.options.sources)} by {plan.transport}")
         try:
             made = await server.create(grant, name, _Reporter(plan, ctx))
         except AppError:

@@ -32,6 +32,7 @@ class Standalone:
             "BORGFLEET_URL": f"http://127.0.0.1:{self.port}",
         }
         self.process: subprocess.Popen[str] | None = None
+        self.reader: threading.Thread | None = None
 
     def start(self) -> str:
         """Start; return what it printed up to the token, or up to its address."""
@@ -42,7 +43,8 @@ class Standalone:
                 stdout=subprocess.PIPE, stderr=file, text=True, start_new_session=True,
             )  # fmt: skip
         lines: list[str] = []
-        threading.Thread(target=lambda out=self.process.stdout: lines.extend(out or ()), daemon=True).start()
+        self.reader = threading.Thread(target=lambda out=self.process.stdout: lines.extend(out or ()), daemon=True)
+        self.reader.start()
         wait_for_listener("127.0.0.1", self.port, 60)
         token = next((line.strip() for line in lines if line.startswith("  bf_")), "")
         if token:
@@ -53,7 +55,12 @@ class Standalone:
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(timeout=90)
+        status = self.process.wait(timeout=90)
+        if self.reader is not None:
+            self.reader.join()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return status
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         answer = self.http.request(method, path, json=body)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import shlex
+
+from shared.borg.environment import Endpoint, as_argv, location, on_node, on_server, relay_command, ssh_command
+
+ENDPOINT = Endpoint("node1", "192.0.2.1", 2222, "borg")
+
+
+def test_the_url_is_the_same_by_every_route_so_that_borg_never_takes_it_for_moved() -> None:
+    assert location(ENDPOINT.alias, "/opt/backups/a/b") == "ssh://node1/opt/backups/a/b"
+
+
+def test_ssh_trusts_our_key_file_alone() -> None:
+    words = shlex.split(ssh_command(ENDPOINT, "/root/.ssh/key", "/root/.ssh/known"))
+    assert words[:3] == ["ssh", "-F", "none"]
+    for option in ("-oStrictHostKeyChecking=yes", "-oUserKnownHostsFile=/root/.ssh/known", "-oHostKeyAlias=node1",
+                   "-oHostName=192.0.2.1", "-oPort=2222", "-oUser=borg", "-oBatchMode=yes"):  # fmt: skip
+        assert option in words
+
+
+def test_the_relay_survives_borgs_own_splitting() -> None:
+    words = shlex.split(relay_command("/tmp/x.sock"))
+    assert words[0] == "sh"
+    assert words[-1] == "/tmp/x.sock"
+    compile(words[-2], "relay", "exec")
+
+
+def test_no_environment_holds_a_passphrase() -> None:
+    for environment in (on_server("ssh", "grant"), on_node("/base", "host")):
+        assert "BORG_PASSPHRASE" not in environment
+        assert environment["TZ"] == "UTC"
+    assert as_argv({"A": "b c"}) == ["env", "A=b c"]
+    assert on_server("ssh", "g-1")["BORG_REMOTE_PATH"] == "borgfleet-g-1"
