@@ -1,13 +1,49 @@
-"""Unit tests touch no network: a test that tries fails."""
+"""Unit tests touch no network: a test that tries fails. The database is SQLite, the bus is in memory."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
 import pytest
+from prometheus_client import CollectorRegistry
 from pytest_socket import disable_socket, enable_socket
+
+from shared.bus.memory import MemoryBus
+from shared.config.settings import Settings
+from shared.db.session import Database
+from shared.db.tables import Base
+from shared.events.streams import STREAMS
+from shared.runtime.service import Parts
+from shared.secrets.envelope import KeyRing
 
 
 @pytest.fixture(autouse=True)
-def no_sockets(event_loop_policy):  # noqa: ARG001 - the loop's own socket pair comes first
+def no_sockets() -> Iterator[None]:
     disable_socket(allow_unix_socket=True)
     yield
     enable_socket()
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    made = Database(f"sqlite+aiosqlite:///{tmp_path / 'unit.db'}", key_ring=KeyRing([bytes(32)]))
+    async with made.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def bus() -> AsyncIterator[MemoryBus]:
+    made = MemoryBus()
+    await made.ensure_streams(STREAMS)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def parts(db: Database, bus: MemoryBus, tmp_path: Path) -> Parts:
+    worker = {"ack_wait": 0.6, "cancel_poll": 0.05, "reap_every": 0.05, "lost_after": 0.1, "max_failures": 2}
+    settings = Settings.model_validate({"data_dir": tmp_path, "worker": worker})
+    return Parts(settings, db, bus, CollectorRegistry())

@@ -44,8 +44,8 @@ class Secret(Base):
 
     name: Mapped[str] = mapped_column(binary_text(100), primary_key=True)
     key_id: Mapped[str] = mapped_column(binary_text(16))
-    wrapped_key: Mapped[bytes] = mapped_column(LargeBinary(200))
-    sealed: Mapped[bytes] = mapped_column(LargeBinary(20_000))
+    wrapped_key: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(default=db_now())
 
 

@@ -1,0 +1,61 @@
+"""Each contract runs on the fake and on the real thing."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.bus.jetstream import connect
+from shared.bus.memory import MemoryBus
+from shared.config.settings import NatsSettings
+from shared.db.migrations import migrate
+from shared.db.session import Database
+from shared.events.streams import STREAMS
+from shared.secrets.envelope import KeyRing
+from tests.harness.mariadb import MariaServer
+from tests.harness.nats_server import NatsServer
+
+_counter = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def contract_nats(scratch: Path) -> Iterator[NatsServer]:
+    server = NatsServer(scratch / "contract-nats").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["memory", "jetstream"])
+async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    if request.param == "memory":
+        made: Any = MemoryBus()
+    else:
+        server: NatsServer = request.getfixturevalue("contract_nats")
+        made = await connect(NatsSettings(url=server.url, monitor_url=server.monitor_url), name="contract")
+    await made.ensure_streams(STREAMS)
+    yield made
+    await made.close()
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    if request.param == "sqlite":
+        url = f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"
+    else:
+        maria: MariaServer = request.getfixturevalue("maria")
+        url = maria.database()
+    await asyncio.to_thread(migrate, url)
+    made = Database(url, key_ring=KeyRing([bytes(32)]))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def subject() -> str:
+    """A subject of the JOBS stream that no other test uses."""
+    return f"backup.requested.contract{next(_counter)}"

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from shared.bus.port import MESSAGE_ID
+from shared.errors import Transient
+from shared.events.streams import DEAD, JOBS, PROGRESS, STREAMS
+
+
+async def test_a_published_message_is_delivered_once_and_gone_after_the_ack(bus: Any, subject: str) -> None:
+    consumer = await bus.consumer(JOBS, subject, ack_wait=1)
+    await bus.publish(subject, b"payload", {MESSAGE_ID: f"id-{subject}", "Event-Type": "x.v1"})
+    delivery = await consumer.fetch(5)
+    assert (delivery.data, delivery.subject, delivery.deliveries) == (b"payload", subject, 1)
+    assert delivery.headers["Event-Type"] == "x.v1"
+    assert await bus.count(JOBS, subject) == 1
+    await delivery.ack()
+    assert await bus.count(JOBS, subject) == 0
+    assert await consumer.fetch(0.3) is None
+    await consumer.close()
+
+
+async def test_the_same_message_id_is_kept_once(bus: Any, subject: str) -> None:
+    for _ in range(3):
+        await bus.publish(subject, b"x", {MESSAGE_ID: f"same-{subject}"})
+    assert await bus.count(JOBS, subject) == 1
+
+
+async def test_what_is_not_acknowledged_comes_again_with_the_same_key(bus: Any, subject: str) -> None:
+    consumer = await bus.consumer(JOBS, subject, ack_wait=0.5)
+    await bus.publish(subject, b"x", {})
+    first = await consumer.fetch(5)
+    second = await consumer.fetch(5)
+    assert second.deliveries == 2
+    assert second.key == first.key
+    await second.ack()
+
+
+async def test_in_progress_holds_a_message_beyond_its_ack_wait(bus: Any, subject: str) -> None:
+    consumer = await bus.consumer(JOBS, subject, ack_wait=0.6)
+    await bus.publish(subject, b"x", {})
+    delivery = await consumer.fetch(5)
+    for _ in range(4):
+        assert await consumer.fetch(0.3) is None
+        await delivery.in_progress()
+    await delivery.ack()
+
+
+async def test_nak_gives_back_at_once_or_after_its_delay(bus: Any, subject: str) -> None:
+    consumer = await bus.consumer(JOBS, subject, ack_wait=30)
+    await bus.publish(subject, b"x", {})
+    await (await consumer.fetch(5)).nak()
+    delivery = await consumer.fetch(5)
+    await delivery.nak(0.8)
+    assert await consumer.fetch(0.3) is None
+    again = await consumer.fetch(5)
+    assert again.deliveries == 3
+    await again.term()
+    async with asyncio.timeout(5):
+        while await bus.count(JOBS, subject):
+            await asyncio.sleep(0.02)
+
+
+async def test_two_pullers_share_one_consumer_and_no_message_goes_to_both(bus: Any, subject: str) -> None:
+    pullers = [await bus.consumer(JOBS, subject, ack_wait=30) for _ in range(2)]
+    for number in range(20):
+        await bus.publish(subject, str(number).encode(), {})
+
+    async def drain(puller: Any) -> list[bytes]:
+        got = []
+        while (delivery := await puller.fetch(1)) is not None:
+            got.append(delivery.data)
+            await delivery.ack()
+        return got
+
+    got = await asyncio.gather(*(drain(puller) for puller in pullers))
+    assert sorted(int(x) for part in got for x in part) == list(range(20))
+
+
+async def test_of_progress_only_the_last_is_kept(bus: Any, subject: str) -> None:
+    name = f"progress.{subject.rsplit('.', 1)[1]}"
+    for number in range(3):
+        await bus.notify(name, str(number).encode())
+    async with asyncio.timeout(5):
+        while await bus.last(PROGRESS, name) != b"2":
+            await asyncio.sleep(0.02)
+    assert await bus.count(PROGRESS, name) == 1
+    assert await bus.last(PROGRESS, "progress.nobody") is None
+
+
+async def test_streams_are_made_once(bus: Any) -> None:
+    assert await bus.ensure_streams(STREAMS) == []
+
+
+async def test_a_dead_letter_has_a_stream(bus: Any, subject: str) -> None:
+    await bus.publish(f"dead.{subject}", b"{}", {})
+    assert await bus.count(DEAD, f"dead.{subject}") == 1
+
+
+async def test_a_subject_without_a_stream_is_refused(bus: Any) -> None:
+    with pytest.raises(Transient):
+        await bus.publish("nobody.listens", b"", {})
+
+
+async def test_it_says_that_it_is_healthy(bus: Any) -> None:
+    assert await bus.healthy()

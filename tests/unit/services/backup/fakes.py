@@ -1,0 +1,98 @@
+"""A storage and a server in memory, for the handlers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from services.backup.ports import BackupPlan, Made, RepositoryPlace
+from shared.borg.node import Grant
+from shared.borg.output import Listed, LogLine, Phase, Progress
+from shared.domain.archive import ArchiveFigures, RepositoryFigures
+from shared.errors import AppError
+
+SIZES = RepositoryFigures(original_size=30, compressed_size=20, deduplicated_size=10)
+
+
+def figures(name: str, files: int = 3) -> ArchiveFigures:
+    now = datetime.now(UTC)
+    return ArchiveFigures(
+        name=name, borg_id=f"{abs(hash(name)):064x}"[-64:], started_at=now, ended_at=now, duration=1.0, files=files,
+        original_size=30, compressed_size=20, deduplicated_size=10,
+    )  # fmt: skip
+
+
+@dataclass
+class FakeStorage:
+    """Repositories as lists of archives."""
+
+    kept: dict[str, ArchiveFigures] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+
+    @contextlib.asynccontextmanager
+    async def open(self, repository: RepositoryPlace, epoch: int) -> AsyncIterator[Grant]:
+        self.calls.append("open")
+        yield Grant(repository.server_id, repository.id, repository.path, epoch)
+        self.calls.append("close")
+
+    def permit(self, repository: RepositoryPlace, epoch: int) -> None:
+        self.calls.append(f"permit {epoch}")
+
+    async def ensure(self, repository: RepositoryPlace, grant: Grant) -> None:
+        self.calls.append("ensure")
+
+    async def archives(self, repository: RepositoryPlace, grant: Grant) -> list[Listed]:
+        return [Listed(archive.name, archive.borg_id) for archive in self.kept.values()]
+
+    async def archive(self, repository: RepositoryPlace, grant: Grant, name: str) -> ArchiveFigures:
+        return self.kept[name]
+
+    async def delete(self, repository: RepositoryPlace, grant: Grant, name: str) -> None:
+        self.calls.append(f"delete {name}")
+        self.kept.pop(name, None)
+
+    async def compact(self, repository: RepositoryPlace, grant: Grant) -> None:
+        self.calls.append("compact")
+
+    async def figures(self, repository: RepositoryPlace, grant: Grant) -> RepositoryFigures:
+        return SIZES
+
+
+@dataclass
+class FakeServer:
+    """One server; `statuses` are what its hooks end with, by script."""
+
+    storage: FakeStorage
+    missing: list[str] = field(default_factory=list)
+    statuses: dict[str, int | Exception] = field(default_factory=dict)
+    fails: AppError | None = None
+    output: list[Any] = field(default_factory=list)
+    hooks: list[str] = field(default_factory=list)
+    created: int = 0
+
+    @contextlib.asynccontextmanager
+    async def session(self, plan: BackupPlan, gentle: Callable[[], bool]) -> AsyncIterator[FakeServer]:
+        assert gentle() is False
+        yield self
+
+    async def missing_sources(self) -> list[str]:
+        return self.missing
+
+    async def hook(self, script: str, seconds: int) -> int:
+        self.hooks.append(script)
+        status = self.statuses.get(script, 0)
+        if isinstance(status, Exception):
+            raise status
+        return status
+
+    async def create(self, grant: Grant, archive: str, on_output: Callable[[LogLine | Progress | Phase], None]) -> Made:
+        for line in self.output:
+            on_output(line)
+        if self.fails:
+            raise self.fails
+        self.created += 1
+        self.storage.kept[archive] = figures(archive)
+        return Made(self.storage.kept[archive], SIZES, 0, [x for x in self.output if isinstance(x, LogLine)])

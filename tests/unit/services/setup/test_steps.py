@@ -1,0 +1,284 @@
+"""Set-up on scripted servers: every package manager, every refusal."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from services.setup.handlers import announce_failure, setup_server
+from services.setup.ports import PinnedEndpoint, SetupPlan, Work
+from services.setup.steps.authorize import authorize
+from services.setup.steps.detect import PROBE, detect
+from services.setup.steps.install import COMMANDS, VERSION, install
+from services.setup.steps.keypair import keypair
+from services.setup.steps.pin import pin
+from services.setup.steps.prove import prove
+from shared.borg.environment import Endpoint
+from shared.bus.memory import MemoryBus
+from shared.db.repositories.requests import request_setup
+from shared.db.repositories.secrets import FLEET_KEY, FLEET_PUBLIC_KEY, server_password
+from shared.db.session import Database
+from shared.db.tables import Job, OutboxRow, Server
+from shared.errors import AppError, NotFound, Permanent, Transient
+from shared.events.server import ServerSetup
+from shared.runtime.context import Context
+from shared.ssh.asyncssh import new_key_pair
+from shared.ssh.port import Target, fingerprint
+from shared.ssh.scripted import Answer, ScriptedServer, ScriptedSsh, _Connection
+
+FLEET_PRIVATE, FLEET_PUBLIC = new_key_pair("fleet")
+_, HOST_PUBLIC = new_key_pair("host")
+HOST_KEY = " ".join(HOST_PUBLIC.split()[:2])
+_, SERVER_PUBLIC = new_key_pair("server")
+FACTS = "os_id=debian\nos_name=Debian 12\narchitecture=x86_64\npackage_manager={}\nprivilege={}\n"
+
+
+def scripted(answer: Callable[[str, tuple[str, ...], str], Answer], **plan: Any) -> tuple[Work, ScriptedServer]:
+    server = ScriptedServer(HOST_KEY, private_key=FLEET_PRIVATE, answer=answer)
+    connection = _Connection(server)
+    values: dict[str, Any] = {
+        "server_id": uuid.uuid4(), "name": "s", "host": "h", "port": 22, "username": "admin", "host_key": HOST_KEY,
+        "approved_fingerprint": None, "backup_key": None, "fleet_key": FLEET_PRIVATE, "fleet_public_key": FLEET_PUBLIC,
+        "password": None, "endpoints": (PinnedEndpoint(Endpoint("node1", "n", 22, "borg"), HOST_KEY),),
+    }  # fmt: skip
+
+    async def register(_key: str) -> bool:
+        return True
+
+    return Work(SetupPlan(**values | plan), connection, connection, {}, register), server
+
+
+@pytest.mark.parametrize("privilege", ["root", "sudo"])
+async def test_detect_records_facts(privilege: str) -> None:
+    work, _ = scripted(lambda *_: (0, FACTS.format("apk", privilege), ""))
+    result = await detect(work)
+    assert not result.changed
+    assert work.facts["package_manager"] == "apk"
+
+
+async def test_without_root_or_sudo_the_remedy_is_a_sudoers_line() -> None:
+    work, _ = scripted(lambda *_: (0, FACTS.format("apk", "none"), ""))
+    with pytest.raises(Permanent) as caught:
+        await detect(work)
+    assert "admin ALL=(root) NOPASSWD" in caught.value.remedy
+
+
+@pytest.mark.parametrize("manager", list(COMMANDS))
+async def test_each_package_manager_installs_borg_once(manager: str) -> None:
+    installed = False
+
+    def answer(script: str, _args: tuple[str, ...], _stdin: str) -> Answer:
+        nonlocal installed
+        if script == COMMANDS[manager]:
+            installed = True
+            return 0, "", ""
+        return (0, "borg 1.4.1\n", "") if installed else (127, "", "borg: not found")
+
+    work, server = scripted(answer)
+    work.facts["package_manager"] = manager
+    first, second = await install(work), await install(work)
+    assert (first.changed, second.changed, first.detail) == (True, False, "borg 1.4.1")
+    assert [script for script, _ in server.seen].count(COMMANDS[manager]) == 1
+    assert ("borgbackup" in COMMANDS[manager]) or manager == "pacman"
+
+
+@pytest.mark.parametrize(("version", "warns"), [("1.2.4", True), ("1.2.5", False), ("1.4.5", False)])
+async def test_an_old_borg_is_warned_about_and_a_too_old_one_refused(version: str, warns: bool) -> None:
+    work, _ = scripted(lambda *_: (0, f"borg {version}\n", ""))
+    result = await install(work)
+    assert (result.warning is not None) == warns
+    old, _ = scripted(lambda *_: (0, "borg 1.1.16\n", ""))
+    with pytest.raises(Permanent, match="too old"):
+        await install(old)
+
+
+async def test_an_installation_that_fails_or_cannot_be_is_said() -> None:
+    work, _ = scripted(lambda script, *_: (127, "", "") if script == VERSION else (100, "", "E: Unable to fetch"))
+    work.facts["package_manager"] = "apt-get"
+    with pytest.raises(Transient, match="Unable to fetch"):
+        await install(work)
+    work.facts["package_manager"] = "emerge"
+    with pytest.raises(Permanent, match="no package manager"):
+        await install(work)
+    lies, _ = scripted(lambda script, *_: (127, "", "") if script == VERSION else (0, "", ""))
+    lies.facts["package_manager"] = "apk"
+    with pytest.raises(Permanent, match="does not run"):
+        await install(lies)
+
+
+async def test_authorize_keypair_and_pin_report_what_they_changed_and_why_they_failed() -> None:
+    for step, said in ((authorize, "added\n"), (keypair, f"made\n{SERVER_PUBLIC}\n"), (pin, "written\n")):
+        work, _ = scripted(lambda *_, said=said: (0, said, ""))
+        assert (await step(work)).changed
+        broken, _ = scripted(lambda *_: (1, "", "Read-only file system"))
+        with pytest.raises(Permanent, match="Read-only"):
+            await step(broken)
+    work, _ = scripted(lambda *_: (0, "present\n", ""))
+    assert not (await authorize(work)).changed
+    assert not (await pin(work)).changed
+
+
+def says(message: str, code: str = "", status: int = 2) -> Callable[..., Answer]:
+    line = f'{{"type": "log_message", "levelname": "ERROR", "message": "{message}", "msgid": "{code}"}}'
+    return lambda script, *_: (0, "/root", "") if "HOME" in script and "exec" not in script else (status, "", line)
+
+
+async def test_the_way_back_is_proven_by_borgs_own_answer() -> None:
+    proven, _ = scripted(says("no repository", "Repository.DoesNotExist"))
+    assert (await prove(proven)).detail == "borg answers on node1"
+    alone, _ = scripted(says("x"), endpoints=())
+    assert (await prove(alone)).warning
+    cut, _ = scripted(says("ssh: connect to host: Connection refused", status=81))
+    assert "only the tunnel" in ((await prove(cut)).warning or "")
+    with pytest.raises(Permanent) as caught:
+        await prove(scripted(says("path", "PathNotAllowed"))[0])
+    assert caught.value.code == "path_refused"
+    with pytest.raises(Transient):
+        await prove(scripted(says("closed", "ConnectionClosed", 81))[0])
+
+
+async def test_a_refused_key_is_tried_again_while_the_endpoint_learns_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["services.setup.steps.prove"], "_PAUSE", 0)
+    with pytest.raises(Permanent) as caught:
+        await prove(scripted(says("Permission denied (publickey)", status=81))[0])
+    assert caught.value.code == "storage_refused"
+
+
+# -- the handler ------------------------------------------------------------------------------------------
+
+
+def answer_all(script: str, _args: tuple[str, ...], _stdin: str) -> Answer:
+    if script == PROBE:
+        return 0, FACTS.format("apt-get", "root"), ""
+    if "borg --version" in script:
+        return 0, "borg 1.4.1\n", ""
+    if "ssh-keygen" in script:
+        return 0, f"present\n{SERVER_PUBLIC}\n", ""
+    return 0, "present\n", ""
+
+
+async def added(db: Database, **values: Any) -> tuple[Server, Job]:
+    async def add(tx: Any) -> tuple[Server, Job]:
+        server = Server(name="web1", host="h", port=22, facts={}, **values)
+        tx.session.add(server)
+        await tx.session.flush()
+        for name, value in ((FLEET_KEY, FLEET_PRIVATE), (FLEET_PUBLIC_KEY, FLEET_PUBLIC)):
+            await tx.secrets.put(name, value)
+        await tx.secrets.put(server_password(server.id), "first")
+        return server, await request_setup(tx, server)
+
+    return await db.run(add)
+
+
+async def run(db: Database, bus: MemoryBus, job: Job, server: ScriptedServer) -> tuple[Context, AppError | None]:
+    ctx = Context(db, bus, key="k", lease_seconds=30)
+    try:
+        await setup_server(ServerSetup(job_id=job.id), ctx, ssh=ScriptedSsh({("h", 22): server}))
+    except AppError as error:
+        return ctx, error
+    return ctx, None
+
+
+async def row(db: Database, server: Server) -> Server:
+    async with db.read() as session:
+        return await session.get_one(Server, server.id)
+
+
+async def test_a_password_is_used_once_and_forgotten(db: Database, bus: MemoryBus) -> None:
+    server, job = await added(db, host_key=HOST_KEY)
+    _, error = await run(db, bus, job, ScriptedServer(HOST_KEY, password="first", answer=answer_all))
+    assert error is None
+    ready = await row(db, server)
+    assert (ready.state, ready.backup_key) == ("ready", " ".join(SERVER_PUBLIC.split()[:2]))
+    with pytest.raises(NotFound):
+        await db.run(lambda tx: tx.secrets.get(server_password(server.id)))
+    again, _ = await run(db, bus, job, ScriptedServer(HOST_KEY, password="first", answer=answer_all))
+    assert again.job is None  # a second delivery finds no claim
+
+
+async def test_a_wrong_password_is_refused(db: Database, bus: MemoryBus) -> None:
+    _, job = await added(db, host_key=HOST_KEY)
+    _, error = await run(db, bus, job, ScriptedServer(HOST_KEY, password="other", answer=answer_all))
+    assert error is not None
+    assert error.code == "login_refused"
+
+
+async def test_host_keys_unknown_approved_wrong_and_changed(db: Database, bus: MemoryBus) -> None:
+    server, job = await added(db)
+    ctx, error = await run(db, bus, job, ScriptedServer(HOST_KEY, private_key=FLEET_PRIVATE, answer=answer_all))
+    assert error is not None
+    assert error.code == "host_key_unknown"
+    assert (await row(db, server)).host_key_offered == HOST_KEY
+    assert ctx.job is not None
+    await db.run(lambda tx: announce_failure(tx, ctx.job, error))
+    assert (await row(db, server)).state == "host_key"
+
+    async def approve(tx: Any) -> Job:
+        found = await tx.session.get_one(Server, server.id)
+        found.approved_fingerprint = fingerprint(HOST_KEY)
+        return await request_setup(tx, found)
+
+    _, error = await run(
+        db, bus, await db.run(approve), ScriptedServer(HOST_KEY, private_key=FLEET_PRIVATE, answer=answer_all)
+    )
+    assert error is None
+    assert (await row(db, server)).host_key == HOST_KEY
+    other = " ".join(SERVER_PUBLIC.split()[:2])
+    _, error = await run(
+        db, bus, await db.run(approve), ScriptedServer(other, private_key=FLEET_PRIVATE, answer=answer_all)
+    )
+    assert error is not None
+    assert error.code == "host_key_changed"
+    assert (await row(db, server)).host_key_offered == other
+
+
+async def test_a_failed_set_up_is_on_the_servers_row_and_a_ready_one_stays_ready(db: Database) -> None:
+    server, job = await added(db)
+    await db.run(lambda tx: announce_failure(tx, job, Permanent("why", code="server_unreachable")))
+    failed = await row(db, server)
+    assert (failed.state, failed.state_reason) == ("failed", "why")
+    await db.run(lambda tx: announce_failure(tx, job, Permanent("why", code="install_failed")))
+    async with db.read() as session:
+        subjects = (await session.scalars(select(OutboxRow.subject))).all()
+    assert subjects.count("server.unreachable") == 1
+    await db.run(lambda tx: announce_failure(tx, Job(type="server_setup", server_id=uuid.uuid4()), Permanent("x")))
+
+
+async def test_an_outside_request_by_name_makes_one_job_and_an_unknown_name_is_refused(
+    db: Database, bus: MemoryBus
+) -> None:
+    await added(db)
+    for _ in range(2):
+        ctx = Context(db, bus, key="message-1", lease_seconds=30)
+        await setup_server(ServerSetup(server="web1"), ctx, ssh=ScriptedSsh({}))
+    async with db.read() as session:
+        assert len((await session.scalars(select(Job).where(Job.request_key == "message-1"))).all()) == 1
+    for name in ("nobody", None):
+        with pytest.raises(Permanent, match="no server"):
+            await setup_server(
+                ServerSetup(server=name), Context(db, bus, key=f"m-{name}", lease_seconds=1), ssh=ScriptedSsh({})
+            )
+
+
+async def test_a_server_deleted_meanwhile_is_said(db: Database, bus: MemoryBus) -> None:
+    server, job = await added(db)
+
+    async def remove(tx: Any) -> None:
+        await tx.session.delete(await tx.session.get_one(Server, server.id))
+
+    await db.run(remove)
+    _, error = await run(db, bus, job, ScriptedServer(HOST_KEY))
+    assert error is not None
+    assert error.code == "server_missing"
+
+
+def test_a_plan_shows_no_secret() -> None:
+    work, _ = scripted(lambda *_: (0, "", ""), password="canary")
+    assert "canary" not in repr(work.plan)
+    assert "PRIVATE" not in repr(work.plan)
+    assert Target("a", "b", 1, "c", "d").sudo is False

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from shared.config.settings import Settings
+
+
+def test_the_environment_wins_over_the_file_and_nests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "b.toml"
+    file.write_text("[worker]\nack_wait = 12.0\n[api]\nport = 1\n")
+    monkeypatch.setenv("BORGFLEET_CONFIG", str(file))
+    monkeypatch.setenv("BORGFLEET_API__PORT", "2")
+    settings = Settings()
+    assert (settings.api.port, settings.worker.ack_wait, settings.worker.lease) == (2, 12.0, 10.0)
+
+
+def test_a_misspelt_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BORGFLEET_API__PROT", "2")
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+def test_the_password_comes_from_its_file_and_is_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("canary@:/\n")
+    settings = Settings.model_validate(
+        {"data_dir": tmp_path, "database": {"url": "mariadb+aiomysql://u@h/d", "password_file": tmp_path / "p"}}
+    )
+    assert "canary%40%3A%2F" in settings.database_url()
+    assert "canary" not in json.dumps(settings.redacted())
+    assert "canary" not in repr(settings)
+
+
+def test_without_a_url_it_is_sqlite_in_the_data_directory(tmp_path: Path) -> None:
+    assert Settings(data_dir=tmp_path).database_url() == f"sqlite+aiosqlite:///{tmp_path}/borgfleet.db"
+    assert Settings(data_dir=tmp_path).master_key_path == tmp_path / "master.key"
