@@ -39,8 +39,8 @@ def run(
     service: Annotated[str, typer.Argument(help="api, backup, scheduler or setup")], data_dir: DataDir = None
 ) -> None:
     """Run one service against NATS and MariaDB."""
-    from borgfleet.bootstrap import run as run_services  # noqa: PLC0415
-    from borgfleet.registry import SERVICES  # noqa: PLC0415
+    from borgfleet.bootstrap import run as run_services  # noqa: PLC0415 - loads only where it runs
+    from borgfleet.registry import SERVICES  # noqa: PLC0415 - loads only where it runs
 
     if service not in SERVICES:
         fail(f"there is no service named {service}", f"choose one of {', '.join(SERVICES)}", status=2)
@@ -49,7 +49,7 @@ def run(
 
 def migrate(data_dir: DataDir = None) -> None:
     """Create or update the schema, the streams, the fleet's key and the first API token."""
-    from borgfleet.bootstrap import prepare  # noqa: PLC0415
+    from borgfleet.bootstrap import prepare  # noqa: PLC0415 - loads only where it runs
 
     settings = _settings(data_dir)
 
@@ -62,7 +62,7 @@ def migrate(data_dir: DataDir = None) -> None:
 
 def doctor(data_dir: DataDir = None) -> None:
     """Print the settings without their secrets, and check everything they point at."""
-    from borgfleet.doctor import examine  # noqa: PLC0415
+    from borgfleet.doctor import examine  # noqa: PLC0415 - loads only where it runs
 
     settings = _settings(data_dir)
     healthy = asyncio.run(examine(settings, typer.echo))
@@ -73,7 +73,7 @@ def recovery_kit(
     data_dir: DataDir = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
     """Print every repository's path and passphrase, to keep in a safe place: with them plain borg restores all."""
-    from borgfleet.recovery import kit, kit_as_text  # noqa: PLC0415
+    from borgfleet.recovery import kit, kit_as_text  # noqa: PLC0415 - loads only where it runs
 
     repositories = asyncio.run(kit(_settings(data_dir)))
     typer.echo(json.dumps(repositories) if as_json else kit_as_text(repositories))

@@ -53,7 +53,9 @@ async def run_backup(plan: BackupPlan, grant: Grant, ctx: Context, *, storage: S
     sources = plan.options.sources
     evidence = Evidence(made.archive, listed, made.lines, sources, missing, post_hook, plan.baseline)
     verdict = judge(evidence)
-    ctx.log("info", "kernel", f"the repository lists {made.archive.borg_id[:12]} as {made.archive.name}: {verdict.state}")
+    ctx.log(
+        "info", "kernel", f"the repository lists {made.archive.borg_id[:12]} as {made.archive.name}: {verdict.state}"
+    )
     return Outcome(made.archive, made.repository, verdict)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shlex
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from shared.db.tables.base import db_now
 from shared.db.tables.server import Server
 from shared.db.tables.storage import BackupNode
 from shared.errors import Transient
+from shared.runtime.pause import pause
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,8 +49,7 @@ class Endpoint:
                 tick += 1
             except Transient as error:
                 _log.warning("endpoint_stalled", code=error.code, reason=error.message)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), _EVERY_SECONDS)
+            await pause(_EVERY_SECONDS, stopping)
 
     async def announce(self, tx: UnitOfWork) -> None:
         """Write this node's row: how servers reach it, and its host key."""

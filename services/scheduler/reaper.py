@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from prometheus_client import Counter
 
 from shared.errors import Transient
 from shared.events.streams import JOBS, STREAMS
+from shared.runtime.pause import pause
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -26,6 +26,11 @@ _OUTBOX_KEPT = 3600.0
 _PURGE_TICKS = 100
 
 
+def recovered_counter(registry: CollectorRegistry) -> Counter:
+    """Register the reaper's own metric."""
+    return Counter("borgfleet_recovered_jobs_total", "Jobs recovered, by reason.", ["reason"], registry=registry)
+
+
 class Reaper:
     """Re-queues running jobs whose lease ran out, and sends queued jobs anew whose message is gone."""
 
@@ -34,15 +39,13 @@ class Reaper:
         self._db = db
         self._bus = bus
         self._settings = settings
-        self._recovered = Counter(
-            "borgfleet_recovered_jobs_total", "Jobs recovered, by reason.", ["reason"], registry=registry
-        )
+        self._recovered = recovered_counter(registry)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Look every few seconds; after trouble wait a whole lease, so that live workers beat first."""
         tick = 0
         while not stopping.is_set():
-            pause = self._settings.reap_every
+            delay = self._settings.reap_every
             try:
                 await self.tick()
                 if tick % _PURGE_TICKS == 0:
@@ -50,9 +53,8 @@ class Reaper:
                 tick += 1
             except Transient as error:
                 _log.warning("reaper_stalled", code=error.code, reason=error.message)
-                pause = self._settings.lease
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), pause)
+                delay = self._settings.lease
+            await pause(delay, stopping)
 
     async def tick(self) -> None:
         """Recover what is lost now."""

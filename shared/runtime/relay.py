@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,6 +10,7 @@ import structlog
 from shared.bus.port import EVENT_TYPE, MESSAGE_ID
 from shared.errors import Transient
 from shared.runtime.crashpoint import crashpoint
+from shared.runtime.pause import pause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +41,7 @@ class Relay:
         """Publish until told to stop, then once more."""
         while not stopping.is_set():
             await self._attempt()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
+            await pause(_POLL_SECONDS, self._wake, stopping)
             self._wake.clear()
         await self._attempt()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from shared.runtime.context import Abort, Context
 from shared.runtime.crashpoint import crashpoint
 from shared.runtime.delivery import decode
 from shared.runtime.disposition import Decision, Verdict, decide, dispose
+from shared.runtime.pause import pause
 
 if TYPE_CHECKING:
     from shared.bus.port import Bus, Consumer, Delivery
@@ -62,8 +62,7 @@ class Worker:
             except Transient as error:
                 _log.warning("bus_trouble", subject=self._route.subject, code=error.code, reason=error.message)
                 consumer = None
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stopping.wait(), _RECONNECT_SECONDS)
+                await pause(_RECONNECT_SECONDS, stopping)
         if consumer is not None:
             await consumer.close()
 

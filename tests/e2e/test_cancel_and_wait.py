@@ -80,7 +80,7 @@ def test_a_lock_of_a_live_foreign_writer_is_waited_for(fleet: Fleet, data: Path)
         env={"BORG_PASSPHRASE": entry["passphrase"], "BORG_BASE_DIR": str(fleet.directory / "outside"),
              "PATH": "/usr/bin:/bin", "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes"},
     )  # fmt: skip
-    until(lambda: (Path(entry["path"]) / "lock.exclusive").exists(), "the foreign writer holds the lock", 20)
+    until((Path(entry["path"]) / "lock.exclusive").exists, "the foreign writer holds the lock", 20)
     job = fleet.run(definition)
     fleet.finished(job, "succeeded")
     assert holder.wait(timeout=10) == 0

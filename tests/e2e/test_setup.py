@@ -98,7 +98,7 @@ def test_the_servers_own_key_runs_no_command_and_reaches_nothing_without_a_lease
         assert done.returncode == 77, done
         assert done.stdout == ""
     environment = os.environ | {"BORG_PASSPHRASE": entry["passphrase"], "BORG_BASE_DIR": str(fleet.directory / "attacker"),
-                                "BORG_RSH": " ".join(ssh[:-2] + [ssh[-2]])}  # fmt: skip
+                                "BORG_RSH": " ".join(ssh[:-1])}  # fmt: skip
     token = f"borgfleet-{definition['repository_id'].replace('-', '')}-1"
     for remote in (token, "borgfleet-probe"):
         done = subprocess.run(

@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 import psutil
@@ -95,7 +95,7 @@ class OneWriter:
         self.worst: Counter[str] = Counter()
         self.samples = 0
 
-    def __enter__(self) -> OneWriter:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from typing import Self
 
 from shared.testing.sshd import PrivateSshd
 
@@ -16,7 +17,7 @@ class Namespace:
         self.inside = f"10.213.{number}.2"
         self._outside = f"10.213.{number}.1"
 
-    def __enter__(self) -> Namespace:
+    def __enter__(self) -> Self:
         _ip("netns", "add", self.name)
         _ip("link", "add", f"{self.name}a", "type", "veth", "peer", "name", f"{self.name}b", "netns", self.name)
         _ip("addr", "add", f"{self._outside}/24", "dev", f"{self.name}a")
