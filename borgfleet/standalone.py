@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import shutil
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from borgfleet.registry import SERVICES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.config.settings import Settings
+    from shared.config.settings import BackupSettings, Settings
 
 
 async def up(settings: Settings, announce: Callable[[str, str | None], None]) -> None:
@@ -26,6 +27,7 @@ async def up(settings: Settings, announce: Callable[[str, str | None], None]) ->
     children = [asyncio.create_task(Child("nats-server", nats.argv).run(children_stopping))]
     try:
         await wait_for_port(nats.url)
+        settings = settings.model_copy(update={"backup": _as_ourselves(settings.backup)})
         backup = settings.backup
         sshd = plan_sshd(
             settings.data_dir / "sshd",
@@ -43,6 +45,13 @@ async def up(settings: Settings, announce: Callable[[str, str | None], None]) ->
     finally:
         children_stopping.set()
         await asyncio.gather(*children)
+
+
+def _as_ourselves(backup: BackupSettings) -> BackupSettings:
+    """Let servers log in to the storage sshd as the user who runs it, unless told otherwise."""
+    if "endpoint_user" in backup.model_fields_set:
+        return backup
+    return backup.model_copy(update={"endpoint_user": getpass.getuser()})
 
 
 def standalone_settings(settings: Settings, nats: NatsChild, *, has_sshd: bool) -> Settings:

@@ -26,7 +26,9 @@ def main() -> None:
     elsewhere = 100 * (1 - totals["missing"] / totals["lines"])
     if elsewhere < FLOOR:
         problems.append(f"{elsewhere:.1f} % of the rest is covered; the floor is {FLOOR:.0f} %")
-    print(f"coverage: domain, events, borg and handlers {'complete' if not problems else 'see below'}, elsewhere {elsewhere:.1f} %")
+    print(
+        f"coverage: domain, events, borg and handlers {'complete' if not problems else 'see below'}, elsewhere {elsewhere:.1f} %"
+    )
     sys.exit("\n".join(problems) or 0)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import httpx2
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,9 +79,9 @@ class Client:
 
 def fail(message: str, remedy: str = "", status: int = EXIT_FAILED) -> NoReturn:
     """End with a message and what to do about it."""
-    errors.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
+    errors.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
     if remedy:
-        errors.print(f"  [dim]→[/] {remedy}", highlight=False, soft_wrap=True)
+        errors.print(f"  [dim]→[/] {escape(remedy)}", highlight=False, soft_wrap=True)
     raise typer.Exit(status)
 
 

@@ -6,6 +6,7 @@ No instance exists at import time: `borgfleet/__main__.py` builds one and passes
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,9 @@ class Settings(BaseSettings):
 
     def redacted(self) -> dict[str, Any]:
         """Return all settings as plain values for people to read, secrets hidden."""
-        return self.model_dump(mode="json", exclude={"database": {"url"}}) | {"database_url": self._shown_url()}
+        shown = self.model_dump(mode="json", exclude={"database": {"url"}})
+        shown["nats"]["url"] = re.sub(r"//[^@/]*@", "//***@", self.nats.url)
+        return shown | {"database_url": self._shown_url()}
 
     def _shown_url(self) -> str:
         return make_url(self.database_url()).render_as_string(hide_password=True)

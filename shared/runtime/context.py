@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LOG_LINES = 2000
 _WAIT_SECONDS = 1.0
+_WAIT_CAP = 15.0
 
 
 class Abort(Enum):
@@ -86,9 +87,14 @@ class Context:
         epoch = await self._db.run(lambda tx: tx.leases.acquire(name, self.lease, self.lease_seconds))
         if epoch is None:
             message = f"waiting for {shown_as}"
-            raise Waiting(message, code=shown_as, retry_after=_WAIT_SECONDS)
+            raise Waiting(message, code=shown_as, retry_after=self._patience())
         self._held[name] = epoch, on_beat
         return epoch
+
+    def _patience(self) -> float:
+        """Ask again each second at first, more rarely the longer it took: many may wait for one thing."""
+        waited = (datetime.now(UTC) - self._claimed().created_at).total_seconds()
+        return max(_WAIT_SECONDS, min(_WAIT_CAP, waited / 10))
 
     async def finish(
         self,

@@ -106,7 +106,6 @@ async def test_a_job_put_back_waits_its_delay_and_waiting_is_no_attempt(db: Data
     await asyncio.sleep(remaining + 0.1)
     again = await claim(db, job, "b")
     assert again is not None
-    assert again.waiting_for is None
     error = AppError("why", code="because", remedy="do")
     await db.run(lambda tx: tx.jobs.put_back(again, lease="b", delay=0, error=error, failed=True))
     failed = await state(db, job)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import SLOWLY
 from tests.harness.fleet import Fleet
 from tests.harness.invariants import OneWriter, assert_invariants, secrets_are_nowhere
 
@@ -42,8 +43,17 @@ def test_a_second_run_is_deduplicated_and_a_deletion_frees_and_forgets(fleet: Fl
     assert_invariants(fleet, definition)
 
 
-def test_no_secret_is_in_a_log_a_message_argv_or_the_database(fleet: Fleet, data: Path) -> None:
-    definition = fleet.backup_job([data])
-    fleet.finished(fleet.run(definition), "succeeded")
-    passphrase = fleet.kit_entry(definition["repository_id"])["passphrase"]
-    secrets_are_nowhere(fleet, [passphrase, fleet.token_file.read_text(), "OPENSSH PRIVATE KEY"])
+@pytest.mark.parametrize("transport", ["tunnel", "direct"])
+def test_no_secret_is_in_a_log_a_message_argv_or_the_database_while_borg_runs_and_after(
+    fleet: Fleet, slow_data: Path, transport: str
+) -> None:
+    definition = fleet.backup_job([slow_data], transport=transport, **SLOWLY)
+    job = fleet.run(definition)
+    fleet.reading(job)
+    secrets = [
+        fleet.kit_entry(definition["repository_id"])["passphrase"], fleet.token_file.read_text(), "OPENSSH PRIVATE KEY",
+    ]  # fmt: skip
+    assert fleet.processes("borg create", str(slow_data))
+    secrets_are_nowhere(fleet, secrets)
+    fleet.finished(job, "succeeded")
+    secrets_are_nowhere(fleet, secrets)

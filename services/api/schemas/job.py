@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from services.api.schemas.common import Out
+from shared.domain.job import JobState
 
 
 class JobOut(Out):
@@ -37,6 +38,12 @@ class JobOut(Out):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+    @model_validator(mode="after")
+    def _only_the_queued_wait(self) -> Self:
+        if self.state != JobState.QUEUED:
+            self.waiting_for = None
+        return self
 
 
 class LogLineOut(Out):

@@ -61,7 +61,6 @@ class Jobs:
                 lease_until=db_now(seconds),
                 attempt=Job.attempt + 1,
                 started_at=func.coalesce(Job.started_at, db_now()),
-                waiting_for=None,
                 not_before=None,
             )
         )
@@ -78,7 +77,7 @@ class Jobs:
 
     async def beat(self, job_id: uuid.UUID, *, lease: str, seconds: float, progress: dict[str, Any] | None) -> None:
         """Extend a run's lease and keep its progress; LeaseLost if another took it."""
-        values: dict[str, Any] = {"lease_until": db_now(seconds)}
+        values: dict[str, Any] = {"lease_until": db_now(seconds), "waiting_for": None}
         if progress is not None:
             values["progress"] = progress
         await self._write(job_id, lease, values)
@@ -108,6 +107,7 @@ class Jobs:
         values: dict[str, Any] = {
             "state": state.value,
             "lease_until": None,
+            "waiting_for": None,
             "finished_at": db_now(),
             "warnings": list(warnings),
             "result": result or {},

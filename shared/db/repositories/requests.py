@@ -21,34 +21,14 @@ if TYPE_CHECKING:
 
 async def request_backup(tx: UnitOfWork, backup_job: BackupJob, *, request_key: str | None = None) -> Job:
     """Queue a run of a backup job, on the node that holds its repository."""
-    server, repository, pool = await _place(tx, backup_job.repository_id)
-    job = Job(
-        type=JobType.BACKUP_CREATE.value,
-        title=f"{server.name} - {repository.name}",
-        node=pool.node,
-        server_id=server.id,
-        repository_id=repository.id,
-        backup_job_id=backup_job.id,
-        request_key=request_key,
-    )
-    await tx.jobs.enqueue(job)
-    return job
+    job = Job(type=JobType.BACKUP_CREATE.value, backup_job_id=backup_job.id, request_key=request_key)
+    return await _enqueue_on_node(tx, job, backup_job.repository_id)
 
 
 async def request_delete(tx: UnitOfWork, archive: Archive, *, request_key: str | None = None) -> Job:
     """Queue the deletion of an archive, on the node that holds it."""
-    server, repository, pool = await _place(tx, archive.repository_id)
-    job = Job(
-        type=JobType.ARCHIVE_DELETE.value,
-        title=f"{server.name} - {repository.name}",
-        node=pool.node,
-        server_id=server.id,
-        repository_id=repository.id,
-        archive_id=archive.id,
-        request_key=request_key,
-    )
-    await tx.jobs.enqueue(job)
-    return job
+    job = Job(type=JobType.ARCHIVE_DELETE.value, archive_id=archive.id, request_key=request_key)
+    return await _enqueue_on_node(tx, job, archive.repository_id)
 
 
 async def request_setup(tx: UnitOfWork, server: Server, *, request_key: str | None = None) -> Job:
@@ -63,11 +43,15 @@ async def requested_before(tx: UnitOfWork, request_key: str) -> bool:
     return await tx.session.scalar(select(Job.id).where(Job.request_key == request_key)) is not None
 
 
-async def _place(tx: UnitOfWork, repository_id: uuid.UUID) -> tuple[Server, Repository, StoragePool]:
+async def _enqueue_on_node(tx: UnitOfWork, job: Job, repository_id: uuid.UUID) -> Job:
     query = (
         select(Server, Repository, StoragePool)
         .join(Repository, Repository.server_id == Server.id)
         .join(StoragePool, StoragePool.id == Repository.pool_id)
         .where(Repository.id == repository_id)
     )
-    return (await tx.session.execute(query)).one()
+    server, repository, pool = (await tx.session.execute(query)).one()
+    job.title = f"{server.name} - {repository.name}"
+    job.node, job.server_id, job.repository_id = pool.node, server.id, repository.id
+    await tx.jobs.enqueue(job)
+    return job

@@ -1,0 +1,275 @@
+"""Measures and prints; asserts no absolute time. `python -m tests.benchmarks [--quick] > docs/benchmarks.md`.
+
+Ceiling and product run in turn on the same machine; medians, worst and ratios are reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import func, select
+
+from shared.db.session import Database
+from shared.db.tables import Job, OutboxRow
+from shared.secrets.envelope import load_key_ring
+from tests.harness.fleet import BIN, Fleet, until
+from tests.harness.mariadb import MariaServer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def median_worst(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} s (worst {max(values):.2f})"
+
+
+@contextmanager
+def a_fleet(directory: Path) -> Iterator[Fleet]:
+    maria = MariaServer(directory / "maria").start()
+    fleet = Fleet(directory / "fleet", maria)
+    fleet.environment |= {"BORGFLEET_WORKER__ACK_WAIT": "30", "BORGFLEET_LOG__LEVEL": "warning"}
+    try:
+        yield fleet.start()
+    finally:
+        fleet.stop()
+        maria.stop()
+
+
+def make_files(directory: Path, count: int, size: int) -> None:
+    for number in range(count):
+        file = directory / f"{number // 500:03}" / f"{number % 500:03}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(os.urandom(size // 2) + bytes(size // 2))
+
+
+# -- orchestrated backup against raw borg -----------------------------------------------------------------
+
+
+def raw_borg(fleet: Fleet, directory: Path, source: Path, number: int, repository: Path) -> float:
+    """The same borg over the same kind of SSH connection, by hand: client -> sshd -> borg serve."""
+    key = fleet.server.home / ".ssh" / "bench"
+    if not key.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+        authorized = fleet.server.home / ".ssh" / "authorized_keys"
+        authorized.write_text(authorized.read_text() + key.with_suffix(".pub").read_text())
+    environment = os.environ | {
+        "BORG_PASSPHRASE": "bench", "BORG_BASE_DIR": str(directory / "raw-base"), "HOME": str(fleet.server.home),
+        "BORG_RSH": f"ssh -F none -i {key} -oStrictHostKeyChecking=no -oUserKnownHostsFile=/dev/null -oLogLevel=ERROR"
+                    " -oKexAlgorithms=curve25519-sha256",
+        "BORG_REMOTE_PATH": str(BIN / "borg"),
+    }  # fmt: skip
+    url = f"ssh://root@127.0.0.1:{fleet.server.port}{repository}"
+    if not repository.exists():
+        subprocess.run(["borg", "init", "-e", "repokey-blake2", url], env=environment, check=True, capture_output=True)
+    started = time.monotonic()
+    argv = ["borg", "create", "--json", "--log-json", "--progress", "--compression=zstd,3", "--exclude-caches",
+            f"{url}::a{number}", str(source)]  # fmt: skip
+    subprocess.run(argv, env=environment, check=True, capture_output=True)
+    return time.monotonic() - started
+
+
+def backups(fleet: Fleet, directory: Path, *, files: int, pairs: int) -> None:
+    source = directory / "source"
+    make_files(source, files, 3600)
+    first: dict[str, list[float]] = {"raw": [], "direct": [], "tunnel": []}
+    again: dict[str, list[float]] = {"raw": [], "direct": [], "tunnel": []}
+    for pair in range(pairs):
+        repository = directory / f"raw-repo{pair}"
+        first["raw"].append(raw_borg(fleet, directory, source, 0, repository))
+        again["raw"].append(raw_borg(fleet, directory, source, 1, repository))
+        for transport in ("direct", "tunnel"):
+            definition = fleet.backup_job([source], transport=transport)
+            for times in (first, again):
+                started = time.monotonic()
+                job = fleet.run(definition)
+                while fleet.job(job)["state"] in ("queued", "running"):
+                    time.sleep(0.05)
+                times[transport].append(time.monotonic() - started)
+        note(f"backup pair {pair + 1} of {pairs}")
+    say(
+        f"## Orchestrated backup against raw borg\n\n{files} files of 3.6 kB, zstd 3, the server's Debian borg, {pairs} pairs."
+    )
+    say("From POST to the job's end, verification in the repository included; raw is `borg create` over SSH alone.\n")
+    say("| | new data | unchanged data |\n|---|---|---|")
+    for name in first:
+        cells = []
+        for times in (first, again):
+            ratio = statistics.median(times[name]) / statistics.median(times["raw"])
+            extra = statistics.median(times[name]) - statistics.median(times["raw"])
+            cells.append(median_worst(times[name]) + ("" if name == "raw" else f", {ratio:.2f} x, {extra:+.2f} s"))
+        say(f"| {name} | {cells[0]} | {cells[1]} |")
+    say()
+
+
+# -- dispatch and throughput ------------------------------------------------------------------------------
+
+
+def dispatch(fleet: Fleet, directory: Path, *, count: int) -> None:
+    """From just before the POST to the claim's commit, by the job's own started_at (one machine, one clock)."""
+    source = directory / "tiny"
+    source.mkdir(exist_ok=True)
+    delays: list[float] = []
+    for _ in range(count):
+        server = fleet.post(f"/api/servers/{fleet.host['id']}/setup")
+        posted = datetime.fromisoformat(server["created_at"])
+        job = fleet.finished(server)
+        delays.append((datetime.fromisoformat(job["started_at"]) - posted).total_seconds() * 1000)
+    delays.sort()
+    p99 = delays[min(len(delays) - 1, int(len(delays) * 0.99))]
+    say("## Dispatch\n\nFrom the job's row to a worker's claim (both by the database's clock), one at a time, "
+        f"{count} set-up jobs:\np50 {statistics.median(delays):.1f} ms, p99 {p99:.1f} ms, worst {delays[-1]:.1f} ms.\n")  # fmt: skip
+
+
+NOOP = """
+import asyncio, sys
+from shared.config.settings import Settings
+from shared.domain.job import JobState
+from shared.events.backup import BackupRequested
+from shared.runtime.service import Route, Service
+import borgfleet.bootstrap as b, borgfleet.registry as r
+async def noop(event, ctx):
+    if await ctx.claim(event.job_id) is not None:
+        await ctx.run(lambda tx: ctx.finish(tx, JobState.SUCCEEDED))
+b.SERVICES["noop"] = lambda parts: Service("noop", (Route(BackupRequested, noop, 24, node="bench"),))
+asyncio.run(b.run(Settings(), ["noop"]))
+"""
+
+
+def throughput(fleet: Fleet, *, jobs: int) -> None:
+    """Jobs that do nothing, through claim, state, outbox and acknowledgement; one kill -9 in the middle."""
+    settings = fleet.settings()
+    url = settings.database_url()
+
+    async def with_db(work: Any) -> Any:
+        db = Database(url, key_ring=load_key_ring(settings.master_key_path))
+        try:
+            return await work(db)
+        finally:
+            await db.close()
+
+    async def fill(db: Database) -> None:
+        for start in range(0, jobs, 500):
+
+            async def batch(tx: Any, start: int = start) -> None:
+                for _ in range(start, min(start + 500, jobs)):
+                    await tx.jobs.enqueue(Job(type="backup_create", node="bench", title="noop"))
+
+            await db.run(batch)
+
+    async def counts(db: Database) -> dict[str, int]:
+        async with db.read() as session:
+            query = select(Job.state, func.count()).where(Job.node == "bench").group_by(Job.state)
+            return {row[0]: row[1] for row in await session.execute(query)}
+
+    async def doubled(db: Database) -> int:
+        async with db.read() as session:
+            return await session.scalar(select(func.count()).where(Job.node == "bench", Job.attempt > 1)) or 0
+
+    async def unsent(db: Database) -> int:
+        async with db.read() as session:
+            return (
+                await session.scalar(select(func.count()).select_from(OutboxRow).where(OutboxRow.sent_at.is_(None)))
+                or 0
+            )
+
+    asyncio.run(with_db(fill))
+    note("queue filled")
+    until(lambda: asyncio.run(with_db(unsent)) == 0, "all messages are out", 600)
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", NOOP], env=fleet.environment | {"BORGFLEET_HEALTH__PORT": "0"})
+
+    worker = start()
+    done = lambda: asyncio.run(with_db(counts)).get("succeeded", 0)  # noqa: E731
+    until(lambda: done() > jobs * 0.1, "it runs", 600)
+    first, at = done(), time.monotonic()
+    until(lambda: done() > jobs * 0.5, "half", 600)
+    rate = (done() - first) / (time.monotonic() - at)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    worker = start()
+    until(lambda: done() == jobs, "all are done", 900)
+    worker.terminate()
+    worker.wait()
+    again = asyncio.run(with_db(doubled))
+    say(f"## Jobs through the kernel\n\n{jobs} jobs that do nothing, one worker process, MariaDB, JetStream with "
+        f"`sync_interval: always`: {rate:.0f} jobs/s between the first tenth and the half.\nThen kill -9 and a new worker: "
+        f"{jobs} of {jobs} succeeded, none lost; {again} were under way at the kill and were taken again.\n")  # fmt: skip
+
+
+# -- memory and first backup ------------------------------------------------------------------------------
+
+
+def memory(fleet: Fleet, directory: Path) -> None:
+    say("## Memory, idle\n\nResident set after a minute without work.\n\n| process | MB |\n|---|---|")
+    time.sleep(60)
+    for name, service in fleet.services.items():
+        say(f"| {name} | {psutil.Process(service.process.pid).memory_info().rss / 1e6:.0f} |")
+    alone = subprocess.Popen(
+        [str(BIN / "borgfleet"), "up", "--data-dir", str(directory / "alone")],
+        env=os.environ | {"BORGFLEET_API__PORT": "0", "BORGFLEET_HEALTH__PORT": "0", "BORGFLEET_BACKUP__ENDPOINT_PORT": "18922"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    time.sleep(60)
+    family = [psutil.Process(alone.pid), *psutil.Process(alone.pid).children()]
+    own = family[0].memory_info().rss / 1e6
+    rest = ", ".join(f"{p.name()} {p.memory_info().rss / 1e6:.0f}" for p in family[1:])
+    say(f"| standalone, all services | {own:.0f} (and its children: {rest}) |\n")
+    alone.terminate()
+    alone.wait()
+
+
+def first_backup() -> None:
+    """With all packages present: everything starts, two servers are set up, three backups, all checked."""
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts/demo.py"), "--once"], capture_output=True, text=True, check=True
+    )
+    whole = time.monotonic() - started
+    say(f"## From nothing to proven backups\n\nPackages present: `scripts/demo --once` took {whole:.0f} s for two set-ups "
+        "(each three times), six backups, a deletion, and six archives extracted and compared byte for byte.\n")  # fmt: skip
+    note(done.stdout[-300:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
+    parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
+    quick = parser.parse_args().quick
+    say("# Benchmarks\n")
+    say(f"`python -m tests.benchmarks{' --quick' if quick else ''}`, {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} shared cores "
+        f"({platform.machine()}), {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()}, Python "
+        f"{platform.python_version()}. Everything on one machine and loopback: only ratios within one run mean anything elsewhere.\n")  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="bfb-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        with a_fleet(directory) as fleet:
+            dispatch(fleet, directory, count=10 if quick else 60)
+            backups(fleet, directory, files=2000 if quick else 50_000, pairs=2 if quick else 5)
+            throughput(fleet, jobs=2000 if quick else 20_000)
+            memory(fleet, directory)
+    first_backup()
+
+
+if __name__ == "__main__":
+    main()
