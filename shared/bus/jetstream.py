@@ -9,10 +9,10 @@ import re
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
-import nats
 import nats.errors
 import nats.js.errors
 import structlog
+from nats.aio.client import Client
 from nats.js import api
 
 from shared.bus.port import durable_name
@@ -21,7 +21,6 @@ from shared.errors import Permanent, Transient
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 _MINIMUM = (2, 11)
 _PUBLISH_SECONDS = 5.0
+_CONNECT_SECONDS = 8.0
 _CLOSE_SECONDS = 5.0
 _GONE = (
     nats.errors.NoRespondersError,
@@ -164,7 +164,7 @@ class JetStreamBus:
 
     async def close(self) -> None:
         """Flush and disconnect; a drain may hang, so it is bounded."""
-        self._watch.closing = True
+        self._watch.quiet = True
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._client.flush()
@@ -179,21 +179,31 @@ async def connect(settings: NatsSettings, *, name: str) -> JetStreamBus:
     options: dict[str, Any] = {"nkeys_seed": str(settings.nkey_seed_file)} if settings.nkey_seed_file else {}
     if settings.token_file:
         options["token"] = settings.token_file.read_text().strip()
-    watch = _Watch()
-    with _translated():
-        client = await nats.connect(  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
-            settings.url,
-            name=name,
-            connect_timeout=5,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.5,
-            ping_interval=5,
-            max_outstanding_pings=2,
-            error_cb=watch.error,
-            disconnected_cb=watch.disconnected,
-            reconnected_cb=watch.reconnected,
-            **options,
-        )
+    watch = _Watch(quiet=True)
+    client = Client()
+    try:
+        with _translated():
+            async with asyncio.timeout(_CONNECT_SECONDS):  # on its own the first connection is tried for ever
+                await client.connect(  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
+                    settings.url,
+                    name=name,
+                    connect_timeout=5,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=1,
+                    ping_interval=5,
+                    max_outstanding_pings=2,
+                    error_cb=watch.error,
+                    disconnected_cb=watch.disconnected,
+                    reconnected_cb=watch.reconnected,
+                    **options,
+                )
+    except Transient as error:
+        await client.close()
+        message = f"no nats-server answers at {settings.url.rpartition('@')[2]}"
+        raise Transient(
+            message, code="bus_unreachable", remedy="start nats-server, or set BORGFLEET_NATS__URL"
+        ) from error
+    watch.quiet = False
     await _check_server(client, settings)
     return JetStreamBus(client, settings, watch)
 
@@ -231,15 +241,16 @@ async def _syncs_always(monitor_url: str) -> bool:
 class _Watch:
     """Logs what happens to the connection, until it is closed on purpose."""
 
-    def __init__(self) -> None:
-        self.closing = False
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
 
     async def error(self, error: Exception) -> None:
         # Permission denials reach a caller only as a timeout: this is where their reason shows.
-        _log.warning("bus_error", error=str(error) or type(error).__name__)
+        if not self.quiet:
+            _log.warning("bus_error", error=str(error) or type(error).__name__)
 
     async def disconnected(self) -> None:
-        if not self.closing:
+        if not self.quiet:
             _log.warning("bus_disconnected")
 
     async def reconnected(self) -> None:
