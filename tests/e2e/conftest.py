@@ -43,10 +43,10 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def slow_data(tmp_path: Path) -> Path:
-    """Data that takes 8 s and more at 1 MiB a second."""
+    """Data that takes 5 s and more at 1 MiB a second."""
     source = tmp_path / "slow"
     source.mkdir()
-    for number in range(16):
+    for number in range(10):
         (source / f"block{number:02}").write_bytes(os.urandom(512 * 1024))
     return source
 

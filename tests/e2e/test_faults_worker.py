@@ -84,7 +84,7 @@ def test_sigterm_in_mid_backup_hands_the_job_over_and_the_next_run_goes_on_from_
     definition = fleet.backup_job([slow_data], **SLOWLY)
     with OneWriter(fleet):
         job = fleet.run(definition)
-        fleet.reading(job, 3 * 1024 * 1024)
+        fleet.reading(job, 2 * 1024 * 1024)
         assert fleet.services["backup"].stop() == 0
         handed_over = fleet.job(job)
         assert handed_over["state"] == "queued"
@@ -92,7 +92,7 @@ def test_sigterm_in_mid_backup_hands_the_job_over_and_the_next_run_goes_on_from_
         fleet.spawn("backup")
         ended = fleet.finished(job, "succeeded")
     assert ended["attempt"] == 2
-    assert ended["result"]["deduplicated_size"] < 8 * 1024 * 1024  # part of it was in the checkpoint
+    assert ended["result"]["deduplicated_size"] < 5 * 1024 * 1024  # part of it was in the checkpoint
     assert_invariants(fleet, definition)
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+from prometheus_client import CollectorRegistry
+
 from services.scheduler.reaper import Reaper
 from services.scheduler.service import build
 from shared.bus.memory import MemoryBus
@@ -41,7 +43,8 @@ async def test_a_wiped_bus_gets_its_streams_and_its_messages_back(parts: Parts, 
         await queue(parts)
     await relay.publish_all()
     bus.wipe()
-    await reaper.tick()
+    patient = parts.settings.worker.model_copy(update={"lost_after": 60.0})
+    await Reaper(parts.db, bus, patient, CollectorRegistry()).tick()
     assert await relay.publish_all() == 0  # not yet: they may just be on their way
     await asyncio.sleep(0.2)
     await reaper.tick()

@@ -208,6 +208,14 @@ async def test_a_wrong_password_is_refused(db: Database, bus: MemoryBus) -> None
     assert error.code == "login_refused"
 
 
+async def test_without_any_password_a_refused_key_is_the_end(db: Database, bus: MemoryBus) -> None:
+    server, job = await added(db, host_key=HOST_KEY)
+    await db.run(lambda tx: tx.secrets.delete(server_password(server.id)))
+    _, error = await run(db, bus, job, ScriptedServer(HOST_KEY, answer=answer_all))
+    assert error is not None
+    assert error.code == "login_refused"
+
+
 async def test_host_keys_unknown_approved_wrong_and_changed(db: Database, bus: MemoryBus) -> None:
     server, job = await added(db)
     ctx, error = await run(db, bus, job, ScriptedServer(HOST_KEY, private_key=FLEET_PRIVATE, answer=answer_all))
