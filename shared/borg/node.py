@@ -12,7 +12,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from shared.borg import commands
 from shared.borg.environment import on_node
@@ -149,9 +149,7 @@ async def _join(
     read: Callable[[int], Awaitable[bytes]],
     write: Callable[[bytes], Awaitable[None]],
 ) -> None:
-    stdin, stdout = process.stdin, process.stdout
-    if stdin is None or stdout is None:
-        return
+    stdin, stdout = cast("asyncio.StreamWriter", process.stdin), cast("asyncio.StreamReader", process.stdout)
 
     async def up() -> None:
         try:

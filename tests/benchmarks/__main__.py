@@ -49,7 +49,10 @@ def median_worst(values: list[float]) -> str:
 def a_fleet(directory: Path) -> Iterator[Fleet]:
     maria = MariaServer(directory / "maria").start()
     fleet = Fleet(directory / "fleet", maria)
-    fleet.environment |= {"BORGFLEET_WORKER__ACK_WAIT": "30", "BORGFLEET_LOG__LEVEL": "warning"}
+    fleet.environment |= {
+        "BORGFLEET_WORKER__ACK_WAIT": "30", "BORGFLEET_WORKER__REAP_EVERY": "2", "BORGFLEET_WORKER__LOST_AFTER": "30",
+        "BORGFLEET_WORKER__CANCEL_POLL": "1", "BORGFLEET_LOG__LEVEL": "warning",
+    }  # fmt: skip
     try:
         yield fleet.start()
     finally:
@@ -204,12 +207,13 @@ def throughput(fleet: Fleet, *, jobs: int) -> None:
                 or 0
             )
 
+    before = asyncio.run(with_db(counts)).get("succeeded", 0)
     asyncio.run(with_db(fill))
     note("queue filled")
     until(lambda: asyncio.run(with_db(unsent)) == 0, "all messages are out", 600)
 
     worker = start_noop(fleet)
-    done = lambda: asyncio.run(with_db(counts)).get("succeeded", 0)  # noqa: E731
+    done = lambda: asyncio.run(with_db(counts)).get("succeeded", 0) - before  # noqa: E731
     until(lambda: done() > jobs * 0.1, "it runs", 600)
     first, at = done(), time.monotonic()
     until(lambda: done() > jobs * 0.5, "half", 600)
@@ -263,17 +267,21 @@ def first_backup() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
-    quick = parser.parse_args().quick
+    parser.add_argument("--files", type=int, default=50_000)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=100_000)
+    given = parser.parse_args()
+    quick, files, pairs, jobs = given.quick, given.files, given.pairs, given.jobs
     say("# Benchmarks\n")
-    say(f"`python -m tests.benchmarks{' --quick' if quick else ''}`, {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} shared cores "
+    say(f"`python -m tests.benchmarks {' '.join(sys.argv[1:])}`, {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} shared cores "
         f"({platform.machine()}), {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()}, Python "
         f"{platform.python_version()}. Everything on one machine and loopback: only ratios within one run mean anything elsewhere.\n")  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="bfb-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
         with a_fleet(directory) as fleet:
             dispatch(fleet, count=50 if quick else 300)
-            backups(fleet, directory, files=2000 if quick else 50_000, pairs=2 if quick else 5)
-            throughput(fleet, jobs=2000 if quick else 20_000)
+            backups(fleet, directory, files=2000 if quick else files, pairs=2 if quick else pairs)
+            throughput(fleet, jobs=2000 if quick else jobs)
             memory(fleet, directory)
     first_backup()
 
