@@ -135,11 +135,13 @@ from shared.config.settings import Settings
 from shared.domain.job import JobState
 from shared.events.backup import BackupRequested
 from shared.runtime.service import Route, Service
+from shared.telemetry.logging import configure_logging
 import borgfleet.bootstrap as b, borgfleet.registry as r
 async def noop(event, ctx):
     if await ctx.claim(event.job_id) is not None:
         await ctx.run(lambda tx: ctx.finish(tx, JobState.SUCCEEDED))
 b.SERVICES["noop"] = lambda parts: Service("noop", (Route(BackupRequested, noop, 24, node="bench"),))
+configure_logging(Settings().log)
 asyncio.run(b.run(Settings(), ["noop"]))
 """
 
