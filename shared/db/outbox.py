@@ -24,7 +24,7 @@ class Outbox:
     def __init__(self, session: AsyncSession) -> None:
         """Bind to a session."""
         self._session = session
-        self.added = False
+        self.added: list[OutboxRow] = []
 
     def add(self, event: Event, *, node: str | None = None) -> None:
         """Add an event; with a node it goes to that node's own subject."""
@@ -33,12 +33,12 @@ class Outbox:
             id=event.event_id, subject=subject, event_type=event.type_name(), payload=event.model_dump_json()
         )
         self._session.add(row)
-        self.added = True
+        self.added.append(row)
 
-    async def unsent(self, limit: int) -> Sequence[OutboxRow]:
+    async def unsent(self, limit: int, *, older_than: float = 0.0) -> Sequence[OutboxRow]:
         """Return the oldest unsent rows; never by `id > last`, because commits are not ordered."""
-        query = select(OutboxRow).where(OutboxRow.sent_at.is_(None)).order_by(OutboxRow.created_at).limit(limit)
-        return (await self._session.scalars(query)).all()
+        query = select(OutboxRow).where(OutboxRow.sent_at.is_(None), OutboxRow.created_at <= db_now(-older_than))
+        return (await self._session.scalars(query.order_by(OutboxRow.created_at).limit(limit))).all()
 
     async def mark_sent(self, ids: Sequence[uuid.UUID]) -> None:
         """Record that these were acknowledged by JetStream."""

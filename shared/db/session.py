@@ -17,8 +17,9 @@ from shared.db.unit_of_work import UnitOfWork
 from shared.errors import Conflict, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
+    from shared.db.tables.kernel import OutboxRow
     from shared.secrets.envelope import KeyRing
 
 T = TypeVar("T")
@@ -37,16 +38,16 @@ class Database:
         self._key_ring = key_ring
         self._seconds = seconds
         self._writer, self._reader = _engines(url, pool_size)
-        self._after_emit: list[Callable[[], None]] = []
+        self._after_emit: list[Callable[[Sequence[OutboxRow]], None]] = []
 
     @property
     def engine(self) -> AsyncEngine:
         """The engine that writes; for migrations and tests."""
         return self._writer
 
-    def on_emit(self, wake: Callable[[], None]) -> None:
-        """Call `wake` after each commit that put rows into the outbox."""
-        self._after_emit.append(wake)
+    def on_emit(self, tell: Callable[[Sequence[OutboxRow]], None]) -> None:
+        """Tell of the rows that each commit put into the outbox."""
+        self._after_emit.append(tell)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[UnitOfWork]:
@@ -57,8 +58,8 @@ class Database:
                 yield work
                 await session.commit()
         if work.emitted:
-            for wake in self._after_emit:
-                wake()
+            for tell in self._after_emit:
+                tell(work.emitted)
 
     async def run(self, work: Callable[[UnitOfWork], Awaitable[T]], *, patience: float = 60.0) -> T:
         """Run a whole transaction again on deadlock or lost connection, for `patience` seconds.

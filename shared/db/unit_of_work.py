@@ -10,8 +10,11 @@ from shared.db.repositories.leases import Leases
 from shared.db.repositories.secrets import Secrets
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from shared.db.tables.kernel import OutboxRow
     from shared.events.base import Event
     from shared.secrets.envelope import KeyRing
 
@@ -32,6 +35,6 @@ class UnitOfWork:
         self.outbox.add(event, node=node)
 
     @property
-    def emitted(self) -> bool:
-        """Whether the relay has something to do after the commit."""
+    def emitted(self) -> Sequence[OutboxRow]:
+        """What the relay is to publish after the commit."""
         return self.outbox.added

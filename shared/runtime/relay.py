@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,7 +15,7 @@ from shared.runtime.crashpoint import crashpoint
 from shared.runtime.pause import pause
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from shared.bus.port import Bus
     from shared.db.session import Database
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 _BATCH = 200
 _POLL_SECONDS = 1.0
+_STRAGGLER_SECONDS = 2.0
 
 
 class Relay:
@@ -34,35 +37,53 @@ class Relay:
         self._bus = bus
         self._metrics = metrics
         self._wake = asyncio.Event()
+        self._fresh: list[OutboxRow] = []
         self._ok = True
-        db.on_emit(self._wake.set)
+        db.on_emit(self._remember)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Publish until told to stop, then once more."""
+        """Publish until told to stop, then all that is left."""
+        swept_at = 0.0
         while not stopping.is_set():
-            await self._attempt()
+            await self._attempt(self._publish_fresh)
+            if time.monotonic() - swept_at >= _POLL_SECONDS:
+                await self._attempt(partial(self.publish_all, older_than=_STRAGGLER_SECONDS))
+                swept_at = time.monotonic()
             await pause(_POLL_SECONDS, self._wake, stopping)
             self._wake.clear()
-        await self._attempt()
+        await self._attempt(self._publish_fresh)
 
-    async def publish_all(self) -> int:
-        """Publish every unsent row; return how many."""
+    async def publish_all(self, *, older_than: float = 0.0) -> int:
+        """Publish every unsent row that is so many seconds old, whoever left it; return how many."""
         total = 0
-        while rows := await self._db.run(lambda tx: tx.outbox.unsent(_BATCH), patience=0):
-            crashpoint("after_outbox_commit_before_publish")
-            await self._publish(rows)
-            crashpoint("after_publish_before_mark")
-            ids = [row.id for row in rows]
-            await self._db.run(lambda tx, ids=ids: tx.outbox.mark_sent(ids))
+        while rows := await self._db.run(lambda tx: tx.outbox.unsent(_BATCH, older_than=older_than), patience=0):
+            await self._deliver(rows)
             total += len(rows)
-            self._metrics.published.inc(len(rows))
             if len(rows) < _BATCH:
                 break
         return total
 
-    async def _attempt(self) -> None:
+    def _remember(self, rows: Sequence[OutboxRow]) -> None:
+        self._fresh.extend(rows)
+        self._wake.set()
+
+    async def _publish_fresh(self) -> None:
+        """Publish what this process committed, without asking the database for it again."""
+        while rows := self._fresh[:_BATCH]:
+            del self._fresh[:_BATCH]  # what fails now is found by the next sweep
+            await self._deliver(rows)
+
+    async def _deliver(self, rows: Sequence[OutboxRow]) -> None:
+        crashpoint("after_outbox_commit_before_publish")
+        await self._publish(rows)
+        crashpoint("after_publish_before_mark")
+        ids = [row.id for row in rows]
+        await self._db.run(lambda tx: tx.outbox.mark_sent(ids))
+        self._metrics.published.inc(len(rows))
+
+    async def _attempt(self, work: Callable[[], Awaitable[object]]) -> None:
         try:
-            await self.publish_all()
+            await work()
         except Transient as error:
             if self._ok:
                 _log.warning("relay_stalled", code=error.code, reason=error.message)
