@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import DateTime, Insert, MetaData, String, Text, TypeDecorator
+from sqlalchemy import DateTime, Insert, MetaData, String, Text, TypeDecorator, literal
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
@@ -56,22 +56,22 @@ class db_now(FunctionElement[datetime]):  # noqa: N801 - reads as a SQL function
     """The database's own UTC clock plus some seconds: leases never compare two machines' clocks."""
 
     type = UtcDateTime()
-    inherit_cache = False
+    inherit_cache = True
 
     def __init__(self, seconds: float = 0.0) -> None:
-        """Take the seconds to add."""
-        super().__init__()
-        self.seconds = float(seconds)
+        """Take the seconds to add; they are a parameter, so that the statement is compiled once."""
+        super().__init__(literal(round(seconds * 1_000_000)))
 
 
 @compiles(db_now)
-def _maria_now(element: db_now, _compiler: SQLCompiler, **_: Any) -> str:
-    return f"TIMESTAMPADD(MICROSECOND, {round(element.seconds * 1_000_000)}, UTC_TIMESTAMP(6))"
+def _maria_now(element: db_now, compiler: SQLCompiler, **options: Any) -> str:
+    return f"TIMESTAMPADD(MICROSECOND, {compiler.process(element.clauses, **options)}, UTC_TIMESTAMP(6))"
 
 
 @compiles(db_now, "sqlite")
-def _sqlite_now(element: db_now, _compiler: SQLCompiler, **_: Any) -> str:
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.seconds:+.3f} seconds')"
+def _sqlite_now(element: db_now, compiler: SQLCompiler, **options: Any) -> str:
+    micros = compiler.process(element.clauses, **options)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', ({micros} / 1000000.0) || ' seconds')"
 
 
 def or_ignore(statement: Insert) -> Insert:
