@@ -1,22 +1,52 @@
-"""Every service by name; compose, Kubernetes and tests are checked against this list."""
+"""Every service by name; compose, Kubernetes and tests are checked against this list.
+
+A service is imported when it is built: a worker's process holds no web framework.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-from services.api.service import build as build_api
-from services.backup.service import build as build_backup
-from services.scheduler.service import build as build_scheduler
-from services.setup.service import build as build_setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.runtime.service import Parts, Service
 
+
+def _api(parts: Parts) -> Service:
+    from services.api.service import build  # noqa: PLC0415 - see above
+
+    return build(parts)
+
+
+def _backup(parts: Parts) -> Service:
+    from services.backup.service import build  # noqa: PLC0415 - see above
+
+    return build(parts)
+
+
+def _scheduler(parts: Parts) -> Service:
+    from services.scheduler.service import build  # noqa: PLC0415 - see above
+
+    return build(parts)
+
+
+def _setup(parts: Parts) -> Service:
+    from services.setup.service import build  # noqa: PLC0415 - see above
+
+    return build(parts)
+
+
+def _stats(parts: Parts) -> Service:
+    from services.stats.service import build  # noqa: PLC0415 - see above
+
+    return build(parts)
+
+
 SERVICES: dict[str, Callable[[Parts], Service]] = {
-    "api": build_api,
-    "backup": build_backup,
-    "scheduler": build_scheduler,
-    "setup": build_setup,
+    "api": _api,
+    "backup": _backup,
+    "scheduler": _scheduler,
+    "setup": _setup,
+    "stats": _stats,
 }

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from borgfleet.bootstrap import prepare, run
+from borgfleet.bootstrap import run
 from borgfleet.children import Child, NatsChild, plan_nats, plan_sshd, wait_for_port
+from borgfleet.preparation import prepare
 from borgfleet.registry import SERVICES
 
 if TYPE_CHECKING:

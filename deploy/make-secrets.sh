@@ -3,7 +3,7 @@
 set -eu
 umask 077
 mkdir -p secrets
-for name in database_password nats_token master_key; do
+for name in database_password nats_token master_key grafana_password; do
     file=secrets/$name
     [ -s "$file" ] && continue
     head -c 32 /dev/urandom | base64 | tr -d '\n' >"$file"

@@ -24,6 +24,10 @@ BORG = str(Path(sys.executable).parent / "borg")
 BORGFLEET = str(Path(sys.executable).parent / "borgfleet")
 CHECKOUT = Path(__file__).resolve().parent.parent
 _JOB_SECONDS = 300.0
+ALWAYS_KNOWN = (
+    "kernel_version", "hostname", "architecture", "cpu_cores", "cpu_load_1", "cpu_usage_percent", "memory_total_mb",
+    "memory_percent", "swap_percent", "disk_percent", "uptime_seconds", "boot_time", "ip_address", "collected_at",
+)  # fmt: skip
 
 
 class Demo:
@@ -137,6 +141,24 @@ def set_up(demo: Demo) -> dict[str, dict[str, Any]]:
     return added
 
 
+def collect_statistics(demo: Demo) -> None:
+    """Look at how both servers fare; every figure that every Linux has must be there."""
+    job = demo.finished(demo.call("POST", "/api/collect-stats", {}))
+    if job["result"]["collected"] != len(demo.servers):
+        raise SystemExit(f"not every server answered: {job['result']}")
+    for server in demo.call("GET", "/api/servers")["items"]:
+        sample = server["status"]["sample"]
+        unknown = [name for name in ALWAYS_KNOWN if sample[name] is None]
+        if unknown:
+            raise SystemExit(f"{server['name']}: unknown: {', '.join(unknown)}")
+        say(f"  {server['name']}: {sample['os_distribution']} {sample['os_version']}, {sample['cpu_cores']} cores at "
+            f"{sample['cpu_usage_percent']:.0f} %, memory {sample['memory_percent']:.0f} %, "
+            f"/ {sample['disk_percent']:.0f} % of {sample['disk_total_gb']:.0f} GiB, up {sample['uptime_human']}")  # fmt: skip
+        now = demo.call("GET", f"/api/servers/{server['id']}/stats?step=60")["points"]
+        if not now:
+            raise SystemExit(f"{server['name']}: its history is empty")
+
+
 def back_up(demo: Demo, servers: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Back real directories up, over both transports; run each twice to see deduplication."""
     pool = demo.call("POST", "/api/storage-pools", {"name": "main", "path": str(demo.pool)})
@@ -182,6 +204,41 @@ def delete_one(demo: Demo, backup_job: dict[str, Any]) -> None:
     if [backup["id"] for backup in left] != [backup["id"] for backup in backups[:-1]]:
         raise SystemExit("the deleted backup is still listed")
     say(f"  {oldest['title']}: {oldest['name']} refused while held, then deleted and compacted")
+
+
+def schedule_and_prune(demo: Demo, backup_job: dict[str, Any]) -> None:
+    """Let a backup job run by itself; show what a retention would do, then let it do that."""
+    when = {"kind": "weekly", "days": [1, 2, 3, 4, 5], "times": ["02:30"], "zone": "Europe/Paris"}
+    shown_only = ("id", "server", "repository", "created_at", "schedules", "last_good_at", "checked_at", "compacted_at")
+    body = {key: value for key, value in backup_job.items() if key not in shown_only}
+    path = f"/api/backup-jobs/{backup_job['id']}"
+    (schedule,) = demo.call("PUT", path, body | {"schedules": [{"when": when}]})["schedules"]
+    say(f"  {backup_job['name']}: {schedule['words']}; next:")
+    for run in schedule["next_runs"]:
+        say(f"    {run}")
+    repository = f"/api/repositories/{backup_job['repository_id']}"
+    preview = demo.call("POST", f"{repository}/retention/preview", {"keep_last": 1})
+    say(f"  keeping the last one of {len(preview['backups'])} would do this:")
+    for backup in preview["backups"]:
+        say(f"    {backup['name'][:40]}…  {backup['kept_by'] or 'goes'}")
+    demo.call("PUT", repository, {"retention": {"keep_last": 1}})
+    pruned = demo.finished(demo.call("POST", f"{repository}/prune", {}))["result"]
+    if pruned != {"deleted": preview["dropped"], "kept": preview["kept"]} or pruned["deleted"] != 1:
+        raise SystemExit(f"the prune did something else than its preview said: {pruned}")
+    say("  pruned and compacted, as previewed")
+
+
+def verify(demo: Demo, backup_job: dict[str, Any]) -> None:
+    """Let Borgfleet read all that a repository holds, and let it do that each Sunday."""
+    repository = f"/api/repositories/{backup_job['repository_id']}"
+    checked = demo.finished(demo.call("POST", f"{repository}/check", {"depth": "data"}))["result"]
+    if (checked["finished"], checked["damaged"]) != (True, 0) or checked["read"] < 1:
+        raise SystemExit(f"the check did not find the repository sound: {checked}")
+    weekly = {"kind": "weekly", "days": [7], "times": ["04:00"], "zone": "Europe/Paris"}
+    options = {"depth": "data", "budget_seconds": 7200}
+    wanted = {"schedules": [{"task": "check", "when": weekly, "check": options}], "retention": {"keep_last": 1}}
+    (schedule,) = demo.call("PUT", repository, wanted)["schedules"]
+    say(f"  {checked['read']} backups read in full, all sound; again: {schedule['words']}")
 
 
 def check_from_outside(demo: Demo) -> None:
@@ -244,10 +301,16 @@ def tell(demo: Demo) -> None:
     say(f"  the API is at {demo.url}")
     say("Setting the servers up")
     servers = set_up(demo)
+    say("Collecting statistics")
+    collect_statistics(demo)
     say("Backing up")
     backup_jobs = back_up(demo, servers)
     say("Deleting a backup")
     delete_one(demo, backup_jobs["alpha-system"])
+    say("Scheduling a backup job and pruning by a retention")
+    schedule_and_prune(demo, backup_jobs["alpha-python"])
+    say("Verifying a repository")
+    verify(demo, backup_jobs["alpha-python"])
     say("Checking every archive from outside, with plain borg")
     check_from_outside(demo)
     say(f"All held, after {time.monotonic() - started:.0f} seconds.")

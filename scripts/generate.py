@@ -1,4 +1,4 @@
-"""Writes what is generated from the code: event schemas, docs/asyncapi.yaml, docs/events.md, docs/metrics.md."""
+"""Writes what is generated from the code: event schemas, docs/asyncapi.yaml, docs/events.md, docs/metrics.md, dashboards."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from prometheus_client import CollectorRegistry
+from dashboards import DASHBOARDS, dashboard
+from prometheus_client import CollectorRegistry, Gauge
 
+from services.api.metrics import HttpMetrics
 from services.scheduler.reaper import recovered_counter
+from services.scheduler.schedules import schedule_metrics
+from services.stats.metrics import FAMILIES
 from shared.events.base import Event
 from shared.events.streams import COMMANDS, EVENTS, NODE_BOUND, STREAMS
 from shared.telemetry.metrics import KernelMetrics
@@ -26,6 +30,8 @@ def files() -> dict[Path, str]:
         ROOT / "docs/events.md": events(),
         ROOT / "docs/metrics.md": metrics(),
     }
+    for name in DASHBOARDS:
+        made[ROOT / f"deploy/grafana/dashboards/{name}.json"] = json.dumps(dashboard(name), indent=2) + "\n"
     for event in EVENTS:
         text = json.dumps(event.model_json_schema(), indent=2, sort_keys=True) + "\n"
         made[ROOT / f"tests/contract/schemas/{event.type_name()}.json"] = text
@@ -101,12 +107,26 @@ def metrics() -> str:
     registry = CollectorRegistry()
     KernelMetrics(registry)
     recovered_counter(registry)
-    parts = ["# Metrics", "", NOTICE, "", "Every service serves `/metrics`, `/livez` and `/readyz` on its own port.", "",
-             "| metric | type | meaning |", "|---|---|---|"]  # fmt: skip
+    schedule_metrics(registry)
+    HttpMetrics(registry)
+    for name, (text, labels) in FAMILIES.items():
+        Gauge(name, text, labels, registry=registry)
+    parts = ["# Metrics", "", NOTICE, "", "Every service serves `/metrics`, `/livez` and `/readyz` on its own port.",
+             "What comes from the database (servers, backups, storage, queues, thresholds) is served by `stats` alone; its",
+             "replicas all serve the same figures, so collapse them with `max by`, never with `sum`.", "",
+             "| metric | type | labels | meaning |", "|---|---|---|---|"]  # fmt: skip
     for family in sorted(registry.collect(), key=lambda family: family.name):
         suffix = "_total" if family.type == "counter" else ""
-        parts.append(f"| `{family.name}{suffix}` | {family.type} | {family.documentation} |")
+        parts.append(
+            f"| `{family.name}{suffix}` | {family.type} | {labels_of(registry, family.name)} | {family.documentation} |"
+        )
     return "\n".join([*parts, ""])
+
+
+def labels_of(registry: CollectorRegistry, name: str) -> str:
+    """Return a metric's labels."""
+    metric: Any = registry._names_to_collectors[name]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    return ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001 - not shown otherwise
 
 
 def main() -> None:

@@ -41,6 +41,14 @@ python_environment() {
     .venv-tools/bin/uv sync -q --frozen --no-progress --python "$(command -v python3)" "$@"
 }
 
+# borg_1_2: the oldest borg that servers may have, in .venv-borg12: what tests compare our retention with.
+borg_1_2() {
+    [ ! -x .venv-borg12/bin/borg ] || return 0
+    say "installing borg 1.2 in .venv-borg12, built from source"
+    .venv-tools/bin/uv venv -q --clear --python "$(command -v python3)" .venv-borg12
+    .venv-tools/bin/uv pip install -q --no-progress --python .venv-borg12/bin/python "borgbackup==1.2.9"
+}
+
 as_root() {
     if [ "$(id -u)" != 0 ]; then
         say "root is needed for packages and for private SSH servers: going on with sudo"

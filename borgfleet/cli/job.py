@@ -10,7 +10,8 @@ from borgfleet.cli.client import Client, fail
 from borgfleet.cli.output import AsJson, Follow, console, finish, show, show_one
 
 app = typer.Typer(no_args_is_help=True)
-_PATH = "/api/backup-jobs"
+JOBS = "/api/backup-jobs"
+_SHOWN_ONLY = ("id", "server", "repository", "created_at", "schedules", "last_good_at", "checked_at", "compacted_at")
 
 
 @app.command()
@@ -27,6 +28,9 @@ def add(
     upload_limit: Annotated[int | None, typer.Option(help="KiB a second.")] = None,
     pre_hook: Annotated[str | None, typer.Option()] = None,
     post_hook: Annotated[str | None, typer.Option()] = None,
+    priority: Annotated[int, typer.Option(help="Where runs wait for their turn, the higher first.")] = 0,
+    max_failures: Annotated[int | None, typer.Option(help="After so many failures a run has failed for good.")] = None,
+    retry_seconds: Annotated[int | None, typer.Option(help="Wait after a failure, doubled after each further.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a backup job."""
@@ -44,8 +48,11 @@ def add(
         "upload_limit_kib": upload_limit,
         "pre_hook": pre_hook,
         "post_hook": post_hook,
+        "priority": priority,
+        "max_failures": max_failures,
+        "retry_seconds": retry_seconds,
     }
-    show_one(client.post(_PATH, body), as_json=as_json)
+    show_one(client.post(JOBS, body), as_json=as_json)
 
 
 @app.command("list")
@@ -53,16 +60,17 @@ def list_jobs(as_json: AsJson = False) -> None:
     """List the backup jobs."""
     columns = (
         ("NAME", "name"), ("SERVER", "server"), ("REPOSITORY", "repository"), ("ENABLED", "enabled"),
-        ("TRANSPORT", "transport"), ("SOURCES", "sources"),
+        ("TRANSPORT", "transport"), ("SOURCES", "sources"), ("LAST GOOD", "last_good_at"), ("CHECKED", "checked_at"),
+        ("COMPACTED", "compacted_at"),
     )  # fmt: skip
-    show(Client().every(_PATH), columns, as_json=as_json)
+    show(Client().every(JOBS), columns, as_json=as_json)
 
 
 @app.command()
 def run(name: str, follow: Follow = True, as_json: AsJson = False) -> None:
     """Run a backup job now."""
     client = Client()
-    job = client.post(f"{_PATH}/{client.named(_PATH, name, 'job')['id']}/run")
+    job = client.post(f"{JOBS}/{client.named(JOBS, name, 'job')['id']}/run")
     finish(client, job, follow=follow, as_json=as_json)
 
 
@@ -70,7 +78,7 @@ def run(name: str, follow: Follow = True, as_json: AsJson = False) -> None:
 def toggle(name: str) -> None:
     """Switch a backup job off or on."""
     client = Client()
-    job = client.post(f"{_PATH}/{client.named(_PATH, name, 'job')['id']}/toggle")
+    job = client.post(f"{JOBS}/{client.named(JOBS, name, 'job')['id']}/toggle")
     console.print(f"{name} is {'on' if job['enabled'] else 'off'}")
 
 
@@ -78,8 +86,15 @@ def toggle(name: str) -> None:
 def remove(name: str) -> None:
     """Delete a backup job; its backups stay."""
     client = Client()
-    client.delete(f"{_PATH}/{client.named(_PATH, name, 'job')['id']}")
+    client.delete(f"{JOBS}/{client.named(JOBS, name, 'job')['id']}")
     console.print(f"deleted: {name}")
+
+
+def change_job(client: Client, definition: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Change some of a backup job's definition, and leave the rest as it is."""
+    kept = {name: value for name, value in definition.items() if name not in _SHOWN_ONLY}
+    changed: dict[str, Any] = client.put(f"{JOBS}/{definition['id']}", kept | changes)
+    return changed
 
 
 def _repository(client: Client, server: dict[str, Any], name: str, pool: str | None) -> str:

@@ -36,7 +36,7 @@ def up(data_dir: DataDir = None) -> None:
 
 
 def run(
-    service: Annotated[str, typer.Argument(help="api, backup, scheduler or setup")], data_dir: DataDir = None
+    service: Annotated[str, typer.Argument(help="api, backup, scheduler, setup or stats")], data_dir: DataDir = None
 ) -> None:
     """Run one service against NATS and MariaDB."""
     from borgfleet.bootstrap import run as run_services  # noqa: PLC0415 - loads only where it runs
@@ -49,7 +49,7 @@ def run(
 
 def migrate(data_dir: DataDir = None) -> None:
     """Create or update the schema, the streams, the fleet's key and the first API token."""
-    from borgfleet.bootstrap import prepare  # noqa: PLC0415 - loads only where it runs
+    from borgfleet.preparation import prepare  # noqa: PLC0415 - loads only where it runs
 
     settings = _settings(data_dir)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Follow = Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for the task and show its progress.")]
 
-console = Console()
+# Into a pipe or a file no table is squeezed into 80 columns.
+console = Console(width=None if sys.stdout.isatty() else 240)
 _POLL_SECONDS = 0.4
 _ENDED = ("succeeded", "warning", "failed", "cancelled")
 _COLOURS = {
-    "succeeded": "green", "ready": "green", "warning": "yellow", "failed": "red", "host_key": "yellow",
+    "succeeded": "green", "ready": "green", "up": "green", "down": "red",
+    "warning": "yellow", "failed": "red", "host_key": "yellow", "critical": "red", "firing": "red",
     "cancelled": "dim", "running": "cyan", "queued": "blue",
 }  # fmt: skip
 _KIB = 1024
@@ -101,11 +104,11 @@ def _cell(key: str, value: object) -> str:
     if key in ("state", "level"):
         colour = _COLOURS.get(str(value), "default")
         return f"[{colour}]{escape(str(value))}[/]"
-    if key.endswith("_size") and (value is None or isinstance(value, int)):
+    if key.endswith(("_size", "_bytes")) and isinstance(value, int):
         return size(value)
     if value is None:
-        return "[dim]-[/]"
-    if key.endswith(("_at", "at")) and isinstance(value, str):
+        return size(None) if key.endswith("_size") else "[dim]-[/]"
+    if (key == "at" or key.endswith("_at")) and isinstance(value, str):
         return f"{datetime.fromisoformat(value).astimezone():%Y-%m-%d %H:%M:%S}"
     if isinstance(value, (list, dict)):
         return escape(json.dumps(value))
@@ -147,6 +150,9 @@ def _show_end(job: dict[str, Any]) -> None:
     if result.get("files") is not None:
         new, whole = size(result["deduplicated_size"]), size(result["original_size"])
         console.print(f"  {result['files']} files, {whole}, of it new: {new}")
+    if result.get("unreachable") is not None:
+        alone = f", {result['left_alone']} left alone until their next try" if result["left_alone"] else ""
+        console.print(f"  {result['collected']} answered, {result['unreachable']} did not{alone}")
     if result.get("changed") is not None:
         console.print(f"  changed: {', '.join(result['changed']) or 'nothing'}")
 

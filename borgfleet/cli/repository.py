@@ -2,24 +2,116 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 import typer
 
-from borgfleet.cli.client import Client
-from borgfleet.cli.output import AsJson, show, show_one
+from borgfleet.cli.client import Client, fail
+from borgfleet.cli.job import JOBS, change_job
+from borgfleet.cli.output import AsJson, Follow, console, finish, show, show_one
 
+_GIB = 1024**3
+_CHANGEABLE = ("quota_bytes", "retention", "prune_after_backup", "compact_threshold_percent")
+Quota = Annotated[float | None, typer.Option(help="How large it is meant to become, in GiB: an alert tells of it.")]
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
-def add(server: str, name: str, pool: str, as_json: AsJson = False) -> None:
+def add(server: str, name: str, pool: str, quota: Quota = None, as_json: AsJson = False) -> None:
     """Add a repository for a server in a storage pool."""
     client = Client()
     body = {
         "name": name,
         "server_id": client.named("/api/servers", server, "server")["id"],
+        "quota_bytes": round(quota * _GIB) if quota else None,
         "pool_id": client.named("/api/storage-pools", pool, "pool")["id"],
     }
     show_one(client.post("/api/repositories", body), as_json=as_json)
+
+
+@app.command()
+def quota(server: str, name: str, gib: Annotated[float, typer.Argument(help="In GiB; 0 takes it back.")]) -> None:
+    """Set how large a repository is meant to become; an alert tells of it, no backup is stopped by it."""
+    client = Client()
+    change(client, named(client, server, name), quota_bytes=round(gib * _GIB) if gib else None)
+    console.print(f"{server}/{name}: {f'{gib:g} GiB' if gib else 'no quota'}", highlight=False)
+
+
+Keep = Annotated[int, typer.Option()]
+
+
+@app.command()
+def retention(
+    server: str, name: str, last: Keep = 0, within_hours: Keep = 0, hourly: Keep = 0, daily: Keep = 0, weekly: Keep = 0,
+    monthly: Keep = 0, quarterly: Keep = 0, yearly: Keep = 0,
+    zone: Annotated[str, typer.Option(help="Whose days and weeks.")] = "UTC",
+    job: Annotated[str | None, typer.Option(help="For the backups of this backup job alone.")] = None,
+    save: Annotated[bool, typer.Option(help="Without, only shown: nothing is changed.")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Show what a retention would keep, by which rule, and what would go; with --save, let prunes follow it."""
+    client = Client()
+    repository = named(client, server, name)
+    policy: dict[str, Any] = {
+        "keep_last": last, "keep_within_hours": within_hours, "keep_hourly": hourly, "keep_daily": daily,
+        "keep_weekly": weekly, "keep_monthly": monthly, "keep_quarterly_3monthly": quarterly, "keep_yearly": yearly,
+        "zone": zone,
+    }  # fmt: skip
+    definition = client.named(JOBS, job, "job") if job else None
+    place = f"{JOBS}/{definition['id']}" if definition else f"/api/repositories/{repository['id']}"
+    preview = client.post(f"{place}/retention/preview", policy)
+    if save and definition:
+        change_job(client, definition, retention=policy)
+    elif save:
+        change(client, repository, retention=policy)
+    if as_json:
+        show_one(preview, as_json=True)
+        return
+    columns = (("BACKUP", "name"), ("OBSERVED", "created_at"), ("SIZE", "original_size"), ("KEPT BY", "kept_by"))
+    show(
+        [row | {"kept_by": row["kept_by"] or "nothing: it goes"} for row in preview["backups"]], columns, as_json=False
+    )
+    brake = "; more than the brake allows at once" if preview["braked"] else ""
+    console.print(f"{preview['kept']} stay, {preview['dropped']} go{brake}", highlight=False)
+
+
+@app.command()
+def prune(
+    server: str, name: str, follow: Follow = True, as_json: AsJson = False,
+    past_the_brake: Annotated[bool, typer.Option(help="Even if more goes than the brake allows.")] = False,
+) -> None:  # fmt: skip
+    """Delete what a repository's retention does not keep, and compact."""
+    client = Client()
+    path = f"/api/repositories/{named(client, server, name)['id']}/prune"
+    finish(client, client.post(path, {"past_the_brake": past_the_brake}), follow=follow, as_json=as_json)
+
+
+@app.command()
+def compact(server: str, name: str, follow: Follow = True, as_json: AsJson = False) -> None:
+    """Free what deleted backups held."""
+    client = Client()
+    path = f"/api/repositories/{named(client, server, name)['id']}/compact"
+    finish(client, client.post(path, {}), follow=follow, as_json=as_json)
+
+
+@app.command()
+def check(
+    server: str, name: str, follow: Follow = True, as_json: AsJson = False,
+    depth: Annotated[str, typer.Option(help="segments, archives, or data: all of it is read.")] = "archives",
+    budget: Annotated[int | None, typer.Option(help="Seconds; the next check goes on where this one ended.")] = None,
+) -> None:  # fmt: skip
+    """Look whether what a repository holds is sound; nothing is repaired."""
+    client = Client()
+    path = f"/api/repositories/{named(client, server, name)['id']}/check"
+    finish(client, client.post(path, {"depth": depth, "budget_seconds": budget}), follow=follow, as_json=as_json)
+
+
+@app.command()
+def unfreeze(server: str, name: str, reason: str, as_json: AsJson = False) -> None:
+    """Let a frozen repository be pruned again; what is lost stays marked until it is seen. Who and why is kept."""
+    client = Client()
+    path = f"/api/repositories/{named(client, server, name)['id']}/unfreeze"
+    show_one(client.post(path, {"reason": reason}), as_json=as_json)
 
 
 @app.command("list")
@@ -27,6 +119,21 @@ def list_repositories(as_json: AsJson = False) -> None:
     """List the repositories."""
     columns = (
         ("SERVER", "server"), ("NAME", "name"), ("ARCHIVES", "archive_count"), ("ORIGINAL", "original_size"),
-        ("ON DISK", "deduplicated_size"), ("PATH", "path"),
+        ("ON DISK", "deduplicated_size"), ("QUOTA", "quota_bytes"), ("PRUNED", "pruned_at"),
+        ("COMPACTED", "compacted_at"), ("CHECKED", "checked_at"), ("DAMAGE", "damage"), ("PATH", "path"),
     )  # fmt: skip
     show(Client().every("/api/repositories"), columns, as_json=as_json)
+
+
+def change(client: Client, repository: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Change some of what can be changed of a repository, and leave the rest as it is."""
+    kept = {name: repository[name] for name in _CHANGEABLE}
+    changed: dict[str, Any] = client.put(f"/api/repositories/{repository['id']}", kept | changes)
+    return changed
+
+
+def named(client: Client, server: str, name: str) -> dict[str, Any]:
+    """Return a repository by its server and name."""
+    matching = (r for r in client.every("/api/repositories") if (r["server"], r["name"]) == (server, name))
+    found = next(matching, None)
+    return found or fail(f"{server} has no repository {name}", "`borgfleet repo list` shows what there is")

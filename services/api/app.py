@@ -8,8 +8,10 @@ from fastapi import Depends, FastAPI
 
 from services.api.dependencies import Gateway, authenticated
 from services.api.errors import install_error_handlers
+from services.api.metrics import CountRequests, HttpMetrics
 from services.api.routes import ROUTERS
 from services.api.schemas.common import Problem
+from shared.notify.process import ChildSender
 
 if TYPE_CHECKING:
     from shared.runtime.service import Parts
@@ -36,7 +38,8 @@ def build_app(parts: Parts) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    app.state.gateway = Gateway(parts.db, parts.bus, {})
+    app.state.gateway = Gateway(parts.db, parts.bus, ChildSender(parts.settings.notify.networks()), {})
+    app.add_middleware(CountRequests, metrics=HttpMetrics(parts.registry))
     install_error_handlers(app)
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(authenticated)], responses=_PROBLEMS)

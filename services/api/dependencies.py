@@ -15,6 +15,7 @@ from services.api.errors import Unauthenticated
 from shared.bus.port import Bus
 from shared.db.session import Database
 from shared.db.tables.kernel import ApiToken
+from shared.notify.port import Sender
 
 _REMEMBERED_SECONDS = 10.0
 _bearer = HTTPBearer(auto_error=False, description="An API token; the first one is printed at the first start.")
@@ -26,7 +27,10 @@ class Gateway:
 
     db: Database
     bus: Bus
-    remembered: dict[str, float]
+    sender: Sender
+    """To check the addresses of notification channels; nothing is sent from here."""
+    remembered: dict[str, tuple[str, float]]
+    """Of a token's digest: its name, and until when it need not be looked up."""
 
 
 def gateway(request: Request) -> Gateway:
@@ -43,20 +47,25 @@ Parts = Annotated[Gateway, Depends(gateway)]
 
 async def authenticated(
     parts: Parts, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> None:
-    """Let nobody in without a token whose digest is known; a known one is remembered for seconds."""
+) -> str:
+    """Return the token's name; nobody is let in without one. A known one is remembered for seconds."""
     if credentials is None:
         message = "this path needs a token"
         raise Unauthenticated(message, remedy="send `Authorization: Bearer <token>`")
     digest = token_digest(credentials.credentials)
-    if parts.remembered.get(digest, 0.0) > time.monotonic():
-        return
+    name, until = parts.remembered.get(digest, ("", 0.0))
+    if until > time.monotonic():
+        return name
     async with parts.db.read() as session:
-        known = await session.scalar(select(ApiToken.id).where(ApiToken.digest == digest))
+        known = await session.scalar(select(ApiToken.name).where(ApiToken.digest == digest))
     if known is None:
         message = "this token is not known"
         raise Unauthenticated(message, remedy="use the token that was printed at the first start")
-    parts.remembered[digest] = time.monotonic() + _REMEMBERED_SECONDS
+    parts.remembered[digest] = known, time.monotonic() + _REMEMBERED_SECONDS
+    return known
+
+
+Caller = Annotated[str, Depends(authenticated)]
 
 
 def token_digest(token: str) -> str:

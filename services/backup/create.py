@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from services.backup.ports import Made
+from services.backup.reconcile import Loss, Whole, last_seen_whole, look, loss, recorded_archives
+from services.backup.reconcile import missing as missing_archives
 from services.backup.truth import Evidence, Verdict, judge
 from shared.borg.output import LogLine, Phase, Progress
 from shared.domain.archive import archive_name, made_by
@@ -16,8 +18,11 @@ from shared.errors import AppError, Permanent
 from shared.runtime.context import Abort
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from services.backup.ports import BackupPlan, Servers, ServerSession, Storage
     from shared.borg.node import Grant
+    from shared.borg.output import Listed
     from shared.domain.archive import ArchiveFigures, RepositoryFigures
     from shared.runtime.context import Context
 
@@ -31,6 +36,10 @@ class Outcome:
     archive: ArchiveFigures
     repository: RepositoryFigures | None
     verdict: Verdict
+    whole: Whole | None
+    """None if anything is missing."""
+    lost: Loss | None = None
+    """What is missing of the archives that were made before."""
 
 
 async def run_backup(plan: BackupPlan, grant: Grant, ctx: Context, *, storage: Storage, servers: Servers) -> Outcome:
@@ -49,14 +58,26 @@ async def run_backup(plan: BackupPlan, grant: Grant, ctx: Context, *, storage: S
             remedy = "raise the limit, or find out what became slow; the next run goes on from the checkpoint"
             raise Permanent(message, code="time_limit", remedy=remedy) from error
     ctx.progress("verifying", files=made.archive.files, original_size=made.archive.original_size)
-    listed = await storage.archives(plan.repository, grant)
+    recorded = await ctx.run(lambda tx: recorded_archives(tx, plan.repository.id))
+    whole, listed = await look(plan.repository, grant, storage)
     sources = plan.options.sources
     evidence = Evidence(made.archive, listed, made.lines, sources, missing, post_hook, plan.baseline)
     verdict = judge(evidence)
     ctx.log(
         "info", "kernel", f"the repository lists {made.archive.borg_id[:12]} as {made.archive.name}: {verdict.state}"
     )
-    return Outcome(made.archive, made.repository, verdict)
+    lost = await _lost(plan, recorded, listed, ctx)
+    return Outcome(made.archive, made.repository, verdict, None if lost else whole, lost)
+
+
+async def _lost(plan: BackupPlan, recorded: dict[str, str], listed: Sequence[Listed], ctx: Context) -> Loss | None:
+    gone = missing_archives(recorded, listed)
+    if not gone:
+        return None
+    before = await ctx.run(lambda tx: last_seen_whole(tx, plan.repository.id))
+    lost = loss({borg_id: recorded[borg_id] for borg_id in gone}, before)
+    ctx.log("error", "kernel", lost.reason, code="archives_missing")
+    return lost
 
 
 async def _made_before(plan: BackupPlan, grant: Grant, ctx: Context, storage: Storage) -> Made | None:

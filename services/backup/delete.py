@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-
-from sqlalchemy import select
 
 from services.backup.plan import load_repository
 from services.backup.ports import RepositoryPlace
-from shared.db.tables.storage import Archive
+from services.backup.reconcile import (
+    Loss,
+    Whole,
+    intend,
+    last_seen_whole,
+    look,
+    loss,
+    missing,
+    recorded_archives,
+    refuse_unsound,
+)
+from shared.db.tables.storage import Archive, Repository, is_held
 from shared.errors import Conflict
 
 if TYPE_CHECKING:
@@ -28,13 +36,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DeletePlan:
-    """The archive to go, and the borg ids that ought to stay."""
+    """The archive to go, and those that ought to stay."""
 
     archive_id: uuid.UUID
     borg_id: str | None
     name: str
     repository: RepositoryPlace
-    others: frozenset[str]
+    others: dict[str, str]
+    """Borg id -> name."""
+    whole: Whole | None
+    """As it was last seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,50 +54,58 @@ class Deleted:
 
     figures: RepositoryFigures
     archive_count: int
-    warnings: tuple[str, ...]
+    whole: Whole | None = None
+    lost: Loss | None = None
 
 
-async def load_delete(tx: UnitOfWork, job: Job) -> DeletePlan | None:
-    """Read what is to go; None if its row is gone already; a held archive refuses."""
+async def place_of(tx: UnitOfWork, job: Job) -> RepositoryPlace | None:
+    """Return where the archive lies; None if its row is gone already; a held archive and a frozen repository refuse."""
     archive = await tx.session.get(Archive, job.archive_id)
     if archive is None:
         return None
     if is_held(archive):
         message = f"the archive {archive.name} is held: {archive.held_reason}"
         raise Conflict(message, code="archive_held", remedy="release the hold first")
-    query = select(Archive.borg_id).where(Archive.repository_id == archive.repository_id, Archive.id != archive.id)
-    others = frozenset(borg_id for borg_id in await tx.session.scalars(query) if borg_id)
-    repository = await load_repository(tx, archive.repository_id)
-    return DeletePlan(archive.id, archive.borg_id, archive.name, repository, others)
+    refuse_unsound(await tx.session.get_one(Repository, archive.repository_id))
+    return replace(await load_repository(tx, archive.repository_id), to_server=False)
 
 
-def is_held(archive: Archive) -> bool:
-    """Tell whether an archive is pinned now."""
-    if archive.held_reason is None:
-        return False
-    return archive.held_until is None or archive.held_until > datetime.now(UTC)
+async def load_delete(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> DeletePlan:
+    """Read what is to go and what is to stay; once the repository is ours, so that neither changes any more."""
+    archive = await tx.session.get(Archive, job.archive_id)
+    others = await recorded_archives(tx, place.id)
+    whole = await last_seen_whole(tx, place.id)
+    if archive is None:  # another deletion was first: there is nothing to look for
+        return DeletePlan(job.archive_id or job.id, None, "", place, others, whole)
+    others.pop(archive.borg_id or "", None)
+    return DeletePlan(archive.id, archive.borg_id, archive.name, place, others, whole)
 
 
 async def run_delete(plan: DeletePlan, grant: Grant, ctx: Context, *, storage: Storage) -> Deleted:
     """Delete, compare the rest with the records, compact only if nothing else is missing, measure."""
     ctx.progress("looking", step=1, steps=4)
-    listed = await storage.archives(plan.repository, grant)
+    whole, listed = await look(plan.repository, grant, storage)
     name = _name_of(plan, listed)
+    if not await ctx.run(lambda tx: intend(tx, ctx, plan.repository.id, [plan.archive_id])) and name is not None:
+        message = f"the archive {plan.name} has been held meanwhile"
+        raise Conflict(message, code="archive_held", remedy="release the hold first")
     if name is None:
         ctx.log("info", "kernel", "the archive is not in the repository: nothing to delete")
     else:
         ctx.progress("deleting", step=2, steps=4)
         await storage.delete(plan.repository, grant, name)
-        listed = await storage.archives(plan.repository, grant)
-    warnings: tuple[str, ...] = ()
-    if lost := plan.others - {archive.borg_id for archive in listed}:
-        warnings = (f"not compacted: {len(lost)} recorded archives are missing from the repository without our doing",)
-        ctx.log("error", "kernel", warnings[0], code="archives_missing")
-    else:
+        whole, listed = await look(plan.repository, grant, storage)
+    gone = missing(plan.others, listed)
+    if not gone:
         ctx.progress("compacting", step=3, steps=4)
         await storage.compact(plan.repository, grant)
+        whole, listed = await look(plan.repository, grant, storage)
+        gone = missing(plan.others, listed)
     ctx.progress("measuring", step=4, steps=4)
-    return Deleted(await storage.figures(plan.repository, grant), len(listed), warnings)
+    lost = loss({borg_id: plan.others[borg_id] for borg_id in gone}, plan.whole) if gone else None
+    if lost is not None:
+        ctx.log("error", "kernel", lost.reason, code="archives_missing")
+    return Deleted(await storage.figures(plan.repository, grant), len(listed), None if lost else whole, lost)
 
 
 def _name_of(plan: DeletePlan, listed: Sequence[Listed]) -> str | None:

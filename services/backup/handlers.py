@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+from services.backup.check import load_check, place_to_check, record_check, run_check
+from services.backup.compact import load_compact, place_to_compact, record_compact, run_compact
 from services.backup.create import run_backup
-from services.backup.delete import load_delete, run_delete
+from services.backup.delete import load_delete, place_of, run_delete
 from services.backup.plan import backup_job_named, load_plan
+from services.backup.prune import load_prune, place_to_prune, record_prune, run_prune
 from services.backup.record import record_backup, record_deletion
-from shared.db.repositories.requests import request_backup, request_delete, requested_before
-from shared.db.tables.storage import Archive
-from shared.domain.job import JobState
+from shared.db.repositories.requests import request_backup, request_delete, request_upkeep, requested_before
+from shared.db.tables.storage import Archive, Repository
+from shared.domain.job import JobState, JobType
 from shared.errors import Permanent
 from shared.events.backup import BackupFailed, BackupStarted
 from shared.runtime.crashpoint import crashpoint
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import AsyncGenerator
 
-    from services.backup.ports import Servers, Storage
+    from services.backup.ports import RepositoryPlace, Servers, Storage
+    from shared.borg.node import Grant
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
     from shared.errors import AppError
     from shared.events.archive import ArchiveDelete
     from shared.events.backup import BackupRequested
     from shared.events.base import Command
+    from shared.events.repository import RepositoryCheck, RepositoryCompact, RepositoryPrune, Upkeep
     from shared.runtime.context import Context
 
 
@@ -35,10 +42,8 @@ async def make_backup(event: BackupRequested, ctx: Context, *, storage: Storage,
         return
 
     plan = await ctx.run(lambda tx: load_plan(tx, job))
-    repository = plan.repository
-    epoch = await ctx.hold(repository.lease, repository.shown_as, on_beat=lambda e: storage.permit(repository, e))
-    await ctx.run(lambda tx: _announce(tx, job))
-    async with storage.open(repository, epoch) as grant:
+    async with _ours(ctx, storage, plan.repository) as grant:
+        await ctx.run(lambda tx: _announce(tx, job))
         outcome = await run_backup(plan, grant, ctx, storage=storage, servers=servers)
 
     crashpoint("after_borg_before_commit")
@@ -51,17 +56,73 @@ async def delete_archive(event: ArchiveDelete, ctx: Context, *, storage: Storage
     if job is None:
         return
 
-    plan = await ctx.run(lambda tx: load_delete(tx, job))
-    if plan is None:
+    place = await ctx.run(lambda tx: place_of(tx, job))
+    if place is None:
         await ctx.run(lambda tx: ctx.finish(tx, JobState.SUCCEEDED, result={"absent": True}))
         return
-    repository = plan.repository
-    epoch = await ctx.hold(repository.lease, repository.shown_as, on_beat=lambda e: storage.permit(repository, e))
-    async with storage.open(repository, epoch) as grant:
+    async with _ours(ctx, storage, place) as grant:
+        plan = await ctx.run(lambda tx: load_delete(tx, job, place))
         deleted = await run_delete(plan, grant, ctx, storage=storage)
 
     crashpoint("after_delete_before_commit")
     await ctx.run(lambda tx: record_deletion(tx, ctx, plan, deleted))
+
+
+async def prune_repository(event: RepositoryPrune, ctx: Context, *, storage: Storage) -> None:
+    """Claim the job, delete what retention drops, compact, bring the records up to date; a loss freezes it."""
+    job = await ctx.claim(_job_id(event))
+    if job is None:
+        return
+
+    place = await ctx.run(lambda tx: place_to_prune(tx, job))
+    async with _ours(ctx, storage, place) as grant:
+        plan = await ctx.run(lambda tx: load_prune(tx, job, place))
+        pruned = await run_prune(plan, grant, ctx, storage=storage)
+
+    crashpoint("after_delete_before_commit")
+    await ctx.run(lambda tx: record_prune(tx, ctx, plan, pruned))
+
+
+async def compact_repository(event: RepositoryCompact, ctx: Context, *, storage: Storage) -> None:
+    """Claim the job, free what deleted archives held, bring the records up to date; a loss freezes it."""
+    job = await ctx.claim(_job_id(event))
+    if job is None:
+        return
+
+    place = await ctx.run(lambda tx: place_to_compact(tx, job))
+    async with _ours(ctx, storage, place) as grant:
+        plan = await ctx.run(lambda tx: load_compact(tx, place))
+        compacted = await run_compact(plan, grant, ctx, storage=storage)
+    await ctx.run(lambda tx: record_compact(tx, ctx, plan, compacted))
+
+
+async def check_repository(event: RepositoryCheck, ctx: Context, *, storage: Storage) -> None:
+    """Claim the job, look whether all is sound, mark what is not; a loss freezes it."""
+    job = await ctx.claim(_job_id(event))
+    if job is None:
+        return
+
+    place = await ctx.run(lambda tx: place_to_check(tx, job))
+    async with _ours(ctx, storage, place) as grant:
+        plan = await ctx.run(lambda tx: load_check(tx, job, place))
+        checked = await run_check(plan, grant, ctx, storage=storage)
+    await ctx.run(lambda tx: record_check(tx, ctx, plan, checked))
+
+
+async def place_upkeep(event: Upkeep, ctx: Context, *, kind: JobType) -> None:
+    """Make a job of an outside request to prune, compact or check; once per message."""
+    params = event.model_dump(mode="json", include={"depth", "budget_seconds"})
+
+    async def place(tx: UnitOfWork) -> None:
+        if await requested_before(tx, ctx.key):
+            return
+        if event.repository_id is None or await tx.session.get(Repository, event.repository_id) is None:
+            message = f"no repository with the id {event.repository_id}"
+            remedy = "give `repository_id` as GET /api/repositories shows it"
+            raise Permanent(message, code="repository_unknown", remedy=remedy)
+        await request_upkeep(tx, kind, event.repository_id, request_key=ctx.key, **params)
+
+    await ctx.run(place)
 
 
 async def place_backup(event: BackupRequested, ctx: Context) -> None:
@@ -103,6 +164,14 @@ async def announce_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
                 reason=error.message,
             )
         )
+
+
+@contextlib.asynccontextmanager
+async def _ours(ctx: Context, storage: Storage, place: RepositoryPlace) -> AsyncGenerator[Grant]:
+    """Be the one writer to a repository, across the fleet, for as long as this lasts."""
+    epoch = await ctx.hold(place.lease, place.shown_as, on_beat=lambda e: storage.permit(place, e))
+    async with storage.open(place, epoch) as grant:
+        yield grant
 
 
 def _job_id(event: Command) -> uuid.UUID:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -52,7 +53,7 @@ async def load_plan(tx: UnitOfWork, job: Job) -> BackupPlan:
         transport=definition.transport,
         endpoint=endpoint,
         hooks=Hooks(definition.pre_hook, definition.post_hook, definition.hook_seconds),
-        time_limit=definition.time_limit_seconds,
+        time_limit=_time_limit(definition.time_limit_seconds, job.params.get("stop_at")),
         baseline=await _baseline(tx, definition.id),
     )
 
@@ -74,6 +75,7 @@ async def load_repository(tx: UnitOfWork, repository_id: uuid.UUID) -> Repositor
         encryption=repository.encryption,
         passphrase=passphrase,
         shown_as=f"{server.name}/{repository.name}",
+        compact_threshold=repository.compact_threshold_percent,
     )
 
 
@@ -132,3 +134,11 @@ async def backup_job_named(tx: UnitOfWork, name: str | None) -> BackupJob:
         message = f"the backup job {name} is switched off"
         raise Permanent(message, code="backup_job_disabled", remedy="POST /api/backup-jobs/{id}/toggle switches it on")
     return definition
+
+
+def _time_limit(seconds: int | None, stop_at: str | None) -> int | None:
+    """Return the seconds a run may take: its own limit or what is left of its window, whichever is less."""
+    if stop_at is None:
+        return seconds
+    left = max(1, int((datetime.fromisoformat(stop_at) - datetime.now(UTC)).total_seconds()))
+    return min(left, seconds) if seconds else left

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from services.backup.truth import Baseline
     from shared.borg.commands import CreateOptions
     from shared.borg.environment import Endpoint
-    from shared.borg.node import Grant
+    from shared.borg.node import Grant, OnOutput
     from shared.borg.output import Listed, LogLine, Phase, Progress
     from shared.domain.archive import ArchiveFigures, RepositoryFigures
     from shared.ssh.port import Credentials, Target
@@ -29,6 +29,10 @@ class RepositoryPlace:
     encryption: str
     passphrase: str
     shown_as: str
+    compact_threshold: int = 10
+    """Percent of a segment that have to be free for it to be rewritten."""
+    to_server: bool = True
+    """Its server may write to it meanwhile; never while something is deleted or compacted."""
 
     def __repr__(self) -> str:
         """Show no passphrase."""
@@ -77,6 +81,16 @@ class Made:
     lines: Sequence[LogLine]
 
 
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """What a check of a repository's segments found."""
+
+    damage: tuple[str, ...]
+    continued: bool
+    """It went on where an earlier one ended."""
+    finished: bool
+
+
 class Storage(Protocol):
     """This node's side: repositories as the node itself sees them."""
 
@@ -96,6 +110,10 @@ class Storage(Protocol):
         """List what is really there."""
         ...
 
+    async def checkpoints(self, repository: RepositoryPlace, grant: Grant) -> list[str]:
+        """List what interrupted runs left behind, by name."""
+        ...
+
     async def archive(self, repository: RepositoryPlace, grant: Grant, name: str) -> ArchiveFigures:
         """Return one archive's figures."""
         ...
@@ -106,6 +124,24 @@ class Storage(Protocol):
 
     async def compact(self, repository: RepositoryPlace, grant: Grant) -> None:
         """Free what deleted archives held."""
+        ...
+
+    async def check_segments(
+        self, repository: RepositoryPlace, grant: Grant, seconds: int | None, on_output: OnOutput
+    ) -> Segments:
+        """Check the segments, all or for so long; say what is damaged."""
+        ...
+
+    async def check_archives(self, repository: RepositoryPlace, grant: Grant, on_output: OnOutput) -> tuple[str, ...]:
+        """Look whether all that the archives need is there; say what is not."""
+        ...
+
+    async def read(self, repository: RepositoryPlace, grant: Grant, name: str) -> tuple[str, ...]:
+        """Read all data of one archive; say what cannot be read."""
+        ...
+
+    def segment(self, repository: RepositoryPlace) -> int | None:
+        """Return the number of the repository's highest segment; None where it has none."""
         ...
 
     async def figures(self, repository: RepositoryPlace, grant: Grant) -> RepositoryFigures:

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
 
+from services.backup.reconcile import freeze, is_sound, note_whole
+from shared.db.repositories.requests import request_upkeep
+from shared.db.repositories.retention import load_policies
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
-from shared.domain.job import JobState
+from shared.domain.job import JobState, JobType
 from shared.events.archive import ArchiveDeleted
 from shared.events.backup import BackupCompleted, BackupFailed
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome: Outcome) -> None:
     """Keep the archive's row, the repository's figures and the job's end."""
     verdict, figures = outcome.verdict, outcome.archive
+    warnings = [*verdict.reasons, *([outcome.lost.reason] if outcome.lost else [])]
+    state = JobState.WARNING if warnings and verdict.state is JobState.SUCCEEDED else verdict.state
     archive = Archive(
         repository_id=plan.repository.id,
         server_id=plan.repository.server_id,
@@ -40,11 +45,19 @@ async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome:
         "original_size": figures.original_size,
         "deduplicated_size": figures.deduplicated_size,
     }
-    if not await ctx.finish(tx, verdict.state, error=verdict.error, warnings=verdict.reasons, result=result):
+    if not await ctx.finish(tx, state, error=verdict.error, warnings=warnings, result=result):
         return
     tx.session.add(archive)
     await tx.session.flush()
-    await _refresh(tx, plan.repository.id, outcome.repository)
+    repository = await refresh_figures(tx, plan.repository.id, outcome.repository)
+    if outcome.lost is not None:
+        await freeze(tx, ctx, plan.repository.id, outcome.lost)
+    if outcome.whole is not None:
+        await note_whole(tx, plan.repository.id, outcome.whole)
+    prunes = repository.prune_after_backup and is_sound(repository) and not verdict.error
+    if prunes and await load_policies(tx.session, repository):
+        key = f"prune-after:{plan.job_id}"
+        await request_upkeep(tx, JobType.REPOSITORY_PRUNE, repository.id, request_key=key)
     base = {
         "job_id": plan.job_id,
         "correlation_id": ctx.correlation_id,
@@ -68,12 +81,17 @@ async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome:
 
 async def record_deletion(tx: UnitOfWork, ctx: Context, plan: DeletePlan, deleted: Deleted) -> None:
     """Drop the archive's row, keep the repository's new figures and the job's end."""
-    state = JobState.WARNING if deleted.warnings else JobState.SUCCEEDED
+    warnings = (f"not compacted: {deleted.lost.reason}",) if deleted.lost else ()
+    state = JobState.WARNING if warnings else JobState.SUCCEEDED
     result = {"archive": plan.name, "deduplicated_size": deleted.figures.deduplicated_size}
-    if not await ctx.finish(tx, state, warnings=deleted.warnings, result=result):
+    if not await ctx.finish(tx, state, warnings=warnings, result=result):
         return
     await tx.session.execute(delete(Archive).where(Archive.id == plan.archive_id))
-    await _refresh(tx, plan.repository.id, deleted.figures)
+    await refresh_figures(tx, plan.repository.id, deleted.figures)
+    if deleted.lost is not None:
+        await freeze(tx, ctx, plan.repository.id, deleted.lost)
+    if deleted.whole is not None:
+        await note_whole(tx, plan.repository.id, deleted.whole)
     if ctx.job is not None:
         tx.emit(
             ArchiveDeleted(
@@ -85,12 +103,16 @@ async def record_deletion(tx: UnitOfWork, ctx: Context, plan: DeletePlan, delete
         )
 
 
-async def _refresh(tx: UnitOfWork, repository_id: uuid.UUID, figures: RepositoryFigures | None) -> None:
+async def refresh_figures(tx: UnitOfWork, repository_id: uuid.UUID, figures: RepositoryFigures | None) -> Repository:
+    """Keep a repository's sizes, and how many archives it has."""
     repository = await tx.session.get_one(Repository, repository_id)
-    count = select(func.count()).select_from(Archive).where(Archive.repository_id == repository_id)
+    count = (
+        select(func.count()).select_from(Archive).where(Archive.repository_id == repository_id, Archive.lost.is_(False))
+    )
     repository.archive_count = await tx.session.scalar(count) or 0
     if figures is not None:
         repository.original_size = figures.original_size
         repository.compressed_size = figures.compressed_size
         repository.deduplicated_size = figures.deduplicated_size
         repository.refreshed_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable
+    return repository

@@ -5,13 +5,26 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from services.backup.capacity import PoolCapacity
 from services.backup.endpoint import Endpoint
-from services.backup.handlers import announce_failure, delete_archive, make_backup, place_backup, place_delete
+from services.backup.handlers import (
+    announce_failure,
+    check_repository,
+    compact_repository,
+    delete_archive,
+    make_backup,
+    place_backup,
+    place_delete,
+    place_upkeep,
+    prune_repository,
+)
 from services.backup.remote import RemoteServers
 from services.backup.storage import NodeStorage
 from shared.borg.node import BorgNode
+from shared.domain.job import JobType
 from shared.events.archive import ArchiveDelete
 from shared.events.backup import BackupRequested
+from shared.events.repository import RepositoryCheck, RepositoryCompact, RepositoryPrune
 from shared.runtime.service import Route, Service
 from shared.ssh.asyncssh import AsyncSsh
 
@@ -33,8 +46,17 @@ def build(parts: Parts) -> Service:
         routes=(
             Route(BackupRequested, create, settings.backup.concurrency, node=here, on_failure=announce_failure),
             Route(ArchiveDelete, delete, node=here),
+            Route(RepositoryPrune, partial(prune_repository, storage=storage), node=here),
+            Route(RepositoryCompact, partial(compact_repository, storage=storage), node=here),
+            Route(RepositoryCheck, partial(check_repository, storage=storage), node=here),
+            Route(RepositoryPrune, partial(place_upkeep, kind=JobType.REPOSITORY_PRUNE)),
+            Route(RepositoryCompact, partial(place_upkeep, kind=JobType.REPOSITORY_COMPACT)),
+            Route(RepositoryCheck, partial(place_upkeep, kind=JobType.REPOSITORY_CHECK)),
             Route(BackupRequested, place_backup),
             Route(ArchiveDelete, place_delete),
         ),
-        tasks=(("endpoint", Endpoint(parts.db, settings.backup, settings.state_dir).keep),),
+        tasks=(
+            ("endpoint", Endpoint(parts.db, settings.backup, settings.state_dir).keep),
+            ("capacity", PoolCapacity(parts.db, here).keep),
+        ),
     )

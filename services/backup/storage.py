@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from configparser import ConfigParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from services.backup.ports import Segments
 from shared.borg import commands, output
 from shared.borg.node import BorgNode, Grant
 from shared.errors import Permanent
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from services.backup.ports import RepositoryPlace, Storage
+    from shared.borg.node import OnOutput
     from shared.borg.output import Listed
     from shared.domain.archive import ArchiveFigures, RepositoryFigures
 
@@ -56,6 +59,10 @@ class NodeStorage:
         """List what is really there."""
         return output.parse_list(await self._json(repository, grant, commands.list_archives))
 
+    async def checkpoints(self, repository: RepositoryPlace, grant: Grant) -> list[str]:
+        """List what interrupted runs left behind."""
+        return output.parse_checkpoints(await self._json(repository, grant, commands.list_all))
+
     async def archive(self, repository: RepositoryPlace, grant: Grant, name: str) -> ArchiveFigures:
         """Return one archive's figures."""
         argv = commands.info(self._node.borg, repository.path, name)
@@ -77,8 +84,54 @@ class NodeStorage:
 
     async def compact(self, repository: RepositoryPlace, grant: Grant) -> None:
         """Free what deleted archives held."""
-        argv = commands.compact(self._node.borg, repository.path)
+        argv = commands.compact(self._node.borg, repository.path, repository.compact_threshold)
         await self._node.run(grant, argv, passphrase=repository.passphrase)
+
+    async def check_segments(
+        self, repository: RepositoryPlace, grant: Grant, seconds: int | None, on_output: OnOutput
+    ) -> Segments:
+        """Check the segments, all or for so long; say what is damaged."""
+        continued = seconds is not None and self._unfinished(repository)
+        argv = commands.check_segments(self._node.borg, repository.path, seconds)
+        damage = await self._check(repository, grant, argv, on_output)
+        return Segments(damage, continued=continued, finished=not self._unfinished(repository))
+
+    async def check_archives(self, repository: RepositoryPlace, grant: Grant, on_output: OnOutput) -> tuple[str, ...]:
+        """Look whether all that the archives need is there; say what is not."""
+        argv = commands.check_archives(self._node.borg, repository.path)
+        return await self._check(repository, grant, argv, on_output)
+
+    async def read(self, repository: RepositoryPlace, grant: Grant, name: str) -> tuple[str, ...]:
+        """Read all data of one archive; say what cannot be read."""
+        argv = commands.read_archive(self._node.borg, repository.path, name)
+        return await self._check(repository, grant, argv, None)
+
+    async def _check(
+        self, repository: RepositoryPlace, grant: Grant, argv: list[str], on_output: OnOutput | None
+    ) -> tuple[str, ...]:
+        """Run a command that ends with a warning, or breaks off, where something is damaged."""
+        run = self._node.run(grant, argv, passphrase=repository.passphrase, on_output=on_output)
+        try:
+            _, lines = await run
+        except Permanent as error:
+            if error.code != "repository_corrupt":
+                raise
+            return (error.message,)
+        return tuple(line.message for line in lines if line.is_error or line.is_warning)
+
+    def _unfinished(self, repository: RepositoryPlace) -> bool:
+        """Tell whether a check of the segments ended at its time limit: borg keeps in its configuration how far."""
+        config = ConfigParser(interpolation=None)
+        config.read(Path(repository.path) / "config")
+        return config.has_option("repository", "last_segment_checked")
+
+    def segment(self, repository: RepositoryPlace) -> int | None:
+        """Return the number of the repository's highest segment; None where it has none."""
+        groups = _numbered(Path(repository.path) / "data")
+        for group in sorted(groups, reverse=True):  # borg may leave an empty one behind
+            if segments := _numbered(groups[group]):
+                return max(segments)
+        return None
 
     async def _json(self, repository: RepositoryPlace, grant: Grant, command: _Command) -> str:
         argv = command(self._node.borg, repository.path)
@@ -86,8 +139,14 @@ class NodeStorage:
         return stdout
 
 
+def _numbered(directory: Path) -> dict[int, Path]:
+    if not directory.is_dir():
+        return {}
+    return {int(entry.name): entry for entry in directory.iterdir() if entry.name.isdecimal()}
+
+
 def _grant(repository: RepositoryPlace, epoch: int) -> Grant:
-    return Grant(repository.server_id, repository.id, repository.path, epoch)
+    return Grant(repository.server_id, repository.id, repository.path, epoch, repository.to_server)
 
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import Counter
 
+from shared.db.repositories.jobs import RESENT_AT_ONCE
 from shared.errors import Transient
 from shared.events.streams import JOBS, STREAMS
 from shared.runtime.pause import pause
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from shared.db.unit_of_work import UnitOfWork
 
 _log = structlog.get_logger()
-_OUTBOX_KEPT = 3600.0
 _PURGE_TICKS = 100
 
 
@@ -34,8 +34,11 @@ def recovered_counter(registry: CollectorRegistry) -> Counter:
 class Reaper:
     """Re-queues running jobs whose lease ran out, and sends queued jobs anew whose message is gone."""
 
-    def __init__(self, db: Database, bus: Bus, settings: WorkerSettings, registry: CollectorRegistry) -> None:
-        """Take what it looks after."""
+    def __init__(
+        self, db: Database, bus: Bus, settings: WorkerSettings, registry: CollectorRegistry, sent_kept: float = 3600.0
+    ) -> None:
+        """Take what it looks after, and for how many seconds events are kept that were published."""
+        self._sent_kept = sent_kept
         self._db = db
         self._bus = bus
         self._settings = settings
@@ -49,7 +52,7 @@ class Reaper:
             try:
                 await self.tick()
                 if tick % _PURGE_TICKS == 0:
-                    await self._db.run(lambda tx: tx.outbox.purge(older_than=_OUTBOX_KEPT))
+                    await self._db.run(lambda tx: tx.outbox.purge(older_than=self._sent_kept))
                 tick += 1
             except Transient as error:
                 _log.warning("reaper_stalled", code=error.code, reason=error.message)
@@ -81,7 +84,10 @@ class Reaper:
         for subject, count in queued.items():
             if await self._bus.count(JOBS, subject) >= count:
                 continue
-            sent = await self._db.run(partial(self._resend, subject))
+            sent, batch = 0, RESENT_AT_ONCE
+            while batch == RESENT_AT_ONCE and sent < count:
+                batch = await self._db.run(partial(self._resend, subject))
+                sent += batch
             if sent:
                 _log.warning("messages_sent_anew", subject=subject, jobs=sent)
                 self._recovered.labels("message_lost").inc(sent)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.scheduler.housekeeping import Housekeeping
 from services.scheduler.reaper import Reaper
+from services.scheduler.schedules import Schedules
+from services.scheduler.sweeps import Sweeps
 from shared.runtime.service import Service
 
 if TYPE_CHECKING:
@@ -12,6 +15,18 @@ if TYPE_CHECKING:
 
 
 def build(parts: Parts) -> Service:
-    """Wire the reaper."""
-    reaper = Reaper(parts.db, parts.bus, parts.settings.worker, parts.registry)
-    return Service(name="scheduler", tasks=(("reaper", reaper.run),))
+    """Wire the reaper, and what is due by the clock."""
+    sent_kept = parts.settings.keep.sent_events_days * 86_400
+    reaper = Reaper(parts.db, parts.bus, parts.settings.worker, parts.registry, sent_kept)
+    sweeps = Sweeps(parts.db, parts.settings.stats.every)
+    schedules = Schedules(parts.db, parts.registry)
+    housekeeping = Housekeeping(parts.db, parts.settings.keep)
+    return Service(
+        name="scheduler",
+        tasks=(
+            ("reaper", reaper.run),
+            ("sweeps", sweeps.run),
+            ("schedules", schedules.run),
+            ("housekeeping", housekeeping.run),
+        ),
+    )

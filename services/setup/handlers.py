@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from services.setup.plan import load_setup, note_failure, offer_host_key, pin_host_key, record_ready, register_key
+from services.setup.plan import (
+    CHANGED,
+    load_setup,
+    note_failure,
+    offer_host_key,
+    pin_host_key,
+    record_ready,
+    register_key,
+)
 from services.setup.ports import Work
 from services.setup.steps import STEPS
 from shared.db.repositories.requests import request_setup, requested_before
@@ -114,7 +122,8 @@ async def _take_steps(
         ctx.progress(name, step=number, steps=len(STEPS))
         result = await step(work)
         mark = "changed" if result.changed else "unchanged"
-        ctx.log("warning" if result.warning else "info", "setup", f"{name}: {result.detail} ({mark})")
+        level = "warning" if result.warning else "info"
+        ctx.log(level, "setup", f"{name}: {result.detail} ({mark})", code=CHANGED + name if result.changed else "")
         changed += [name] if result.changed else []
         warnings += [result.warning] if result.warning else []
     return work.facts, changed, warnings

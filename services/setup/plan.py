@@ -10,6 +10,7 @@ from services.setup.ports import PinnedEndpoint, SetupPlan
 from shared.borg.environment import Endpoint
 from shared.db.repositories.secrets import FLEET_KEY, FLEET_PUBLIC_KEY, server_password
 from shared.db.tables.base import db_now
+from shared.db.tables.job import JobLog
 from shared.db.tables.server import Server
 from shared.db.tables.storage import BackupNode, Repository, StoragePool
 from shared.domain.job import JobState
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from shared.errors import AppError
     from shared.runtime.context import Context
 
+CHANGED = "changed:"
 _HOST_KEY_CODES = ("host_key_unknown", "host_key_changed")
 _NO_WAY_IN = (*_HOST_KEY_CODES, "server_unreachable", "connection_lost", "login_refused")
 
@@ -74,6 +76,7 @@ async def record_ready(
     tx: UnitOfWork, ctx: Context, plan: SetupPlan, facts: dict[str, str], changed: list[str], warnings: list[str]
 ) -> None:
     """Mark the server ready, forget its password, end the job."""
+    changed = [*await _changed_before(tx, ctx), *changed]
     state = JobState.WARNING if warnings else JobState.SUCCEEDED
     if not await ctx.finish(tx, state, warnings=warnings, result={"changed": changed, "facts": facts}):
         return
@@ -85,6 +88,16 @@ async def record_ready(
         tx.emit(
             ServerReady(job_id=ctx.job.id, correlation_id=ctx.correlation_id, server_id=plan.server_id, changed=changed)
         )
+
+
+async def _changed_before(tx: UnitOfWork, ctx: Context) -> list[str]:
+    """Return the steps that changed something in earlier attempts of this job, as its log says."""
+    job = ctx.job
+    if job is None or job.attempt <= 1:
+        return []
+    query = select(JobLog.code).where(JobLog.job_id == job.id, JobLog.attempt < job.attempt)
+    codes = await tx.session.scalars(query.where(JobLog.code.startswith(CHANGED)).order_by(JobLog.attempt, JobLog.seq))
+    return [code.removeprefix(CHANGED) for code in codes]
 
 
 async def note_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:

@@ -57,6 +57,11 @@ def list_archives(borg: str, path: str) -> list[str]:
     return [borg, "list", "--log-json", "--json", f"--lock-wait={LOCK_WAIT}", "--", path]
 
 
+def list_all(borg: str, path: str) -> list[str]:
+    """Return the argv that lists a repository's archives as JSON, checkpoints among them."""
+    return [borg, "list", "--log-json", "--json", "--consider-checkpoints", f"--lock-wait={LOCK_WAIT}", "--", path]
+
+
 def info(borg: str, path: str, archive: str | None = None) -> list[str]:
     """Return the argv for the figures of a repository, or of one archive, as JSON."""
     target = path if archive is None else f"{path}::{literal(archive)}"
@@ -71,9 +76,30 @@ def delete(borg: str, path: str, archive: str) -> list[str]:
     return [borg, "delete", "--log-json", f"--lock-wait={LOCK_WAIT}", "--", f"{path}::{literal(archive)}"]
 
 
-def compact(borg: str, path: str) -> list[str]:
-    """Return the argv that frees what deleted archives held."""
-    return [borg, "compact", "--log-json", f"--lock-wait={LOCK_WAIT}", "--", path]
+def compact(borg: str, path: str, threshold: int) -> list[str]:
+    """Return the argv that frees what deleted archives held, in segments of which so many percent are free."""
+    return [borg, "compact", "--log-json", f"--threshold={threshold}", f"--lock-wait={LOCK_WAIT}", "--", path]
+
+
+def check_segments(borg: str, path: str, seconds: int | None = None) -> list[str]:
+    """Return the argv that checks the segments: all with the index, or for so long, from where it ended last time."""
+    limit = [] if seconds is None else [f"--max-duration={seconds}"]
+    return [*_check(borg), "--repository-only", *limit, "--", path]
+
+
+def check_archives(borg: str, path: str) -> list[str]:
+    """Return the argv that looks whether all that the archives need is there."""
+    return [*_check(borg), "--archives-only", "--", path]
+
+
+def read_archive(borg: str, path: str, archive: str) -> list[str]:
+    """Return the argv that reads all data of an archive as a restore would, and writes nothing."""
+    target = f"{path}::{literal(archive)}"
+    return [borg, "extract", "--dry-run", "--log-json", f"--lock-wait={LOCK_WAIT}", "--", target]
+
+
+def _check(borg: str) -> list[str]:
+    return [borg, "check", "--log-json", "--info", "--progress", f"--lock-wait={LOCK_WAIT}"]
 
 
 def serve(borg: str, path: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ _PERMISSION = _Kind(
 _VERSION = _Kind(Permanent, "borg_version", "update borg on the server to 1.2.5 or newer")
 _SSH_KEY = _Kind(Permanent, "storage_refused", "run the server's set-up again: its key or the endpoint's changed")
 _NO_SPACE = "No space left on device"
+_SEGMENT_GONE = re.compile(r"FileNotFoundError: .* '[^'\n]*/data/\d+/\d+'")
 
 _BY_ID: dict[str, _Kind] = {
     "LockTimeout": _LOCKED, "LockFailed": _LOCKED, "LockErrorT": _LOCKED, "LockError": _LOCKED, "NotLocked": _LOCKED,
@@ -77,6 +79,7 @@ _BY_STATUS: dict[int, _Kind] = {
 
 _BY_TEXT: tuple[tuple[str, _Kind], ...] = (
     (_NO_SPACE, _FULL),
+    ("OSError: [Errno 5] Input/output error", _CORRUPT),
     ("Host key verification failed", _SSH_KEY),
     ("Permission denied (publickey", _SSH_KEY),
     ("lease of this repository is not current", _Kind(Transient, "lease_not_current", "it is tried again")),
@@ -101,6 +104,8 @@ def failure(status: int, lines: Sequence[LogLine]) -> AppError | None:
 def _kind(status: int, lines: Sequence[LogLine]) -> _Kind | None:
     # What ssh or the disk says is closer to the cause than the connection that broke because of it.
     text = "\n".join(line.message for line in lines)
+    if _SEGMENT_GONE.search(text):
+        return _CORRUPT
     by_text = next((kind for words, kind in _BY_TEXT if words in text), None)
     by_id = next((_BY_ID[line.code] for line in reversed(lines) if line.code in _BY_ID), None)
     return by_text or by_id or _BY_STATUS.get(status)

@@ -10,9 +10,10 @@ import shutil
 import signal
 import time
 import uuid
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from shared.borg import commands
 from shared.borg.environment import on_node
@@ -24,10 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
+    from shared.borg.output import Phase, Progress
+
 _SCRIPTS = ("guard.sh", "serve.sh")
 _OWN_END_SECONDS = 1.0
 _STOP_SECONDS = 20.0
 _BLOCK = 256 * 1024
+_LINES_KEPT = 2000
+OnOutput: TypeAlias = "Callable[[LogLine | Progress | Phase], None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,8 @@ class Grant:
     repository_id: uuid.UUID
     path: str
     epoch: int
+    to_server: bool = True
+    """The server may reach the repository, append-only, for as long as this lasts; else this node alone."""
 
     @property
     def token(self) -> str:
@@ -47,7 +54,8 @@ class Grant:
     @property
     def file_name(self) -> str:
         """The grant's file in the node's state directory."""
-        return f"{self.server_id.hex}.{self.repository_id.hex}"
+        owner = self.server_id.hex if self.to_server else "node"  # the endpoint looks for the server's own
+        return f"{owner}.{self.repository_id.hex}"
 
 
 class BorgNode:
@@ -68,17 +76,23 @@ class BorgNode:
     def permit(self, grant: Grant, seconds: float) -> None:
         """Let this grant's processes live for so many seconds more."""
         text = f"{grant.epoch} {int(time.time() + seconds) + 1} {grant.path}\n"
+        other = replace(grant, to_server=not grant.to_server)
+        (self.state_dir / "grants" / other.file_name).unlink(missing_ok=True)  # there is one writer
         _write(self.state_dir / "grants" / grant.file_name, text)
 
     def revoke(self, grant: Grant) -> None:
         """End every process that works under this grant."""
         (self.state_dir / "grants" / grant.file_name).unlink(missing_ok=True)
 
-    async def run(self, grant: Grant, argv: Sequence[str], *, passphrase: str) -> tuple[str, list[LogLine]]:
-        """Run borg to its end; return stdout and its messages; raise our error if it failed."""
-        status, stdout, lines = await self._run(grant, argv, passphrase)
+    async def run(
+        self, grant: Grant, argv: Sequence[str], *, passphrase: str, on_output: OnOutput | None = None
+    ) -> tuple[str, list[LogLine]]:
+        """Run borg to its end; return stdout and its messages, the last ones of many; raise our error if it failed."""
+        status, stdout, lines = await self._run(grant, argv, passphrase, on_output)
         if error := failure(status, lines):
             raise error
+        if status and not any(line.is_warning or line.is_error for line in lines):
+            lines.append(LogLine("warning", f"borg ended with status {status}"))
         return stdout, lines
 
     async def serve(
@@ -100,7 +114,9 @@ class BorgNode:
         finally:
             await _end(process)
 
-    async def _run(self, grant: Grant, argv: Sequence[str], passphrase: str) -> tuple[int, str, list[LogLine]]:
+    async def _run(
+        self, grant: Grant, argv: Sequence[str], passphrase: str, on_output: OnOutput | None
+    ) -> tuple[int, str, list[LogLine]]:
         reader, writer = os.pipe()
         try:
             os.write(writer, passphrase.encode() + b"\n")
@@ -116,16 +132,18 @@ class BorgNode:
                 env=self._environment | {"BORG_PASSPHRASE_FD": str(reader)},
                 pass_fds=(reader,),
                 start_new_session=True,
+                limit=_BLOCK,
             )
         finally:
             os.close(reader)
+        answer, said = cast("asyncio.StreamReader", process.stdout), cast("asyncio.StreamReader", process.stderr)
         try:
-            stdout, stderr = await process.communicate()
+            stdout, lines = await asyncio.gather(answer.read(), _listen(said, on_output))
+            status = await process.wait()
         except asyncio.CancelledError:
             await _end(process)
             raise
-        parsed = [parse_line(line) for line in stderr.decode(errors="replace").splitlines()]
-        return process.returncode or 0, stdout.decode(errors="replace"), [p for p in parsed if isinstance(p, LogLine)]
+        return status, stdout.decode(errors="replace"), lines
 
     def _guarded(self, grant: Grant) -> list[str]:
         grant_file = self.state_dir / "grants" / grant.file_name
@@ -142,6 +160,26 @@ class BorgNode:
         exported = environment | {"BORGFLEET_BORG": self.borg}
         _write(self.state_dir / "node.env", "".join(f"{k}={shlex.quote(v)}\n" for k, v in exported.items()))
         return environment
+
+
+async def _listen(said: asyncio.StreamReader, on_output: OnOutput | None) -> list[LogLine]:
+    """Read stderr to its end, passing each line on; return the last messages."""
+    lines: deque[LogLine] = deque(maxlen=_LINES_KEPT)
+    rest = b""
+    while block := await said.read(_BLOCK):
+        *whole, rest = (rest + block).split(b"\n")
+        for raw in whole:
+            _hear(raw, lines, on_output)
+    _hear(rest, lines, on_output)
+    return list(lines)
+
+
+def _hear(raw: bytes, lines: deque[LogLine], on_output: OnOutput | None) -> None:
+    line = parse_line(raw.decode(errors="replace"))
+    if isinstance(line, LogLine):
+        lines.append(line)
+    if line is not None and on_output is not None:
+        on_output(line)
 
 
 async def _join(
@@ -173,14 +211,14 @@ async def _join(
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """Wait a moment for a process group's own end, then SIGTERM, then SIGKILL; returns when it is gone."""
+    ended = asyncio.create_task(process.wait())
     for number, seconds in ((0, _OWN_END_SECONDS), (signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, _STOP_SECONDS)):
         if process.returncode is not None:
-            return
+            break
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await process.wait()
+        await asyncio.wait({ended}, timeout=seconds)  # no timeout that cancels: this runs while it is cancelled already
+    ended.cancel()
 
 
 def _write(path: Path, text: str) -> None:

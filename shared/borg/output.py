@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from shared.domain.archive import CHECKPOINT_SUFFIX, ArchiveFigures, RepositoryFigures
+from shared.domain.archive import ArchiveFigures, RepositoryFigures, is_checkpoint
 from shared.errors import Transient
 
 
@@ -94,9 +94,16 @@ def parse_info(stdout: str) -> tuple[list[ArchiveFigures], RepositoryFigures]:
 
 def parse_list(stdout: str) -> list[Listed]:
     """Read `list --json`; without its `archives` key it is a failed listing and not an empty one."""
-    archives = _load(stdout)["archives"]
-    listed = [Listed(str(archive["name"]), str(archive["id"])) for archive in archives]
-    return [archive for archive in listed if not archive.name.endswith(CHECKPOINT_SUFFIX)]
+    return [archive for archive in _listed(stdout) if not is_checkpoint(archive.name)]
+
+
+def parse_checkpoints(stdout: str) -> list[str]:
+    """Read of `list --json` the names of checkpoints."""
+    return [archive.name for archive in _listed(stdout) if is_checkpoint(archive.name)]
+
+
+def _listed(stdout: str) -> list[Listed]:
+    return [Listed(str(archive["name"]), str(archive["id"])) for archive in _load(stdout)["archives"]]
 
 
 def _load(stdout: str) -> dict[str, Any]:

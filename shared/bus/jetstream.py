@@ -19,7 +19,7 @@ from shared.bus.port import durable_name
 from shared.errors import Permanent, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
@@ -101,15 +101,19 @@ class JetStreamBus:
         self._settings = settings
 
     async def ensure_streams(self, specs: Sequence[StreamSpec]) -> list[str]:
-        """Create what is missing, and leave what is there."""
+        """Create what is missing, add subjects that a newer version brings, and leave the rest as it is."""
         missing: list[str] = []
         with _translated():
             for spec in specs:
                 try:
-                    await self._js.stream_info(spec.name)
+                    there = (await self._js.stream_info(spec.name)).config
                 except nats.js.errors.NotFoundError:
                     await self._js.add_stream(_stream_config(spec, self._settings.replicas))  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
                     missing.append(spec.name)
+                    continue
+                subjects = there.subjects or []
+                if new := [subject for subject in spec.subjects if subject not in subjects]:
+                    await self._js.update_stream(there.evolve(subjects=[*subjects, *new]))  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
         return missing
 
     async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
@@ -137,6 +141,15 @@ class JetStreamBus:
         with _translated():
             await self._js.add_consumer(spec.name, config)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
             return _Consumer(await self._js.pull_subscribe_bind(name, spec.name), spec.name)
+
+    async def listen(self, subject: str, heard: Callable[[], None]) -> None:
+        """Subscribe, the stream left out: again by itself after a reconnection."""
+
+        async def called(_message: Msg) -> None:
+            heard()
+
+        with _translated():
+            await self._client.subscribe(subject, cb=called)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves its callback untyped
 
     async def last(self, spec: StreamSpec, subject: str) -> bytes | None:
         """Return the newest of a subject."""
@@ -215,8 +228,9 @@ async def _check_server(client: Client, settings: NatsSettings) -> None:
         raise refusal
 
 
-async def _refusal(version: str, settings: NatsSettings) -> Permanent | None:
-    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < _MINIMUM:
+async def _refusal(banner: str, settings: NatsSettings) -> Permanent | None:
+    version = ".".join(re.findall(r"\d+", banner)[:3])
+    if tuple(int(part) for part in version.split(".")[:2]) < _MINIMUM:
         message = f"nats-server {version} is too old"
         return Permanent(message, code="nats_too_old", remedy="run nats-server 2.11 or newer")
     if settings.monitor_url and settings.require_sync_always and not await _syncs_always(settings.monitor_url):

@@ -11,7 +11,7 @@ from shared.bus.port import MESSAGE_ID
 from shared.errors import Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from shared.bus.port import Bus, Consumer, Delivery
     from shared.events.streams import StreamSpec
@@ -85,6 +85,7 @@ class MemoryBus:
         self._ids: deque[str] = deque(maxlen=_KEPT_IDS)
         self._sequence = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listeners: dict[str, list[Callable[[], None]]] = {}
         self.down = False
 
     async def ensure_streams(self, specs: Sequence[StreamSpec]) -> list[str]:
@@ -110,6 +111,8 @@ class MemoryBus:
         message = _Message(next(self._sequence), subject, payload, headers)
         self._kept.append(message)
         await self._offer(message)
+        for heard in self._listeners.get(subject, ()):
+            heard()
 
     async def notify(self, subject: str, payload: bytes) -> None:
         """Publish, and never mind."""
@@ -122,6 +125,11 @@ class MemoryBus:
             message = f"no stream {spec.name}"
             raise Transient(message, code="bus_no_stream")
         return _Consumer(self, subject, ack_wait)
+
+    async def listen(self, subject: str, heard: Callable[[], None]) -> None:
+        """Remember whom to call."""
+        self._check()
+        self._listeners.setdefault(subject, []).append(heard)
 
     async def last(self, spec: StreamSpec, subject: str) -> bytes | None:
         """Return the newest of a subject."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from shared.events.streams import StreamSpec
 
@@ -74,7 +74,7 @@ class Bus(Protocol):
     """Publishing, consuming, and what the reaper must know."""
 
     async def ensure_streams(self, specs: Sequence[StreamSpec]) -> list[str]:
-        """Create the streams that are missing; return their names."""
+        """Create the streams that are missing, and return their names; add subjects that one lacks."""
         ...
 
     async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
@@ -87,6 +87,10 @@ class Bus(Protocol):
 
     async def consumer(self, spec: StreamSpec, subject: str, *, ack_wait: float) -> Consumer:
         """Open a puller of the one durable consumer of this subject."""
+        ...
+
+    async def listen(self, subject: str, heard: Callable[[], None]) -> None:
+        """Call at each message on a subject, for as long as the bus is open; some may be missed."""
         ...
 
     async def last(self, spec: StreamSpec, subject: str) -> bytes | None:

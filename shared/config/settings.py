@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, PositiveFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from sqlalchemy.engine import make_url
 from typing_extensions import override
@@ -95,6 +95,43 @@ class SshSettings(_Group):
     keepalive_count_max: PositiveInt = 2
 
 
+class StatsSettings(_Group):
+    """How servers' statistics are collected; seconds."""
+
+    every: float = Field(default=600.0, ge=0, description="How often all servers are looked at; 0: never by itself.")
+    concurrency: PositiveInt = Field(default=128, description="Servers looked at at once.")
+    answer_seconds: PositiveFloat = Field(default=20.0, description="How long a server may take to answer.")
+    kept_connections: PositiveInt = Field(default=1000, description="SSH connections kept open between sweeps.")
+    idle_seconds: PositiveFloat = Field(default=1500.0, description="A connection unused for this long is closed.")
+    keepalive_interval: PositiveFloat = 60.0
+
+
+class NotifySettings(_Group):
+    """Where notifications may go."""
+
+    allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
+        default=(), description="Private networks that channels may reach, as `10.0.0.0/8`; public ones always."
+    )
+
+    def networks(self) -> tuple[str, ...]:
+        """Return them as text."""
+        return tuple(str(network) for network in self.allowed_networks)
+
+
+class KeepSettings(_Group):
+    """How many days of what is over are kept; archives have their retention."""
+
+    jobs_days: PositiveFloat = Field(default=90.0, description="Ended jobs, with their logs.")
+    alerts_days: PositiveFloat = Field(default=365.0, description="Resolved alerts, with their history.")
+    notifications_days: PositiveFloat = 90.0
+    dead_letters_days: PositiveFloat = 30.0
+    missed_runs_days: PositiveFloat = 365.0
+    sent_events_days: PositiveFloat = Field(default=1 / 24, description="Rows of the outbox that were published.")
+    samples_days: PositiveFloat = Field(default=2.0, description="Statistics of servers as they were collected.")
+    five_minutes_days: PositiveFloat = Field(default=14.0, description="The same, by five minutes.")
+    hours_days: PositiveFloat = Field(default=730.0, description="The same, by hours.")
+
+
 class HealthSettings(_Group):
     """Where `/livez`, `/readyz` and `/metrics` are served."""
 
@@ -128,6 +165,9 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     backup: BackupSettings = BackupSettings()
     ssh: SshSettings = SshSettings()
+    stats: StatsSettings = StatsSettings()
+    notify: NotifySettings = NotifySettings()
+    keep: KeepSettings = KeepSettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
 

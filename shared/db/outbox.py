@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from shared.db.tables.base import db_now
 from shared.db.tables.kernel import OutboxRow
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from shared.events.base import Event
+
+_INSERT = insert(OutboxRow)
 
 
 class Outbox:
@@ -29,11 +31,16 @@ class Outbox:
     def add(self, event: Event, *, node: str | None = None) -> None:
         """Add an event; with a node it goes to that node's own subject."""
         subject = f"{event.subject}.{node}" if node else event.subject
-        row = OutboxRow(
-            id=event.event_id, subject=subject, event_type=event.type_name(), payload=event.model_dump_json()
-        )
-        self._session.add(row)
+        payload = event.model_dump_json()
+        row = OutboxRow(id=event.event_id, subject=subject, event_type=event.type_name(), payload=payload)
         self.added.append(row)
+
+    async def write(self) -> None:
+        """Insert what was added."""
+        if self.added:
+            connection = await self._session.connection()
+            columns = ("id", "subject", "event_type", "payload")
+            await connection.execute(_INSERT, [{name: getattr(row, name) for name in columns} for row in self.added])
 
     async def unsent(self, limit: int, *, older_than: float = 0.0) -> Sequence[OutboxRow]:
         """Return the oldest unsent rows; never by `id > last`, because commits are not ordered."""

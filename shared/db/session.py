@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
@@ -28,6 +28,7 @@ T = TypeVar("T")
 _RETRYABLE = frozenset({1213, 1205, 2006, 2013, 2003, 1040, 1047, 1053})
 _RETRY_FIRST = 0.05
 _RETRY_CAP = 2.0
+_REST_SECONDS = 1.0
 
 
 class Database:
@@ -56,7 +57,7 @@ class Database:
             async with asyncio.timeout(self._seconds), AsyncSession(self._writer, expire_on_commit=False) as session:
                 work = UnitOfWork(session, self._key_ring)
                 yield work
-                await session.commit()
+                await work.commit()
         if work.emitted:
             for tell in self._after_emit:
                 tell(work.emitted)
@@ -132,12 +133,33 @@ def _engines(url: str, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=8,
-        pool_pre_ping=True,
         pool_recycle=1800,
+        pool_reset_on_return=None,  # every session ends its own transaction
         isolation_level="READ COMMITTED",
         connect_args=connect,
     )
+    _ping_after_rest(engine)
     return engine, engine
+
+
+def _ping_after_rest(engine: AsyncEngine) -> None:
+    """Try a connection before use if it rested a while: one in steady use pays no round trip for it."""
+    driver: Any = engine.dialect.loaded_dbapi
+    lost: tuple[type[Exception], ...] = (driver.Error, OSError)
+
+    def checked_out(connection: Any, record: Any, _proxy: object) -> None:
+        if time.monotonic() - record.info.get("rested_at", 0.0) < _REST_SECONDS:
+            return
+        try:
+            connection.ping(reconnect=False)
+        except lost as error:
+            raise InvalidatePoolError from error
+
+    def checked_in(_connection: Any, record: Any) -> None:
+        record.info["rested_at"] = time.monotonic()
+
+    event.listen(engine.sync_engine, "checkout", checked_out)
+    event.listen(engine.sync_engine, "checkin", checked_in)
 
 
 def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:

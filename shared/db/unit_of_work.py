@@ -8,6 +8,7 @@ from shared.db.outbox import Outbox
 from shared.db.repositories.jobs import Jobs
 from shared.db.repositories.leases import Leases
 from shared.db.repositories.secrets import Secrets
+from shared.db.repositories.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,12 +28,19 @@ class UnitOfWork:
         self.session = session
         self.outbox = Outbox(session)
         self.jobs = Jobs(session, self.outbox)
+        self.turns = Turns(session, self.jobs)
         self.leases = Leases(session)
         self.secrets = Secrets(session, key_ring)
 
     def emit(self, event: Event, *, node: str | None = None) -> None:
         """Publish this event if, and only if, the transaction commits."""
         self.outbox.add(event, node=node)
+
+    async def commit(self) -> None:
+        """Write the events and commit them with everything else."""
+        await self.session.flush()
+        await self.outbox.write()
+        await self.session.commit()
 
     @property
     def emitted(self) -> Sequence[OutboxRow]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt
 
 from shared.domain.names import check_name
 
-CHECKPOINT_SUFFIX = ".checkpoint"
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_CHECKPOINT = re.compile(r"(?P<archive>.+)\.checkpoint(?:\.\d+)?")
+_OURS = re.compile(r"(?P<backup_job>.+)-(?P<at>\d{4}-\d\d-\d\dT\d{6}Z)-[0-9a-f]{32}")
 
 
 class ArchiveFigures(BaseModel):
@@ -42,6 +48,25 @@ class RepositoryFigures(BaseModel):
 def archive_name(backup_job: str, job_id: uuid.UUID, at: datetime) -> str:
     """Return `<backup job>-<UTC time>-<job id>`; the id lets a retry find what an earlier try made."""
     return f"{check_name(backup_job)}-{at:%Y-%m-%dT%H%M%SZ}-{job_id.hex}"
+
+
+def is_checkpoint(name: str) -> bool:
+    """Tell whether an archive is what an interrupted run left behind."""
+    return _CHECKPOINT.fullmatch(name) is not None
+
+
+def superseded(checkpoints: Iterable[str], archives: Iterable[str]) -> list[str]:
+    """Return the checkpoints that a later archive of the same backup job has made useless; by our own clock."""
+    latest: dict[str, str] = {}
+    for found in filter(None, map(_OURS.fullmatch, archives)):
+        latest[found["backup_job"]] = max(found["at"], latest.get(found["backup_job"], ""))
+    useless: list[str] = []
+    for name in checkpoints:
+        whole = _CHECKPOINT.fullmatch(name)
+        found = _OURS.fullmatch(whole["archive"]) if whole else None
+        if found and found["at"] < latest.get(found["backup_job"], ""):
+            useless.append(name)
+    return useless
 
 
 def made_by(name: str, job_id: uuid.UUID) -> bool:

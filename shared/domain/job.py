@@ -11,6 +11,10 @@ class JobType(StrEnum):
     SERVER_SETUP = "server_setup"
     BACKUP_CREATE = "backup_create"
     ARCHIVE_DELETE = "archive_delete"
+    REPOSITORY_PRUNE = "repository_prune"
+    REPOSITORY_COMPACT = "repository_compact"
+    REPOSITORY_CHECK = "repository_check"
+    STATS_COLLECT = "stats_collect"
 
 
 class JobState(StrEnum):
@@ -39,6 +43,7 @@ RETRYABLE = frozenset(state for state in TERMINAL if JobState.QUEUED in TRANSITI
 
 BACKOFF_BASE = 5.0
 BACKOFF_CAP = 600.0
+_LONGEST_TIMES = 8
 
 
 def may_become(before: JobState, after: JobState) -> bool:
@@ -46,6 +51,7 @@ def may_become(before: JobState, after: JobState) -> bool:
     return after in TRANSITIONS[before]
 
 
-def backoff(failures: int) -> float:
-    """Return the seconds to wait after that many failures: 5, 10, 20 ... 600."""
-    return min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** max(0, failures - 1))
+def backoff(failures: int, base: float | None = None) -> float:
+    """Return the seconds to wait after that many failures: 5, 10, 20 ... 600; 8 times a longer base at most."""
+    first = BACKOFF_BASE if base is None else base
+    return min(max(BACKOFF_CAP, first * _LONGEST_TIMES), first * 2.0 ** max(0, failures - 1))

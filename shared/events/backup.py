@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import ClassVar
 
 from pydantic import Field
 
 from shared.domain.names import Name
-from shared.events.base import Command, JobFact
+from shared.events.base import Command, Event, JobFact
 
 
 class BackupRequested(Command):
@@ -40,6 +41,18 @@ class BackupCompleted(JobFact):
     files: int
     original_size: int
     deduplicated_size: int
+
+
+class BackupMissed(Event):
+    """A run was due and was not made."""
+
+    subject: ClassVar[str] = "backup.missed"
+
+    backup_job_id: uuid.UUID
+    server_id: uuid.UUID
+    due_at: datetime
+    code: str = Field(description="downtime, overlap or window")
+    reason: str
 
 
 class BackupFailed(JobFact):

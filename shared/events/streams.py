@@ -5,11 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from shared.events.alert import AlertRaised, AlertResolved
 from shared.events.archive import ArchiveDelete, ArchiveDeleted
-from shared.events.backup import BackupCompleted, BackupFailed, BackupRequested, BackupStarted
+from shared.events.backup import BackupCompleted, BackupFailed, BackupMissed, BackupRequested, BackupStarted
 from shared.events.base import Command, Event
 from shared.events.progress import JobChanged, JobProgress
+from shared.events.repository import (
+    RepositoryCheck,
+    RepositoryChecked,
+    RepositoryCompact,
+    RepositoryCompacted,
+    RepositoryFrozen,
+    RepositoryPrune,
+    RepositoryPruned,
+    UpkeepMissed,
+)
 from shared.events.server import ServerReady, ServerSetup, ServerUnreachable
+from shared.events.stats import ServerReachable, StatsCollect, StatsCollected
 
 _DAY = 86_400
 
@@ -26,10 +38,14 @@ class StreamSpec:
     last_per_subject: bool = False
 
 
-COMMANDS: tuple[type[Command], ...] = (BackupRequested, ArchiveDelete, ServerSetup)
-NODE_BOUND: frozenset[type[Command]] = frozenset({BackupRequested, ArchiveDelete})
+COMMANDS: tuple[type[Command], ...] = (
+    BackupRequested, ArchiveDelete, RepositoryPrune, RepositoryCompact, RepositoryCheck, ServerSetup, StatsCollect,
+)  # fmt: skip
+NODE_BOUND: frozenset[type[Command]] = frozenset(COMMANDS) - {ServerSetup, StatsCollect}
 FACTS: tuple[type[Event], ...] = (
-    BackupStarted, BackupCompleted, BackupFailed, ArchiveDeleted, ServerReady, ServerUnreachable, JobChanged,
+    BackupStarted, BackupCompleted, BackupFailed, BackupMissed, ArchiveDeleted, RepositoryPruned,
+    RepositoryCompacted, RepositoryChecked, RepositoryFrozen, UpkeepMissed,
+    ServerReady, ServerUnreachable, ServerReachable, StatsCollected, AlertRaised, AlertResolved, JobChanged,
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (*COMMANDS, *FACTS, JobProgress)
 

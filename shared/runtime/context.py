@@ -117,10 +117,10 @@ class Context:
         self.finished = True
         return fresh
 
-    async def put_back(self, tx: UnitOfWork, *, delay: float, error: AppError | None, failed: bool) -> None:
-        """Return the job to the queue in this transaction."""
+    async def put_back(self, tx: UnitOfWork, *, delay: float, error: AppError | None, failed: bool) -> bool:
+        """Return the job to the queue in this transaction; True if its message has done its work."""
         waiting_for = error.code if isinstance(error, Waiting) else None
-        await tx.jobs.put_back(
+        done = await tx.jobs.put_back(
             self._claimed(),
             lease=self.lease,
             delay=delay,
@@ -130,6 +130,11 @@ class Context:
         )
         await self._write_lines(tx)
         await self.release(tx)
+        return done
+
+    async def fence(self, tx: UnitOfWork) -> None:
+        """Make sure, for a write that is not on the job's own row, that the job is still ours; LeaseLost if not."""
+        await tx.jobs.hold(self._claimed().id, lease=self.lease)
 
     async def release(self, tx: UnitOfWork) -> None:
         """Give back every lease this run holds."""

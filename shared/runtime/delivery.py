@@ -7,12 +7,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
+from sqlalchemy import insert
 
 from shared.bus.port import EVENT_TYPE, MESSAGE_ID
+from shared.db.tables.base import or_ignore
+from shared.db.tables.kernel import DeadLetter
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
     from shared.bus.port import Bus, Delivery
+    from shared.db.unit_of_work import UnitOfWork
     from shared.errors import AppError
     from shared.events.base import Command
 
@@ -29,6 +33,19 @@ def decode(event: type[Command], delivery: Delivery) -> Command:
         raise Permanent(
             message, code="undecodable", remedy="see docs/events.md for the fields of this event"
         ) from error
+
+
+async def record_dead_letter(tx: UnitOfWork, delivery: Delivery, error: AppError) -> None:
+    """Note for people that a message was given up, and why; once per message."""
+    values = {
+        "message_key": delivery.key,
+        "subject": delivery.subject,
+        "code": error.code,
+        "reason": error.message,
+        "remedy": error.remedy,
+        "deliveries": delivery.deliveries,
+    }
+    await tx.session.execute(or_ignore(insert(DeadLetter)).values(values))
 
 
 async def send_dead_letter(bus: Bus, delivery: Delivery, error: AppError) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from shared.domain.job import JobState, backoff
 from shared.errors import AppError, LeaseLost, Permanent, Transient, Waiting
 from shared.runtime.context import Abort
-from shared.runtime.delivery import send_dead_letter
+from shared.runtime.delivery import record_dead_letter, send_dead_letter
 
 if TYPE_CHECKING:
     from shared.bus.port import Bus, Delivery
@@ -69,13 +69,17 @@ async def dispose(
         case Verdict.DONE | Verdict.LOST:
             await delivery.ack()
         case Verdict.WAIT | Verdict.RETRY | Verdict.HAND_OVER:
-            await _put_back(decision, ctx)
-            await delivery.nak(decision.delay)
+            if await _put_back(decision, ctx):
+                await delivery.ack()
+            else:
+                await delivery.nak(decision.delay)
         case Verdict.FAIL | Verdict.CANCELLED:
             await _end_job(decision, ctx, on_failure)
             await delivery.ack()
         case Verdict.DEAD:
-            await send_dead_letter(bus, delivery, decision.error or Permanent("given up"))
+            error = decision.error or Permanent("given up")
+            await ctx.run(lambda tx: record_dead_letter(tx, delivery, error))
+            await send_dead_letter(bus, delivery, error)
             await delivery.term()
 
 
@@ -90,19 +94,21 @@ async def _end_job(decision: Decision, ctx: Context, on_failure: OnFailure | Non
     await ctx.run(record)
 
 
-async def _put_back(decision: Decision, ctx: Context) -> None:
+async def _put_back(decision: Decision, ctx: Context) -> bool:
+    """Return a claimed job to the queue; True if the message has done its work, and another one follows."""
     if ctx.job is None:
-        return
+        return False
     failed = decision.verdict is Verdict.RETRY
-    await ctx.run(lambda tx: ctx.put_back(tx, delay=decision.delay, error=decision.error, failed=failed))
+    return await ctx.run(lambda tx: ctx.put_back(tx, delay=decision.delay, error=decision.error, failed=failed))
 
 
 def _again(error: Transient, ctx: Context, max_failures: int) -> Decision:
     failures = (ctx.job.failures if ctx.job else 0) + 1
-    if ctx.job and failures >= max_failures:
+    asked = ctx.job.params if ctx.job else {}
+    if ctx.job and failures >= asked.get("max_failures", max_failures):
         spent = Permanent(f"{error.message} (after {failures} attempts)", code=error.code, remedy=error.remedy)
         return Decision(Verdict.FAIL, spent)
-    return Decision(Verdict.RETRY, error, error.retry_after or backoff(failures))
+    return Decision(Verdict.RETRY, error, error.retry_after or backoff(failures, asked.get("retry_seconds")))
 
 
 def _unexpected(error: BaseException) -> Transient:

@@ -50,6 +50,11 @@ class Service:
     routes: tuple[Route, ...] = ()
     tasks: tuple[tuple[str, SideTask], ...] = ()
 
+    @property
+    def node(self) -> str:
+        """The backup node whose work it takes; empty where work is not bound to a node."""
+        return next((route.node for route in self.routes if route.node), "")
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shared.runtime.health import Health, serve
+from shared.runtime.presence import Presence
 from shared.runtime.relay import Relay
 from shared.runtime.worker import Worker
 from shared.telemetry.metrics import KernelMetrics
@@ -51,6 +52,7 @@ def _work(
 ) -> list[Coroutine[None, None, None]]:
     health = Health(parts.db, parts.bus, parts.registry)
     work: list[Coroutine[None, None, None]] = [serve(health.app(), parts.settings.health, stopping)]
+    work.append(_kept_alive("presence", Presence(parts.db, services).keep, stopping))
     for service in services:
         for route in service.routes:
             worker = Worker(route, parts.db, parts.bus, parts.settings.worker, metrics)

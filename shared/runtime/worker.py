@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -52,33 +52,35 @@ class Worker:
                 slot.cancel()
 
     async def _slot(self, stopping: asyncio.Event) -> None:
+        stop = asyncio.create_task(stopping.wait())
         consumer: Consumer | None = None
-        while not stopping.is_set():
-            try:
-                consumer = consumer or await self._open()
-                delivery = await self._fetch(consumer, stopping)
-                if delivery is not None:
-                    await self._handle(delivery, stopping)
-            except Transient as error:
-                _log.warning("bus_trouble", subject=self._route.subject, code=error.code, reason=error.message)
-                consumer = None
-                await pause(_RECONNECT_SECONDS, stopping)
+        try:
+            while not stopping.is_set():
+                try:
+                    consumer = consumer or await self._open()
+                    delivery = await self._fetch(consumer, stop)
+                    if delivery is not None:
+                        await self._handle(delivery, stopping)
+                except Transient as error:
+                    _log.warning("bus_trouble", subject=self._route.subject, code=error.code, reason=error.message)
+                    consumer = None
+                    await pause(_RECONNECT_SECONDS, stopping)
+        finally:
+            stop.cancel()
         if consumer is not None:
             await consumer.close()
 
     async def _open(self) -> Consumer:
         return await self._bus.consumer(JOBS, self._route.subject, ack_wait=self._settings.ack_wait)
 
-    async def _fetch(self, consumer: Consumer, stopping: asyncio.Event) -> Delivery | None:
+    async def _fetch(self, consumer: Consumer, stop: asyncio.Task[Any]) -> Delivery | None:
         fetch = asyncio.create_task(consumer.fetch(_FETCH_SECONDS))
-        stop = asyncio.create_task(stopping.wait())
         await asyncio.wait({fetch, stop}, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
         if not fetch.done():
             fetch.cancel()
             return None
         delivery = fetch.result()
-        if delivery is not None and stopping.is_set():
+        if delivery is not None and stop.done():
             await delivery.nak()
             return None
         return delivery

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import shlex
 from dataclasses import replace
@@ -26,6 +27,7 @@ _BLOCK = 64 * 1024
 _BEAT_SECONDS = 3.0
 _STOP_SECONDS = 50.0
 _STDOUT_LIMIT = 64 * 1024 * 1024
+_ANSWER_LIMIT = 8 * 1024 * 1024
 _OUR_KEYS = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512"]
 
 
@@ -93,10 +95,32 @@ class _Connection:
         command = self._command(f'echo "$0"; echo "$0" >&2\n{script}', token, args)
         with _translated(self._target.name):
             async with asyncio.timeout(seconds):
-                done = await self._connection.run(command, input=stdin.encode(), encoding=None)
-        if done.exit_status is None:
+                process = await self._connection.create_process(command, encoding=None)
+                try:
+                    with contextlib.suppress(OSError):  # it may end without having read it
+                        process.stdin.write(stdin.encode())
+                        process.stdin.write_eof()
+                    outputs = (process.stdout, process.stderr)
+                    stdout, stderr = await asyncio.gather(*(self._read_bounded(output) for output in outputs))
+                    await process.wait_closed()
+                except (OSError, asyncssh.DisconnectError) as error:
+                    raise _lost(self._target.name) from error
+                finally:
+                    process.close()
+        if process.exit_status is None:
             raise _lost(self._target.name)
-        return Completed(done.exit_status, _after(token, _bytes(done.stdout)), _after(token, _bytes(done.stderr)))
+        return Completed(process.exit_status, _after(token, stdout), _after(token, stderr))
+
+    async def _read_bounded(self, output: Any) -> bytes:
+        """Read an output to its end; a server that says too much would fill our memory."""
+        data = bytearray()
+        while block := await output.read(_BLOCK):
+            data += block
+            if len(data) > _ANSWER_LIMIT:
+                message = f"{self._target.name} answered with more than {_ANSWER_LIMIT >> 20} MiB and was cut off"
+                remedy = "see what its shell prints at login, and whether it is the server it should be"
+                raise Permanent(message, code="answer_too_long", remedy=remedy)
+        return bytes(data)
 
     async def run_leashed(
         self,
@@ -243,9 +267,15 @@ class _translated:  # noqa: N801 - reads as a phrase: with _translated(name)
             remedy = "check user and password, or put the fleet's public key (GET /api/fleet-key) into authorized_keys"
             raise Permanent(message, code="login_refused", remedy=remedy) from error
         if isinstance(error, (TimeoutError, OSError, asyncssh.Error)):
-            message = f"{self._name} cannot be reached: {str(error) or 'no answer in time'}"
+            message = f"{self._name} cannot be reached: {_why(error)}"
             remedy = "check that the server is up, its address and port, and the network between"
             raise Transient(message, code="server_unreachable", remedy=remedy) from error
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error) or "no answer in time"
 
 
 def _lost(name: str) -> Transient:
@@ -261,10 +291,6 @@ def _after(token: str, output: bytes) -> str:
     """Drop what login scripts printed before our own first line."""
     _, found, rest = output.partition(token.encode() + b"\n")
     return rest.decode(errors="replace") if found else ""
-
-
-def _bytes(value: object) -> bytes:
-    return value if isinstance(value, bytes) else b""
 
 
 def _text(key: asyncssh.SSHKey) -> str:

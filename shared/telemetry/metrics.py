@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.005, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
@@ -13,6 +15,8 @@ class KernelMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register the kernel's metrics once."""
         self.registry = registry
+        build = Gauge("borgfleet_build_info", "Always 1; the label tells the version.", ["version"], registry=registry)
+        build.labels(version("borgfleet")).set(1)
         self.deliveries = Counter(
             "borgfleet_deliveries_total", "Messages disposed of.", ["subject", "disposition"], registry=registry
         )

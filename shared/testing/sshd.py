@@ -135,13 +135,20 @@ def _descendants(pid: int) -> list[int]:
     """Return the sshd processes below a pid: one per connection and privilege level."""
     found: list[int] = []
     for child in _children(pid):
-        if Path(f"/proc/{child}/comm").read_text().strip().startswith("sshd"):
+        if _program(child).startswith("sshd"):
             found += [*_descendants(child), child]
     return found
+
+
+def _program(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""  # it ended meanwhile
 
 
 def _children(pid: int) -> list[int]:
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return []

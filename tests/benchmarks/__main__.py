@@ -27,7 +27,9 @@ from sqlalchemy import func, select
 from shared.db.session import Database
 from shared.db.tables import Job, OutboxRow
 from shared.secrets.envelope import load_key_ring
+from tests.benchmarks import schedules, sweep
 from tests.harness.fleet import BIN, Fleet, until
+from tests.harness.idle_worker import start_idle_worker
 from tests.harness.mariadb import MariaServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,34 +131,13 @@ def backups(fleet: Fleet, directory: Path, *, files: int, pairs: int) -> None:
 # -- dispatch and throughput ------------------------------------------------------------------------------
 
 
-NOOP = """
-import asyncio, sys
-from shared.config.settings import Settings
-from shared.domain.job import JobState
-from shared.events.backup import BackupRequested
-from shared.runtime.service import Route, Service
-from shared.telemetry.logging import configure_logging
-import borgfleet.bootstrap as b, borgfleet.registry as r
-async def noop(event, ctx):
-    if await ctx.claim(event.job_id) is not None:
-        await ctx.run(lambda tx: ctx.finish(tx, JobState.SUCCEEDED))
-b.SERVICES["noop"] = lambda parts: Service("noop", (Route(BackupRequested, noop, 24, node="bench"),))
-configure_logging(Settings().log)
-asyncio.run(b.run(Settings(), ["noop"]))
-"""
-
-
-def start_noop(fleet: Fleet) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", NOOP], env=fleet.environment | {"BORGFLEET_HEALTH__PORT": "0"})
-
-
 def dispatch(fleet: Fleet, *, count: int) -> None:
     """From just before the POST to the claim, which the database stamps (one machine, one clock)."""
     pool = fleet.post("/api/storage-pools", {"name": "bench", "path": "/bench", "node": "bench"})
     body = {"name": "bench", "server_id": fleet.host["id"], "pool_id": pool["id"]}
     repository = fleet.post("/api/repositories", body)
     definition = fleet.backup_job(["/etc"], repository_id=repository["id"])
-    worker = start_noop(fleet)
+    worker = start_idle_worker(fleet, "bench")
     fleet.finished(fleet.run(definition), "succeeded")
     delays: list[float] = []
     for _ in range(count):
@@ -214,7 +195,7 @@ def throughput(fleet: Fleet, *, jobs: int) -> None:
     note("queue filled")
     until(lambda: asyncio.run(with_db(unsent)) == 0, "all messages are out", 600)
 
-    worker = start_noop(fleet)
+    worker = start_idle_worker(fleet, "bench")
 
     def done() -> int:
         time.sleep(0.5)  # counting costs the database too
@@ -226,7 +207,7 @@ def throughput(fleet: Fleet, *, jobs: int) -> None:
     rate = (done() - first) / (time.monotonic() - at)
     worker.send_signal(signal.SIGKILL)
     worker.wait()
-    worker = start_noop(fleet)
+    worker = start_idle_worker(fleet, "bench")
     until(lambda: done() == jobs, "all are done", 900)
     worker.terminate()
     worker.wait()
@@ -273,6 +254,9 @@ def first_backup() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
+    parser.add_argument("--sweep", action="store_true", help="the statistics alone")
+    parser.add_argument("--schedules", action="store_true", help="the scheduler alone")
+    parser.add_argument("--servers", type=int, default=500)
     parser.add_argument("--files", type=int, default=50_000)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=100_000)
@@ -282,9 +266,17 @@ def main() -> None:
     say(f"`python -m tests.benchmarks {' '.join(sys.argv[1:])}`, {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} shared cores "
         f"({platform.machine()}), {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()}, Python "
         f"{platform.python_version()}. Everything on one machine and loopback: only ratios within one run mean anything elsewhere.\n")  # fmt: skip
+    if given.schedules:
+        schedules.run(say, schedules=2000 if quick else 100_000, herd=500 if quick else 10_000)
+        return
     with tempfile.TemporaryDirectory(prefix="bfb-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
         with a_fleet(directory) as fleet:
+            if given.sweep:
+                sweep.year(fleet)
+                sweep.with_dead(fleet, 40 if quick else given.servers)
+                sweep.rates(20 if quick else 200, 2 if quick else pairs)
+                return
             dispatch(fleet, count=50 if quick else 300)
             backups(fleet, directory, files=2000 if quick else files, pairs=2 if quick else pairs)
             throughput(fleet, jobs=2000 if quick else jobs)

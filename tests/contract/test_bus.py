@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shared.bus.port import MESSAGE_ID
 from shared.errors import Transient
-from shared.events.streams import DEAD, JOBS, PROGRESS, STREAMS
+from shared.events.streams import DEAD, JOBS, PROGRESS, STREAMS, StreamSpec
 
 
 async def test_a_published_message_is_delivered_once_and_gone_after_the_ack(bus: Any, subject: str) -> None:
@@ -95,6 +96,14 @@ async def test_streams_are_made_once(bus: Any) -> None:
     assert await bus.ensure_streams(STREAMS) == []
 
 
+async def test_a_newer_version_adds_its_subjects_to_a_stream_that_is_there(bus: Any) -> None:
+    old = StreamSpec("GROWING", ("growing.one",), "limits", "file")
+    assert await bus.ensure_streams([old]) == ["GROWING"]
+    assert await bus.ensure_streams([replace(old, subjects=("growing.one", "growing.two"))]) == []
+    for subject in ("growing.one", "growing.two"):
+        await bus.publish(subject, b"x", {})
+
+
 async def test_a_dead_letter_has_a_stream(bus: Any, subject: str) -> None:
     await bus.publish(f"dead.{subject}", b"{}", {})
     assert await bus.count(DEAD, f"dead.{subject}") == 1
@@ -107,3 +116,16 @@ async def test_a_subject_without_a_stream_is_refused(bus: Any) -> None:
 
 async def test_it_says_that_it_is_healthy(bus: Any) -> None:
     assert await bus.healthy()
+
+
+async def test_who_listens_is_called_at_each_message_and_takes_it_from_nobody(bus: Any, subject: str) -> None:
+    heard = asyncio.Semaphore(0)
+    await bus.listen(subject, heard.release)
+    consumer = await bus.consumer(JOBS, subject, ack_wait=5)
+    async with asyncio.timeout(10):
+        for number in range(2):
+            await bus.publish(subject, b"x", {MESSAGE_ID: f"{subject}-{number}"})
+            await heard.acquire()
+            delivery = await consumer.fetch(5)
+            await delivery.ack()
+    await consumer.close()

@@ -159,6 +159,14 @@ async def test_queued_jobs_are_counted_by_subject_and_only_silent_ones_sent_anew
     assert await db.run(lambda tx: tx.jobs.resend_silent("backup.requested.node1", older_than=0.1)) == 2
 
 
+async def test_a_job_that_was_claimed_since_it_was_looked_at_is_not_sent_anew(db: Database) -> None:
+    job = await queued(db)
+    await db.run(lambda tx: tx.jobs.claim(job.id, lease="a", seconds=30))
+    depth = await db.run(lambda tx: tx.outbox.depth())
+    assert await db.run(lambda tx: tx.jobs._resend(job.id)) is False
+    assert await db.run(lambda tx: tx.outbox.depth()) == depth
+
+
 async def test_the_log_keeps_order_and_a_line_stored_twice_is_there_once(db: Database) -> None:
     job = await queued(db)
     held = await claim(db, job)

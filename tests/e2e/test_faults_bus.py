@@ -12,7 +12,8 @@ import nats
 import pytest
 
 from tests.harness.fleet import Fleet, until
-from tests.harness.invariants import assert_invariants
+from tests.harness.idle_worker import start_idle_worker
+from tests.harness.invariants import assert_invariants, queued
 
 
 def publish(fleet: Fleet, subject: str, *payloads: bytes) -> None:
@@ -129,6 +130,30 @@ def test_nats_killed_while_runs_are_posted_still_answers_202_and_runs_each_once(
         fleet.finished(job, "succeeded")
     assert len(fleet.backups(definition)) == len(jobs)
     assert_invariants(fleet, definition)
+
+
+def test_nats_down_while_a_thousand_runs_are_posted_runs_each_once(fleet: Fleet) -> None:
+    """The kernel's part alone, borg left out: a worker whose runs do nothing takes them."""
+    pool = fleet.post("/api/storage-pools", {"name": "idle", "path": "/idle", "node": "idle"})
+    body = {"name": "idle", "server_id": fleet.host["id"], "pool_id": pool["id"]}
+    definition = fleet.backup_job(["/etc"], repository_id=fleet.post("/api/repositories", body)["id"])
+    fleet.nats.kill()
+    jobs = {fleet.run(definition)["id"] for _ in range(1000)}
+    fleet.nats.start()
+    worker = start_idle_worker(fleet, "idle")
+    try:
+        until(lambda: _states(fleet, "idle") == {"succeeded 1": len(jobs)}, "each ran once", 200)
+        # The reaper may have re-sent runs that waited long: their messages too must go while somebody takes them.
+        until(lambda: not _unsent(fleet) and not queued(fleet), lambda: f"no message is left; left: {queued(fleet)}")
+    finally:
+        worker.terminate()
+        worker.wait(timeout=30)
+
+
+def _states(fleet: Fleet, node: str) -> dict[str, int]:
+    query = "SELECT node, CONCAT(state, ' ', attempt), COUNT(*) FROM jobs GROUP BY 1, 2"
+    rows = (line.split("\t") for line in fleet.maria.sql(query, fleet.database_url.rsplit("/", 1)[1]).splitlines())
+    return {state: int(count) for where, state, count in rows if where == node}
 
 
 def test_nats_killed_in_mid_backup_does_not_stop_borg(fleet: Fleet, data: Path, slow_data: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.conftest import SLOWLY
@@ -96,15 +98,15 @@ def test_sigterm_in_mid_backup_hands_the_job_over_and_the_next_run_goes_on_from_
     assert_invariants(fleet, definition)
 
 
-def test_rolling_restart_during_many_runs_fails_none_of_them(fleet: Fleet, data: Path) -> None:
-    definitions = [fleet.backup_job([data]) for _ in range(6)]
+def test_rolling_restart_during_twenty_runs_fails_none_of_them(fleet: Fleet, data: Path) -> None:
+    definitions = [fleet.backup_job([data]) for _ in range(20)]
     jobs = [fleet.run(definition) for definition in definitions]
     until(lambda: any(fleet.job(job)["state"] == "running" for job in jobs), "one runs")
     for _ in range(2):
         fleet.restart("backup")
     for job in jobs:
         fleet.finished(job, "succeeded")
-    for definition in definitions:
+    for definition in definitions[::5]:  # each costs several runs of borg
         assert_invariants(fleet, definition, extract=False)
 
 
@@ -137,8 +139,10 @@ def test_borg_on_the_server_killed_is_tried_again(fleet: Fleet, slow_data: Path)
     job = fleet.run(definition)
     fleet.reading(job)
     for process in fleet.processes("borg create", str(slow_data)):
-        if "setsid" not in process.cmdline() and "sh" not in process.cmdline()[0]:
-            process.kill()
+        line = process.info["cmdline"]
+        if "setsid" not in line and "sh" not in line[0]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # a helper that has ended since it was listed
+                process.kill()
     ended = fleet.finished(job, "succeeded")
     assert (ended["attempt"], ended["failures"]) == (2, 1)
     assert_invariants(fleet, definition)
@@ -149,8 +153,9 @@ def test_borg_serve_killed_is_tried_again_and_the_lock_is_cleared(fleet: Fleet, 
     job = fleet.run(definition)
     fleet.reading(job)
     for process in fleet.processes("serve", "--append-only"):
-        if "guard.sh" not in " ".join(process.cmdline()):
-            process.kill()
+        if "guard.sh" not in " ".join(process.info["cmdline"]):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
     ended = fleet.finished(job, "succeeded")
     assert ended["attempt"] == 2
     assert_invariants(fleet, definition)

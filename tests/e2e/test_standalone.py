@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -87,6 +88,31 @@ def server(scratch: Path) -> Iterator[PrivateSshd]:
     sshd.stop()
 
 
+def upkeep_by_command_line(one: Standalone) -> None:
+    """Schedules, limits, retention and checks, as an administrator would type them."""
+    one.cli("schedule", "set", "alone-direct", "--at", "02:30", "--zone", "Europe/Paris", "--weekdays", "1,5")
+    assert "Monday" in one.cli("schedule", "list")
+    assert json.loads(one.cli("schedule", "limits", "--fleet", "7", "--server", "alone=1", "--json")) == {
+        "fleet": 7, "per_server": 2, "per_pool": 20, "servers": {"alone": 1}, "pools": {},
+    }  # fmt: skip
+    assert "there is none of the name nobody" in one.cli("schedule", "limits", "--server", "nobody=1", status=1)
+    one.cli("repo", "retention", "alone", "direct", "--daily", "7", "--job", "alone-direct", "--save")
+    (definition,) = [one for one in json.loads(one.cli("job", "list", "--json")) if one["name"] == "alone-direct"]
+    assert (definition["retention"]["keep_daily"], len(definition["schedules"])) == (7, 1)
+    assert "succeeded" in one.cli("repo", "check", "alone", "direct", "--depth", "data")
+    assert "succeeded" in one.cli("repo", "compact", "alone", "direct")
+    one.cli("upkeep", "set", "alone", "direct", "check", "--at", "04:00", "--depth", "data", "--budget", "600")
+    one.cli("upkeep", "set", "alone", "direct", "prune", "--at", "05:00")
+    shown = json.loads(one.cli("upkeep", "list", "--json"))
+    assert {(one["task"], one["depth"]) for one in shown} == {("check", "data"), ("prune", None)}
+    assert {one["name"] for one in json.loads(one.cli("schedule", "tonight", "--json", "--hours", "48"))} >= {
+        "check of alone/direct", "prune of alone/direct",
+    }  # fmt: skip
+    one.cli("upkeep", "never", "alone", "direct", "prune")
+    assert [one["task"] for one in json.loads(one.cli("upkeep", "list", "--json"))] == ["check"]
+    assert "no such task" in one.cli("upkeep", "set", "alone", "direct", "polish", "--at", "01:00", status=1)
+
+
 def test_the_whole_journey_by_command_line_and_a_kill_in_the_middle(
     scratch: Path, server: PrivateSshd, slow_data: Path
 ) -> None:
@@ -111,6 +137,16 @@ def test_the_whole_journey_by_command_line_and_a_kill_in_the_middle(
             status=3,
         )  # fmt: skip - 3: Debian 12's borg is older than advised
         assert "ready" in one.cli("server", "list")
+        assert "1 answered" in one.cli("server", "collect", "alone")
+        assert "Debian" in one.cli("server", "stats")
+        one.cli("threshold", "set", "disk", "--warning", "0.1", "--server", "alone")
+        assert "built-in" in one.cli("threshold", "list", "--server", "alone")
+        one.cli("server", "collect")
+        until(lambda: "server:alone:/" in one.cli("alert", "list"), "the alert is raised", 40)
+        alert = json.loads(one.cli("alert", "list", "--json"))[0]["id"]
+        one.cli("alert", "acknowledge", alert, "--note", "on it")
+        assert "on it" in one.cli("alert", "show", alert)
+        one.cli("threshold", "reset", "disk", "--server", "alone")
         one.cli("pool", "add", "main", str(directory / "pool"))
         for transport in ("tunnel", "direct"):
             name = f"alone-{transport}"
@@ -131,6 +167,7 @@ def test_the_whole_journey_by_command_line_and_a_kill_in_the_middle(
         one.cli("backup", "release", newest["id"])
         one.cli("backup", "delete", newest["id"], "--yes")
         assert one.cli("backup", "list").count("alone - ") == 1
+        upkeep_by_command_line(one)
         assert "alone - " in one.cli("task", "list")
         assert "borg" in one.cli("task", "log", ended["id"])
         assert "passphrase" in one.cli("recovery-kit", "--data-dir", str(directory / "data"))
@@ -147,7 +184,7 @@ def test_the_whole_journey_by_command_line_and_a_kill_in_the_middle(
 def test_a_nats_server_that_acknowledges_before_the_disk_is_refused(scratch: Path) -> None:
     from tests.harness.nats_server import NatsServer
 
-    nats = NatsServer(scratch / "lax", sync_always=False).start()
+    nats = NatsServer(scratch / "lax", sync="sync_interval: 2m").start()
     try:
         done = subprocess.run(
             [str(BIN / "borgfleet"), "migrate", "--data-dir", str(scratch / "lax-data")],

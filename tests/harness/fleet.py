@@ -17,8 +17,8 @@ from typing import Any
 import httpx2
 import psutil
 
-from borgfleet.bootstrap import prepare
 from borgfleet.children import plan_sshd
+from borgfleet.preparation import prepare
 from borgfleet.recovery import kit
 from shared.config.settings import Settings
 from shared.testing.sshd import PrivateSshd, free_port, login_user, wait_for_listener
@@ -118,6 +118,9 @@ class Fleet:
         self.http.headers["Authorization"] = f"Bearer {self.token_file.read_text()}"
         self.host = self.add_server("host1", self.server)
         self.pool = self.post("/api/storage-pools", {"name": "main", "path": str(self.pool_path)})
+        self.call(
+            "PUT", "/api/limits", {"fleet": None, "per_server": None, "per_pool": None}
+        )  # one server for all tests
         return self
 
     def stop(self) -> None:
@@ -133,7 +136,7 @@ class Fleet:
 
     def ensure_running(self, *names: str) -> None:
         """Start whatever is not running; wait until all is ready."""
-        names = names or ("api", "scheduler", "setup", "backup")
+        names = names or ("api", "scheduler", "setup", "backup", "stats")
         for name in names:
             if name not in self.services or self.services[name].process.poll() is not None:
                 self.services[name] = ServiceProcess(self, name)
@@ -238,11 +241,11 @@ class Fleet:
 
     # -- from outside -------------------------------------------------------------------------------------
 
-    def borg(self, definition: dict[str, Any], *arguments: str, cwd: Path | None = None) -> str:
-        """Run plain borg on a job's repository; `{repo}` stands for its path."""
+    def borg(self, definition: dict[str, Any], *arguments: str, cwd: Path | None = None, base: str = "outside") -> str:
+        """Run plain borg on a job's repository, as a machine that may know it from before; `{repo}` is its path."""
         entry = self.kit_entry(definition["repository_id"])
         environment = os.environ | {
-            "BORG_PASSPHRASE": entry["passphrase"], "BORG_BASE_DIR": str(self.directory / "outside"), "TZ": "UTC",
+            "BORG_PASSPHRASE": entry["passphrase"], "BORG_BASE_DIR": str(self.directory / base), "TZ": "UTC",
             "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
         }  # fmt: skip
         argv = [str(BIN / "borg"), "--lock-wait=20", *(a.replace("{repo}", entry["path"]) for a in arguments)]
@@ -283,16 +286,19 @@ class Fleet:
             "BORGFLEET_BACKUP__ENDPOINT_PORT": str(self.endpoint_port),
             "BORGFLEET_BACKUP__ENDPOINT_USER": login_user(),
             "BORGFLEET_BACKUP__ENDPOINT_HOST_KEY_FILE": str(self.data_dir / "sshd" / "ssh_host_ed25519_key.pub"),
+            "BORGFLEET_NOTIFY__ALLOWED_NETWORKS": '["127.0.0.0/8"]',
+            "BORGFLEET_STATS__EVERY": "0",
+            "BORGFLEET_STATS__CONCURRENCY": "32",
             "BORGFLEET_LOG__LEVEL": "debug",
         }  # fmt: skip
 
 
-def until(probe: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
-    """Wait until a probe returns something true, and return it."""
+def until(probe: Callable[[], Any], what: str | Callable[[], str], seconds: float = DEADLINE) -> Any:
+    """Wait until a probe returns something true, and return it; `what` says what was missed, asked then if it can be."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := probe():
             return found
         time.sleep(0.1)
-    message = f"not within {seconds:.0f} s: {what}"
+    message = f"not within {seconds:.0f} s: {what if isinstance(what, str) else what()}"
     raise AssertionError(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import filecmp
 import tempfile
 import threading
@@ -9,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Self
 
-import httpx2
+import nats
 import psutil
 
 from tests.harness.fleet import Fleet, until
@@ -77,12 +78,19 @@ def nothing_in_flight(fleet: Fleet) -> None:
     until(lambda: fleet.maria.sql("SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL", name).strip() == "0",
           "the outbox is empty", 20)  # fmt: skip
 
-    def empty() -> bool:
-        answer = httpx2.get(f"{fleet.nats.monitor_url}/jsz?streams=true", timeout=5).json()
-        streams = [s for account in answer["account_details"] for s in account.get("stream_detail", [])]
-        return next(s["state"]["messages"] for s in streams if s["name"] == "JOBS") == 0
+    until(lambda: not queued(fleet), lambda: f"the work queue is empty; left: {queued(fleet)}", 30)
 
-    until(empty, "the work queue is empty", 30)
+
+def queued(fleet: Fleet) -> dict[str, int]:
+    """Return what the work queue holds: subject -> messages."""
+
+    async def ask() -> dict[str, int]:
+        client = await nats.connect(fleet.nats.url)
+        info = await client.jetstream().stream_info("JOBS", subjects_filter=">")
+        await client.close()
+        return info.state.subjects or {}
+
+    return asyncio.run(ask())
 
 
 class OneWriter:

@@ -16,13 +16,23 @@ http: "127.0.0.1:{monitor}"
 server_name: test
 jetstream {{ store_dir: "{store}", {sync} }}
 """
+DEBIAN_NATS = "/usr/sbin/nats-server"
+"""Debian 12's own package: too old for us, and so of use in tests."""
+
+
+def _newest() -> str:
+    own = Path(sys.executable).parent / "nats-server"
+    binary = str(own) if own.exists() else shutil.which("nats-server")
+    assert binary, "no nats-server"
+    return binary
 
 
 class NatsServer:
-    def __init__(self, directory: Path, *, sync_always: bool = True) -> None:
+    def __init__(self, directory: Path, *, sync: str = "sync_interval: always", binary: str = "") -> None:
         self.directory = directory
         self.port, self.monitor = free_port(), free_port()
-        self.sync = "sync_interval: always" if sync_always else "sync_interval: 2m"
+        self.sync = sync
+        self.binary = binary or _newest()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -41,10 +51,7 @@ class NatsServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "nats.conf"
         config.write_text(_CONFIG.format(port=self.port, monitor=self.monitor, store=self.store, sync=self.sync))
-        own = Path(sys.executable).parent / "nats-server"
-        binary = str(own) if own.exists() else shutil.which("nats-server")
-        assert binary, "no nats-server"
-        self.process = subprocess.Popen([binary, "-c", str(config), "-l", str(self.directory / "nats.log")])
+        self.process = subprocess.Popen([self.binary, "-c", str(config), "-l", str(self.directory / "nats.log")])
         wait_for_listener("127.0.0.1", self.port)
         return self
 

@@ -1,5 +1,34 @@
 """One file per noun."""
 
-from services.api.routes import backup_jobs, backups, jobs, servers, storage, wizard
+from services.api.routes import (
+    alerts,
+    backup_jobs,
+    backups,
+    channels,
+    jobs,
+    kernel,
+    limits,
+    retention,
+    schedules,
+    servers,
+    stats,
+    storage,
+    wizard,
+)
 
-ROUTERS = (servers.router, storage.router, backup_jobs.router, backups.router, jobs.router, wizard.router)
+_NOUNS = (
+    servers,
+    stats,
+    storage,
+    backup_jobs,
+    backups,
+    jobs,
+    wizard,
+    alerts,
+    channels,
+    schedules,
+    retention,
+    limits,
+    kernel,
+)
+ROUTERS = tuple(noun.router for noun in _NOUNS)

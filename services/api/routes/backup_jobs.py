@@ -6,21 +6,31 @@ import uuid
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
-from sqlalchemy import Select, select
+from sqlalchemy import Select, and_, func, select
 
 from services.api.dependencies import PageBounds, Parts
 from services.api.queries import by_text, found
+from services.api.scheduling import Owner, replace_schedules, schedules_of
+from services.api.scheduling import shown as schedule_shown
 from services.api.schemas.backup_job import BackupJobIn, BackupJobOut
 from services.api.schemas.common import Page
 from services.api.schemas.job import JobOut
 from shared.db.repositories.requests import request_backup
+from shared.db.repositories.retention import GOOD
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.server import Server
-from shared.db.tables.storage import Repository
+from shared.db.tables.storage import Archive, Repository
 from shared.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Row
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from shared.db.tables.job import Job
+    from shared.db.tables.schedule import Schedule
     from shared.db.unit_of_work import UnitOfWork
 
 router = APIRouter(tags=["backup jobs"])
@@ -31,42 +41,47 @@ async def list_backup_jobs(parts: Parts, bounds: PageBounds) -> Page[BackupJobOu
     """List the backup jobs by name."""
     async with parts.db.read() as session:
         rows, following = await by_text(session, _backup_jobs(), BackupJob.name, bounds)
-    return Page(items=[_shown(*row) for row in rows], next=following)
+        ids = [row[0].id for row in rows]
+        schedules, last = await schedules_of(session, ids), await _last_good(session, ids)
+    return Page(items=[_shown(row, schedules[row[0].id], last.get(row[0].id)) for row in rows], next=following)
 
 
 @router.post("/api/backup-jobs", status_code=201)
 async def add_backup_job(body: BackupJobIn, parts: Parts) -> BackupJobOut:
     """Add a backup job; nothing runs before it is asked to."""
 
-    async def add(tx: UnitOfWork) -> tuple[BackupJob, str, str]:
+    async def add(tx: UnitOfWork) -> BackupJobOut:
         await _check_place(tx, body)
-        definition = BackupJob(**body.model_dump())
+        definition = BackupJob(**body.model_dump(exclude={"schedules"}))
         tx.session.add(definition)
         await tx.session.flush()
+        await replace_schedules(tx, _owner(definition), body.schedules or [])
         return await _read(tx, definition.id)
 
-    return _shown(*await parts.db.run(add))
+    return await parts.db.run(add)
 
 
 @router.get("/api/backup-jobs/{backup_job_id}")
 async def get_backup_job(backup_job_id: uuid.UUID, parts: Parts) -> BackupJobOut:
     """Return one backup job."""
-    return _shown(*await parts.db.run(lambda tx: _read(tx, backup_job_id)))
+    return await parts.db.run(lambda tx: _read(tx, backup_job_id))
 
 
 @router.put("/api/backup-jobs/{backup_job_id}")
 async def change_backup_job(backup_job_id: uuid.UUID, body: BackupJobIn, parts: Parts) -> BackupJobOut:
     """Replace a backup job's definition; runs that began keep the old one."""
 
-    async def change(tx: UnitOfWork) -> tuple[BackupJob, str, str]:
+    async def change(tx: UnitOfWork) -> BackupJobOut:
         definition = found(await tx.session.get(BackupJob, backup_job_id), "backup job")
         await _check_place(tx, body)
-        for name, value in body.model_dump().items():
+        for name, value in body.model_dump(exclude={"schedules"}).items():
             setattr(definition, name, value)
         await tx.session.flush()
+        if body.schedules is not None:
+            await replace_schedules(tx, _owner(definition), body.schedules)
         return await _read(tx, backup_job_id)
 
-    return _shown(*await parts.db.run(change))
+    return await parts.db.run(change)
 
 
 @router.delete("/api/backup-jobs/{backup_job_id}", status_code=204)
@@ -99,13 +114,13 @@ async def run_backup_job(backup_job_id: uuid.UUID, parts: Parts) -> JobOut:
 async def toggle_backup_job(backup_job_id: uuid.UUID, parts: Parts) -> BackupJobOut:
     """Switch a backup job off or on."""
 
-    async def toggle(tx: UnitOfWork) -> tuple[BackupJob, str, str]:
+    async def toggle(tx: UnitOfWork) -> BackupJobOut:
         definition = found(await tx.session.get(BackupJob, backup_job_id), "backup job")
         definition.enabled = not definition.enabled
         await tx.session.flush()
         return await _read(tx, backup_job_id)
 
-    return _shown(*await parts.db.run(toggle))
+    return await parts.db.run(toggle)
 
 
 async def _check_place(tx: UnitOfWork, body: BackupJobIn) -> None:
@@ -115,19 +130,36 @@ async def _check_place(tx: UnitOfWork, body: BackupJobIn) -> None:
         raise Invalid(message, code="wrong_repository", remedy="choose one of the server's own repositories")
 
 
-async def _read(tx: UnitOfWork, backup_job_id: uuid.UUID) -> tuple[BackupJob, str, str]:
+async def _read(tx: UnitOfWork, backup_job_id: uuid.UUID) -> BackupJobOut:
     query = _backup_jobs().where(BackupJob.id == backup_job_id).execution_options(populate_existing=True)
-    row = (await tx.session.execute(query)).one_or_none()
-    return found(row, "backup job")
+    row = found((await tx.session.execute(query)).one_or_none(), "backup job")
+    schedules = (await schedules_of(tx.session, [backup_job_id]))[backup_job_id]
+    return _shown(row, schedules, (await _last_good(tx.session, [backup_job_id])).get(backup_job_id))
 
 
-def _backup_jobs() -> Select[BackupJob, str, str]:
+async def _last_good(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID | None, datetime]:
+    good = and_(Archive.state.in_(GOOD), Archive.lost.is_(False), Archive.damage == "")
+    query = select(Archive.backup_job_id, func.max(Archive.created_at)).where(good, Archive.backup_job_id.in_(ids))
+    return {row[0]: row[1] for row in await session.execute(query.group_by(Archive.backup_job_id))}
+
+
+def _owner(definition: BackupJob) -> Owner:
+    return Owner(backup_job_id=definition.id, name=definition.name)
+
+
+def _backup_jobs() -> Select[BackupJob, str, Repository]:
     return (
-        select(BackupJob, Server.name, Repository.name)
+        select(BackupJob, Server.name, Repository)
         .join(Server, Server.id == BackupJob.server_id)
         .join(Repository, Repository.id == BackupJob.repository_id)
     )
 
 
-def _shown(definition: BackupJob, server: str, repository: str) -> BackupJobOut:
-    return BackupJobOut.model_validate({**vars(definition), "server": server, "repository": repository})
+def _shown(
+    row: Row[BackupJob, str, Repository], schedules: Sequence[Schedule], last_good_at: datetime | None
+) -> BackupJobOut:
+    definition, server, repository = row
+    names = {"server": server, "repository": repository.name, "last_good_at": last_good_at}
+    names |= {"checked_at": repository.checked_at, "compacted_at": repository.compacted_at}
+    listed = [schedule_shown(one, _owner(definition)) for one in schedules]
+    return BackupJobOut.model_validate({**vars(definition), **names, "schedules": listed})

@@ -73,7 +73,12 @@ async def hold_backup(backup_id: uuid.UUID, body: HoldIn, parts: Parts) -> Backu
         raise Invalid(message, remedy="write it as 2027-01-31T00:00:00Z")
 
     async def hold(tx: UnitOfWork) -> BackupOut:
-        archive = found(await tx.session.get(Archive, backup_id), "backup")
+        archive = found(await tx.session.get(Archive, backup_id, with_for_update=True), "backup")
+        if archive.leaving:
+            message = f"the backup {archive.name} is being deleted"
+            raise Conflict(
+                message, code="archive_leaving", remedy="if its deletion fails, try again after the next run"
+            )
         archive.held_reason, archive.held_until = body.reason, body.until
         await tx.session.flush()
         return await _read(tx, backup_id)

@@ -100,6 +100,7 @@ async def retry_job(job_id: uuid.UUID, parts: Parts) -> JobOut:
         if not await tx.jobs.retry(job):
             message = f"a job in state {job.state} cannot be retried"
             raise Conflict(message, code="job_not_retryable", remedy="only failed and cancelled jobs can; run it anew")
+        await tx.turns.give()
         return found(await tx.jobs.get(job_id), "job")
 
     return JobOut.model_validate(await parts.db.run(retry))

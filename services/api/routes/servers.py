@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter
-from sqlalchemy import func, select
+from fastapi import APIRouter, Query
+from sqlalchemy import Text, cast, func, select
 
 from services.api.dependencies import PageBounds, Parts
 from services.api.queries import by_text, found
 from services.api.schemas.common import Page
 from services.api.schemas.job import JobOut
 from services.api.schemas.server import FleetKey, HostKeyApproval, ServerChange, ServerIn, ServerOut
+from services.api.schemas.stats import StatusOut
 from shared.db.repositories.requests import request_setup
 from shared.db.repositories.secrets import FLEET_PUBLIC_KEY, server_password
 from shared.db.tables.job import Job
 from shared.db.tables.server import Server
+from shared.db.tables.stats import ServerStatus
 from shared.db.tables.storage import Repository
+from shared.domain.names import Name
 from shared.errors import Conflict
 from shared.ssh.port import fingerprint
 
@@ -34,11 +37,16 @@ async def fleet_key(parts: Parts) -> FleetKey:
 
 
 @router.get("/api/servers")
-async def list_servers(parts: Parts, bounds: PageBounds) -> Page[ServerOut]:
+async def list_servers(
+    parts: Parts, bounds: PageBounds, tag: Annotated[Name | None, Query(description="Those with this tag.")] = None
+) -> Page[ServerOut]:
     """List the servers by name."""
     async with parts.db.read() as session:
-        rows, following = await by_text(session, select(Server), Server.name, bounds)
-    return Page(items=[shown(row[0]) for row in rows], next=following)
+        query = select(Server, ServerStatus).outerjoin(ServerStatus, ServerStatus.server_id == Server.id)
+        if tag is not None:  # a tag holds no quote: as JSON it is found as it is
+            query = query.where(cast(Server.tags, Text).contains(f'"{tag}"', autoescape=True))
+        rows, following = await by_text(session, query, Server.name, bounds)
+    return Page(items=[shown(*row) for row in rows], next=following)
 
 
 @router.post("/api/servers", status_code=201)
@@ -46,8 +54,8 @@ async def add_server(body: ServerIn, parts: Parts) -> ServerOut:
     """Add a server; nothing is sent to it before its set-up."""
 
     async def add(tx: UnitOfWork) -> Server:
-        values = body.model_dump(exclude={"password"})
-        server = Server(**values, facts={})
+        values = body.model_dump(exclude={"password", "tags"})
+        server = Server(**values, tags=list(dict.fromkeys(body.tags)), facts={})
         tx.session.add(server)
         await tx.session.flush()
         if body.password is not None:
@@ -62,21 +70,26 @@ async def add_server(body: ServerIn, parts: Parts) -> ServerOut:
 async def get_server(server_id: uuid.UUID, parts: Parts) -> ServerOut:
     """Return one server."""
     async with parts.db.read() as session:
-        return shown(found(await session.get(Server, server_id), "server"))
+        server = found(await session.get(Server, server_id), "server")
+        return shown(server, await session.get(ServerStatus, server_id))
 
 
 @router.put("/api/servers/{server_id}")
 async def change_server(server_id: uuid.UUID, body: ServerChange, parts: Parts) -> ServerOut:
-    """Change a server's address; its pinned host key stays, so that no other host can take its place."""
+    """Change a server's address and tags; its pinned host key stays, so that no other host can take its place."""
 
     async def change(tx: UnitOfWork) -> Server:
         server = found(await tx.session.get(Server, server_id), "server")
         server.host, server.port, server.username = body.host, body.port, body.username
+        if body.tags is not None:
+            server.tags = list(dict.fromkeys(body.tags))
         if body.password is not None:
             await tx.secrets.put(server_password(server.id), body.password.get_secret_value())
         return server
 
-    return shown(await parts.db.run(change))
+    server = await parts.db.run(change)
+    async with parts.db.read() as session:
+        return shown(server, await session.get(ServerStatus, server.id))
 
 
 @router.delete("/api/servers/{server_id}", status_code=204)
@@ -129,9 +142,10 @@ async def set_up_server(server_id: uuid.UUID, parts: Parts) -> JobOut:
     return JobOut.model_validate(await parts.db.run(queue))
 
 
-def shown(server: Server) -> ServerOut:
-    """Return a server without its keys, with their fingerprints."""
+def shown(server: Server, status: ServerStatus | None = None) -> ServerOut:
+    """Return a server without its keys, with their fingerprints and the latest look at it."""
     out = ServerOut.model_validate(server)
     out.host_key_fingerprint = fingerprint(server.host_key) if server.host_key else None
     out.offered_fingerprint = fingerprint(server.host_key_offered) if server.host_key_offered else None
+    out.status = StatusOut.model_validate(status) if status else None
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -9,15 +10,20 @@ from sqlalchemy import Select, select
 
 from services.api.dependencies import PageBounds, Parts
 from services.api.queries import by_text, found
+from services.api.scheduling import Owner, replace_schedules, schedules_of
+from services.api.scheduling import shown as schedule_shown
 from services.api.schemas.common import Page
-from services.api.schemas.storage import PoolIn, PoolOut, RepositoryIn, RepositoryOut
+from services.api.schemas.storage import PoolIn, PoolOut, RepositoryChange, RepositoryIn, RepositoryOut
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
 from shared.domain.names import repository_path
 
 if TYPE_CHECKING:
-    import uuid
+    from collections.abc import Sequence
 
+    from sqlalchemy import Row
+
+    from shared.db.tables.schedule import Schedule
     from shared.db.unit_of_work import UnitOfWork
 
 router = APIRouter(tags=["storage"])
@@ -49,22 +55,45 @@ async def add_pool(body: PoolIn, parts: Parts) -> PoolOut:
 async def list_repositories(parts: Parts, bounds: PageBounds) -> Page[RepositoryOut]:
     """List the repositories by path."""
     async with parts.db.read() as session:
-        rows, following = await by_text(session, repositories(), Repository.path, bounds)
-    return Page(items=[shown(*row) for row in rows], next=following)
+        rows, following = await by_text(session, _repositories(), Repository.path, bounds)
+        schedules = await schedules_of(session, [row[0].id for row in rows])
+    return Page(items=[_shown(row, schedules[row[0].id]) for row in rows], next=following)
+
+
+@router.get("/api/repositories/{repository_id}")
+async def get_repository(repository_id: uuid.UUID, parts: Parts) -> RepositoryOut:
+    """Return one repository."""
+    return await parts.db.run(lambda tx: read_repository(tx, repository_id))
 
 
 @router.post("/api/repositories", status_code=201)
 async def add_repository(body: RepositoryIn, parts: Parts) -> RepositoryOut:
     """Add a repository; borg makes it at `<pool>/<server>/<name>` when it is first used."""
 
-    async def add(tx: UnitOfWork) -> tuple[Repository, str]:
-        repository, server = await new_repository(tx, body.name, body.server_id, body.pool_id)
-        repository.encryption = body.encryption
-        await tx.session.flush()
-        await tx.session.refresh(repository)
-        return repository, server.name
+    async def add(tx: UnitOfWork) -> RepositoryOut:
+        repository, _ = await new_repository(tx, body.name, body.server_id, body.pool_id)
+        repository.encryption, repository.quota_bytes = body.encryption, body.quota_bytes
+        return await read_repository(tx, repository.id)
 
-    return shown(*await parts.db.run(add))
+    return await parts.db.run(add)
+
+
+@router.put("/api/repositories/{repository_id}")
+async def change_repository(repository_id: uuid.UUID, body: RepositoryChange, parts: Parts) -> RepositoryOut:
+    """Change a repository's quota, retention and upkeep."""
+
+    async def change(tx: UnitOfWork) -> RepositoryOut:
+        repository = found(await tx.session.get(Repository, repository_id), "repository")
+        repository.quota_bytes, repository.prune_after_backup = body.quota_bytes, body.prune_after_backup
+        repository.compact_threshold_percent = body.compact_threshold_percent
+        repository.retention = body.retention.model_dump() if body.retention else None
+        if body.schedules is not None:
+            server = found(await tx.session.get(Server, repository.server_id), "server")
+            owner = Owner(repository_id=repository.id, server=server.name, repository=repository.name)
+            await replace_schedules(tx, owner, body.schedules)
+        return await read_repository(tx, repository_id)
+
+    return await parts.db.run(change)
 
 
 async def new_repository(
@@ -80,11 +109,21 @@ async def new_repository(
     return repository, server
 
 
-def repositories() -> Select[Repository, str]:
-    """Select repositories with their server's name."""
+async def read_repository(tx: UnitOfWork, repository_id: uuid.UUID) -> RepositoryOut:
+    """Return a repository for people."""
+    await tx.session.flush()
+    query = _repositories().where(Repository.id == repository_id).execution_options(populate_existing=True)
+    row = found((await tx.session.execute(query)).one_or_none(), "repository")
+    return _shown(row, (await schedules_of(tx.session, [repository_id]))[repository_id])
+
+
+def _repositories() -> Select[Repository, str]:
     return select(Repository, Server.name).join(Server, Server.id == Repository.server_id)
 
 
-def shown(repository: Repository, server: str) -> RepositoryOut:
-    """Return a repository for people."""
-    return RepositoryOut.model_validate({**vars(repository), "server": server})
+def _shown(row: Row[Repository, str], schedules: Sequence[Schedule]) -> RepositoryOut:
+    repository, server = row
+    owner = Owner(repository_id=repository.id, server=server, repository=repository.name)
+    damage = "; ".join(filter(None, (repository.segments_damage, repository.archives_damage)))
+    listed = [schedule_shown(one, owner) for one in schedules]
+    return RepositoryOut.model_validate({**vars(repository), "server": server, "damage": damage, "schedules": listed})

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from services.api.schemas.common import In, Out
+from services.api.schemas.schedule import ScheduleIn, ScheduleOut
 from shared.borg.commands import check_compression, check_exclude, check_pattern
 from shared.domain.names import Name, SourcePath
+from shared.domain.retention import Policy
 from shared.errors import Invalid
 
 if TYPE_CHECKING:
@@ -56,7 +58,26 @@ class BackupJobIn(In):
     post_hook: Hook | None = Field(default=None, description="A shell command run after, whatever happened.")
     hook_seconds: int = Field(default=300, ge=1, le=86_400)
     time_limit_seconds: int | None = Field(default=None, ge=1)
+    rpo_seconds: int | None = Field(
+        default=None, ge=300, le=366 * 86_400, description="How old the last good backup may be before an alert."
+    )
+    retention: Policy | None = Field(
+        default=None, description="What prunes keep of its backups; null: as its repository says."
+    )
+    priority: int = Field(default=0, ge=-100, le=100, description="Where runs wait for their turn, the higher first.")
+    max_failures: int | None = Field(
+        default=None,
+        ge=1,
+        le=20,
+        description="After so many failures it has failed for good; null: as the settings say.",
+    )
+    retry_seconds: int | None = Field(
+        default=None, ge=1, le=86_400, description="Wait after the first failure, doubled after each other; null: 5."
+    )
     enabled: bool = True
+    schedules: list[ScheduleIn] | None = Field(
+        default=None, max_length=10, description="When it runs by itself; null: as it is, which is never for a new one."
+    )
 
 
 class BackupJobOut(Out):
@@ -81,6 +102,15 @@ class BackupJobOut(Out):
     post_hook: str | None
     hook_seconds: int
     time_limit_seconds: int | None
+    rpo_seconds: int | None
+    retention: Policy | None
+    priority: int
+    max_failures: int | None
+    retry_seconds: int | None
+    schedules: list[ScheduleOut]
+    last_good_at: datetime | None = Field(description="When its last good backup was made.")
+    checked_at: datetime | None = Field(description="When its repository was last checked to the end.")
+    compacted_at: datetime | None = Field(description="When its repository was last compacted.")
     created_at: datetime
 
 

@@ -9,9 +9,14 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, StringConstraints
 
 from services.api.schemas.common import In, Out
+from services.api.schemas.stats import StatusOut
 from shared.domain.names import Host, Name, User
 
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
+Tags = Annotated[
+    list[Name],
+    Field(max_length=20, description="In the order of their weight: thresholds of the first tag that has one hold."),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -22,6 +27,7 @@ class ServerIn(In):
     host: Host = Field(examples=["192.0.2.10"])
     port: Port = 22
     username: User = "root"
+    tags: Tags = Field(default_factory=list, examples=[["production", "db"]])
     password: SecretStr | None = Field(default=None, description="Used once by set-up, then forgotten; never shown.")
     approved_fingerprint: Fingerprint | None = Field(
         default=None, description="The host key's fingerprint, if it is known from elsewhere."
@@ -29,12 +35,13 @@ class ServerIn(In):
 
 
 class ServerChange(In):
-    """A server's new address; its pinned host key stays."""
+    """A server's new address and tags; its pinned host key stays."""
 
     host: Host
     port: Port = 22
     username: User = "root"
     password: SecretStr | None = None
+    tags: Tags | None = Field(default=None, description="As they are, without.")
 
 
 class HostKeyApproval(In):
@@ -51,6 +58,7 @@ class ServerOut(Out):
     host: str
     port: int
     username: str
+    tags: list[str]
     state: str = Field(description="new, host_key (approval needed), failed or ready")
     state_reason: str
     host_key_fingerprint: str | None = Field(default=None, description="Pinned.")
@@ -59,6 +67,7 @@ class ServerOut(Out):
     created_at: datetime
     ready_at: datetime | None
     last_seen_at: datetime | None
+    status: StatusOut | None = Field(default=None, description="The latest look at it; null before the first.")
 
 
 class FleetKey(Out):

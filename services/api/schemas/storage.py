@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from services.api.schemas.common import In, Out
+from services.api.schemas.schedule import UpkeepScheduleIn, UpkeepScheduleOut
 from shared.domain.names import Name, Node, PoolPath, Text
+from shared.domain.retention import Policy
 
 
 class PoolIn(In):
@@ -27,7 +29,19 @@ class PoolOut(Out):
     name: str
     node: str
     path: str
+    size_bytes: int | None = Field(description="Size of its file system; null before its node measured it.")
+    free_bytes: int | None
+    problem: str = Field(description="Why its node cannot use it; empty when it can.")
+    measured_at: datetime | None
     created_at: datetime
+
+
+Quota = Annotated[
+    int | None,
+    Field(
+        ge=1, lt=2**63, description="How large it is meant to become: an alert tells of it, no backup is stopped by it."
+    ),
+]
 
 
 class RepositoryIn(In):
@@ -37,6 +51,54 @@ class RepositoryIn(In):
     server_id: uuid.UUID
     pool_id: uuid.UUID
     encryption: Literal["repokey-blake2", "repokey"] = "repokey-blake2"
+    quota_bytes: Quota = None
+
+
+class RepositoryChange(In):
+    """What may be changed of a repository."""
+
+    compact_threshold_percent: int = Field(
+        default=10, ge=0, le=99, description="Compaction rewrites segments of which so much is free."
+    )
+
+    quota_bytes: Quota = None
+    schedules: list[UpkeepScheduleIn] | None = Field(
+        default=None, max_length=10, description="When it is pruned, compacted and checked; null: as it is."
+    )
+    retention: Policy | None = Field(default=None, description="What prunes keep; nothing is ever pruned without.")
+    prune_after_backup: bool = Field(default=True, description="After each good backup, if there is a retention.")
+
+
+class PruneIn(In):
+    """How to prune."""
+
+    past_the_brake: bool = Field(default=False, description="Even if more would go at once than the brake allows.")
+
+
+class RetentionPreview(Out):
+    """What a prune would do to one backup."""
+
+    id: uuid.UUID
+    name: str
+    backup_job_id: uuid.UUID | None
+    created_at: datetime = Field(description="When it was observed: what retention counts by.")
+    original_size: int
+    kept_by: str | None = Field(description="The rule that keeps it; null: it goes.")
+
+
+class PreviewedPrune(Out):
+    """What a prune would keep and drop, newest first."""
+
+    kept: int
+    dropped: int
+    braked: bool = Field(description="More would go at once than the brake allows: nothing would.")
+    backups: list[RetentionPreview]
+
+
+class UnfreezeIn(In):
+    """Why a repository is let go again: it is recorded."""
+
+    reason: Text = Field(min_length=1, examples=["the client deleted them by mistake"])
 
 
 class RepositoryOut(Out):
@@ -49,6 +111,20 @@ class RepositoryOut(Out):
     pool_id: uuid.UUID
     path: str
     encryption: str
+    quota_bytes: int | None
+    retention: Policy | None
+    prune_after_backup: bool
+    frozen_reason: str = Field(description="Why nothing may be pruned or compacted; empty when it may.")
+    frozen_at: datetime | None
+    unfrozen_by: str
+    unfrozen_reason: str
+    unfrozen_at: datetime | None
+    compact_threshold_percent: int
+    pruned_at: datetime | None
+    compacted_at: datetime | None
+    checked_at: datetime | None = Field(description="When a check of its segments last came to the end.")
+    damage: str = Field(description="What checks found wrong with it; empty when nothing.")
+    schedules: list[UpkeepScheduleOut]
     archive_count: int
     original_size: int | None
     compressed_size: int | None
@@ -78,6 +154,9 @@ class BackupOut(Out):
     original_size: int
     compressed_size: int
     deduplicated_size: int
+    lost: bool = Field(description="Missing from the repository without our doing, and not seen there since.")
+    verified_at: datetime | None = Field(description="When all its data was last read and was sound.")
+    damage: str = Field(description="Why it cannot be read any more; empty as far as anybody knows.")
     held_reason: str | None
     held_until: datetime | None
     created_at: datetime

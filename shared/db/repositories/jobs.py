@@ -4,28 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CursorResult, and_, func, insert, or_, select, update
+from sqlalchemy import BigInteger, and_, bindparam, func, insert, null, or_, select, update
 
-from shared.db.tables.base import db_now, or_ignore
+from shared.db.tables.base import db_now, micros, or_ignore
 from shared.db.tables.job import Job, JobLog
 from shared.domain.job import JobState, JobType
+from shared.domain.turns import TAKE_TURNS
 from shared.errors import LeaseLost
 from shared.events.archive import ArchiveDelete
 from shared.events.backup import BackupRequested
 from shared.events.progress import JobChanged
+from shared.events.repository import RepositoryCheck, RepositoryCompact, RepositoryPrune
 from shared.events.server import ServerSetup
+from shared.events.stats import StatsCollect
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.sql.dml import Update
 
     from shared.db.outbox import Outbox
     from shared.errors import AppError
     from shared.events.base import Command
+
+RESENT_AT_ONCE = 50
+ITS_TURN = "its turn"
+"""What a run waits for while as many as may are under way."""
 
 
 class Jobs:
@@ -36,39 +44,44 @@ class Jobs:
         self._session = session
         self._outbox = outbox
 
-    async def enqueue(self, job: Job) -> None:
-        """Insert a queued job together with its message and the fact that it is queued."""
-        self._session.add(job)
-        job.sent_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable
+    async def enqueue(self, *jobs: Job) -> None:
+        """Insert queued jobs together with their messages; those that caps hold for wait until it is their turn."""
+        for job in jobs:
+            if _takes_turns(job):
+                job.waiting_for = ITS_TURN
+                job.sent_at = null()  # pyright: ignore[reportAttributeAccessIssue] - None would let the default stand
+        self._session.add_all(jobs)
         await self._session.flush()
-        self._send(job)
-        self._outbox.add(_changed(job, JobState.QUEUED))
+        for job in jobs:
+            if not _takes_turns(job):
+                self._send(job)
+            self._outbox.add(_changed(job, JobState.QUEUED, waiting_for=job.waiting_for))
+
+    async def send(self, waiting: Sequence[uuid.UUID]) -> None:
+        """Send runs that waited for their turn, in this order."""
+        if not waiting:
+            return
+        mine = update(Job).where(Job.id.in_(waiting)).values(sent_at=db_now(), waiting_for=None, not_before=None)
+        await self._session.execute(mine, execution_options={"synchronize_session": False})
+        fresh = select(Job).where(Job.id.in_(waiting)).execution_options(populate_existing=True)
+        found = {job.id: job for job in await self._session.scalars(fresh)}
+        for job_id in waiting:
+            self._send(found[job_id])
+            self._outbox.add(_changed(found[job_id], JobState.QUEUED))
 
     async def get(self, job_id: uuid.UUID) -> Job | None:
         """Return a job as it is now."""
-        return await self._session.get(Job, job_id, populate_existing=True)
+        return await self._session.scalar(_GET, {"of": job_id})
 
     async def claim(self, job_id: uuid.UUID, *, lease: str, seconds: float) -> Job | None:
         """Take a job that is queued and due, or whose holder's lease ran out; None if it is not ours to take."""
-        due = and_(Job.state == JobState.QUEUED, or_(Job.not_before.is_(None), Job.not_before <= db_now()))
-        orphaned = and_(Job.state == JobState.RUNNING, Job.lease_until < db_now())
-        take = (
-            update(Job)
-            .where(Job.id == job_id, Job.cancel_requested.is_(False), or_(due, orphaned))
-            .values(
-                state=JobState.RUNNING.value,
-                lease=lease,
-                lease_until=db_now(seconds),
-                attempt=Job.attempt + 1,
-                started_at=func.coalesce(Job.started_at, db_now()),
-                not_before=None,
-            )
-        )
-        return await self.get(job_id) if await self._changed(take) else None
+        given = {"of": job_id, "holder": lease, "held": micros(seconds)}
+        return await self.get(job_id) if await self._changed(_CLAIM, given) else None
 
     async def seconds_until_due(self, job_id: uuid.UUID) -> float | None:
-        """Return how long a queued job has to wait yet; None if it is not queued."""
-        query = select(Job.not_before, db_now()).where(Job.id == job_id, Job.state == JobState.QUEUED)
+        """Return how long a queued job has to wait yet; None if it is not queued, or gets another message later."""
+        sent = and_(Job.state == JobState.QUEUED, Job.sent_at.is_not(None))
+        query = select(Job.not_before, db_now()).where(Job.id == job_id, sent)
         row = (await self._session.execute(query)).one_or_none()
         if row is None:
             return None
@@ -81,6 +94,12 @@ class Jobs:
         if progress is not None:
             values["progress"] = progress
         await self._write(job_id, lease, values)
+
+    async def hold(self, job_id: uuid.UUID, *, lease: str) -> None:
+        """Lock a running job's row until the commit; LeaseLost if another took it."""
+        query = select(Job.id).where(_OURS, Job.state == JobState.RUNNING).with_for_update()
+        if await self._session.scalar(query, {"of": job_id, "holder": lease}) is None:
+            raise LeaseLost(_passed(job_id))
 
     async def cancel_requested(self, job_id: uuid.UUID) -> bool:
         """Tell whether somebody asked to cancel."""
@@ -101,20 +120,13 @@ class Jobs:
 
         The lease stays in the row, so that a commit whose answer was lost is recognised when tried again.
         """
-        stored = select(Job.id).where(Job.id == job.id, Job.lease == lease, Job.finished_at.is_not(None))
-        if await self._session.scalar(stored) is not None:
+        given = {"end": state.value, "warned": list(warnings), "found": result or {}, "reached": progress}
+        ours = {"of": job.id, "holder": lease}
+        why = {f"{name}_": text for name, text in _error_values(error).items()}
+        if not await self._changed(_FINISH, given | ours | why):
+            if await self._session.scalar(_STORED, ours) is None:
+                raise LeaseLost(_passed(job.id))
             return False
-        values: dict[str, Any] = {
-            "state": state.value,
-            "lease_until": None,
-            "waiting_for": None,
-            "finished_at": db_now(),
-            "warnings": list(warnings),
-            "result": result or {},
-            "progress": progress,
-            **_error_values(error),
-        }
-        await self._write(job.id, lease, values)
         self._outbox.add(_changed(job, state))
         return True
 
@@ -127,8 +139,12 @@ class Jobs:
         error: AppError | None = None,
         waiting_for: str | None = None,
         failed: bool = False,
-    ) -> None:
-        """Return a run to the queue; a failure counts, waiting or a shutdown does not."""
+    ) -> bool:
+        """Return a run to the queue; a failure counts, waiting or a shutdown does not.
+
+        True, if it takes its turn anew, and gets another message then: this one has done its work.
+        """
+        anew = failed and _takes_turns(job)
         values: dict[str, Any] = {
             "state": JobState.QUEUED.value,
             "lease": None,
@@ -140,9 +156,12 @@ class Jobs:
         }
         if waiting_for is not None:
             values["attempt"] = Job.attempt - 1
+        if anew:
+            values["sent_at"] = None
         await self._write(job.id, lease, values)
         if waiting_for is None or job.waiting_for != waiting_for:
             self._outbox.add(_changed(job, JobState.QUEUED, waiting_for=waiting_for))
+        return anew
 
     async def fail_unclaimed(self, job_id: uuid.UUID, error: AppError) -> None:
         """End a job that nobody holds, because its message cannot be worked on."""
@@ -167,13 +186,16 @@ class Jobs:
         return JobState.RUNNING if await self._changed(running) else None
 
     async def retry(self, job: Job) -> bool:
-        """Queue a failed or cancelled job again with a fresh message; False if it is in another state."""
+        """Queue a failed or cancelled job again; False if it is in another state."""
+        turn = {"sent_at": None, "waiting_for": ITS_TURN} if _takes_turns(job) else {}
         again = (
             update(Job)
             .where(Job.id == job.id, Job.state.in_((JobState.FAILED, JobState.CANCELLED)))
-            .values(failures=0, cancel_requested=False, finished_at=None, **_QUEUED, **_error_values(None))
+            .values(failures=0, cancel_requested=False, finished_at=None, **_QUEUED | turn, **_error_values(None))
         )
-        return await self._changed(again) and await self._resend(job.id)
+        if not await self._changed(again):
+            return False
+        return bool(turn) or await self._resend(job.id)
 
     async def orphans(self, limit: int = 100) -> Sequence[Job]:
         """Return running jobs whose worker's lease ran out."""
@@ -189,20 +211,29 @@ class Jobs:
         return await self._changed(update(Job).where(orphaned).values(**_QUEUED)) and await self._resend(job.id)
 
     async def queued_per_subject(self) -> dict[str, int]:
-        """Count the queued jobs by the subject their message waits on."""
+        """Count the jobs whose message is on its way, by the subject it waits on."""
         query = (
-            select(Job.type, Job.node, func.count()).where(Job.state == JobState.QUEUED).group_by(Job.type, Job.node)
+            select(Job.type, Job.node, func.count())
+            .where(Job.state == JobState.QUEUED, Job.sent_at.is_not(None))
+            .group_by(Job.type, Job.node)
         )
         rows = (await self._session.execute(query)).all()
         return {_subject(JobType(kind), node): count for kind, node, count in rows}
 
-    async def resend_silent(self, subject: str, *, older_than: float, limit: int = 500) -> int:
-        """Send anew each queued job of a subject whose message went out that long ago; return how many."""
-        query = select(Job).where(Job.state == JobState.QUEUED, Job.sent_at < db_now(-older_than))
-        jobs = (await self._session.scalars(query.order_by(Job.created_at).limit(limit))).all()
-        silent = [job for job in jobs if _subject(JobType(job.type), job.node) == subject]
+    async def resend_silent(self, subject: str, *, older_than: float, limit: int = RESENT_AT_ONCE) -> int:
+        """Send anew queued jobs of a subject whose message went out that long ago; return how many.
+
+        Few at once, and none that a worker is just claiming: a claim must not wait for this.
+        """
+        query = select(Job).where(Job.state == JobState.QUEUED, Job.sent_at < db_now(-older_than), _waits_on(subject))
+        oldest = query.order_by(Job.created_at).limit(limit).with_for_update(skip_locked=True)
+        silent = list((await self._session.scalars(oldest)).all())
+        if silent:
+            mine = update(Job).where(Job.id.in_([job.id for job in silent]))
+            await self._session.execute(mine.values(sent_at=db_now()), execution_options={"synchronize_session": False})
         for job in silent:
-            await self._resend(job.id)
+            self._send(job)
+            self._outbox.add(_changed(job, JobState.QUEUED))
         return len(silent)
 
     async def log(self, job: Job, first_seq: int, lines: Sequence[tuple[datetime, str, str, str, str]]) -> None:
@@ -216,11 +247,13 @@ class Jobs:
     async def _write(self, job_id: uuid.UUID, lease: str, values: dict[str, Any]) -> None:
         ours = update(Job).where(Job.id == job_id, Job.state == JobState.RUNNING, Job.lease == lease).values(**values)
         if not await self._changed(ours):
-            message = f"job {job_id} passed to another worker"
-            raise LeaseLost(message)
+            raise LeaseLost(_passed(job_id))
 
     async def _resend(self, job_id: uuid.UUID) -> bool:
-        await self._session.execute(update(Job).where(Job.id == job_id).values(sent_at=db_now()))
+        """Send a queued job anew; one that is no longer queued needs no message."""
+        waiting = update(Job).where(Job.id == job_id, Job.state == JobState.QUEUED)
+        if not await self._changed(waiting.values(sent_at=db_now())):
+            return False
         job = await self.get(job_id)
         if job is not None:
             self._send(job)
@@ -230,10 +263,50 @@ class Jobs:
     def _send(self, job: Job) -> None:
         self._outbox.add(_command(job), node=job.node)
 
-    async def _changed(self, statement: Update) -> bool:
-        result = await self._session.execute(statement.execution_options(synchronize_session=False))
-        return isinstance(result, CursorResult) and result.rowcount > 0
+    async def _changed(self, statement: Update, given: Mapping[str, Any] | None = None) -> bool:
+        await self._session.flush()
+        connection = await self._session.connection()
+        return (await connection.execute(statement, given)).rowcount > 0
 
+
+# The statements of every run are built once: building them costs as much as running them.
+_DUE = and_(
+    Job.state == JobState.QUEUED,
+    Job.sent_at.is_not(None),
+    or_(Job.not_before.is_(None), Job.not_before <= db_now()),
+)
+_ORPHANED = and_(Job.state == JobState.RUNNING, Job.lease_until < db_now())
+_OURS = and_(Job.id == bindparam("of"), Job.lease == bindparam("holder"))
+_CLAIM = (
+    update(Job)
+    .where(Job.id == bindparam("of"), Job.cancel_requested.is_(False), or_(_DUE, _ORPHANED))
+    .values(
+        state=JobState.RUNNING.value,
+        lease=bindparam("holder"),
+        lease_until=db_now(bindparam("held", type_=BigInteger())),
+        attempt=Job.attempt + 1,
+        started_at=func.coalesce(Job.started_at, db_now()),
+        not_before=None,
+    )
+)
+_FINISH = (
+    update(Job)
+    .where(_OURS, Job.state == JobState.RUNNING)
+    .values(
+        state=bindparam("end"),
+        lease_until=None,
+        waiting_for=None,
+        finished_at=db_now(),
+        warnings=bindparam("warned"),
+        result=bindparam("found"),
+        progress=bindparam("reached"),
+        code=bindparam("code_"),
+        reason=bindparam("reason_"),
+        remedy=bindparam("remedy_"),
+    )
+)
+_GET = select(Job).where(Job.id == bindparam("of")).execution_options(populate_existing=True)
+_STORED = select(Job.id).where(_OURS, Job.finished_at.is_not(None))
 
 _QUEUED: dict[str, Any] = {
     "state": JobState.QUEUED.value,
@@ -247,7 +320,15 @@ _COMMANDS: dict[JobType, type[Command]] = {
     JobType.SERVER_SETUP: ServerSetup,
     JobType.BACKUP_CREATE: BackupRequested,
     JobType.ARCHIVE_DELETE: ArchiveDelete,
+    JobType.REPOSITORY_PRUNE: RepositoryPrune,
+    JobType.REPOSITORY_COMPACT: RepositoryCompact,
+    JobType.REPOSITORY_CHECK: RepositoryCheck,
+    JobType.STATS_COLLECT: StatsCollect,
 }
+
+
+def _takes_turns(job: Job) -> bool:
+    return job.type in TAKE_TURNS and job.repository_id is not None
 
 
 def _command(job: Job) -> Command:
@@ -259,6 +340,17 @@ def _subject(kind: JobType, node: str | None) -> str:
     return f"{subject}.{node}" if node else subject
 
 
+def _waits_on(subject: str) -> ColumnElement[bool]:
+    """Select the jobs whose message waits on a subject."""
+    for kind, command in _COMMANDS.items():
+        if subject == command.subject:
+            return and_(Job.type == kind.value, Job.node.is_(None))
+        if subject.startswith(f"{command.subject}."):
+            return and_(Job.type == kind.value, Job.node == subject.removeprefix(f"{command.subject}."))
+    message = f"no job waits on {subject}"
+    raise ValueError(message)
+
+
 def _changed(job: Job, state: JobState, waiting_for: str | None = None) -> JobChanged:
     return JobChanged(
         job_id=job.id,
@@ -268,6 +360,10 @@ def _changed(job: Job, state: JobState, waiting_for: str | None = None) -> JobCh
         attempt=job.attempt,
         waiting_for=waiting_for,
     )
+
+
+def _passed(job_id: uuid.UUID) -> str:
+    return f"job {job_id} passed to another worker"
 
 
 def _error_values(error: AppError | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -13,6 +13,7 @@ from shared.domain.job import JobType
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Sequence
 
     from shared.db.tables.backup_job import BackupJob
     from shared.db.tables.storage import Archive
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 async def request_backup(tx: UnitOfWork, backup_job: BackupJob, *, request_key: str | None = None) -> Job:
     """Queue a run of a backup job, on the node that holds its repository."""
     job = Job(type=JobType.BACKUP_CREATE.value, backup_job_id=backup_job.id, request_key=request_key)
+    job.priority, job.params = backup_job.priority, retries_of(backup_job)
     return await _enqueue_on_node(tx, job, backup_job.repository_id)
+
+
+def retries_of(backup_job: BackupJob) -> dict[str, Any]:
+    """Return, for a run's parameters, how often it is tried again and after how long."""
+    own = {"max_failures": backup_job.max_failures, "retry_seconds": backup_job.retry_seconds}
+    return {name: value for name, value in own.items() if value is not None}
 
 
 async def request_delete(tx: UnitOfWork, archive: Archive, *, request_key: str | None = None) -> Job:
@@ -31,9 +39,28 @@ async def request_delete(tx: UnitOfWork, archive: Archive, *, request_key: str |
     return await _enqueue_on_node(tx, job, archive.repository_id)
 
 
+async def request_upkeep(
+    tx: UnitOfWork, kind: JobType, repository_id: uuid.UUID, *, request_key: str | None = None, **params: Any
+) -> Job:
+    """Queue a prune, a compaction or a check of a repository, on the node that holds it."""
+    job = Job(type=kind.value, request_key=request_key, params=params)
+    return await _enqueue_on_node(tx, job, repository_id)
+
+
 async def request_setup(tx: UnitOfWork, server: Server, *, request_key: str | None = None) -> Job:
     """Queue the set-up of a server."""
     job = Job(type=JobType.SERVER_SETUP.value, title=server.name, server_id=server.id, request_key=request_key)
+    await tx.jobs.enqueue(job)
+    return job
+
+
+async def request_collect(tx: UnitOfWork, servers: Sequence[Server] | None, *, request_key: str | None = None) -> Job:
+    """Queue a look at one server, at a set of them, or (None) at all."""
+    job = Job(type=JobType.STATS_COLLECT.value, title="all servers", request_key=request_key, params={})
+    if servers is not None and len(servers) == 1:
+        job.server_id, job.title = servers[0].id, servers[0].name
+    elif servers is not None:
+        job.params, job.title = {"servers": [str(server.id) for server in servers]}, f"{len(servers)} servers"
     await tx.jobs.enqueue(job)
     return job
 
@@ -54,4 +81,5 @@ async def _enqueue_on_node(tx: UnitOfWork, job: Job, repository_id: uuid.UUID) -
     job.title = f"{server.name} - {repository.name}"
     job.node, job.server_id, job.repository_id = pool.node, server.id, repository.id
     await tx.jobs.enqueue(job)
+    await tx.turns.give()
     return job

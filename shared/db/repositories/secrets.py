@@ -33,6 +33,16 @@ def repository_passphrase(repository_id: uuid.UUID) -> str:
     return f"repository:{repository_id.hex}:passphrase"
 
 
+def channel_url(channel_id: uuid.UUID) -> str:
+    """Return the name under which a notification channel's URL is kept."""
+    return f"channel:{channel_id.hex}:url"
+
+
+def channel_key(channel_id: uuid.UUID) -> str:
+    """Return the name under which the key that signs for a webhook is kept."""
+    return f"channel:{channel_id.hex}:key"
+
+
 class Secrets:
     """Sealing and opening, bound to the row's name."""
 

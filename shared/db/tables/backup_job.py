@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import JSON, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
@@ -34,4 +35,14 @@ class BackupJob(Base):
     post_hook: Mapped[str | None] = mapped_column(long_text(), default=None)
     hook_seconds: Mapped[int] = mapped_column(default=300)
     time_limit_seconds: Mapped[int | None] = mapped_column(default=None)
+    retention: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
+    """What prunes keep of its archives; None: as its repository says."""
+    priority: Mapped[int] = mapped_column(default=0)
+    """Where runs wait for their turn, the higher goes first."""
+    max_failures: Mapped[int | None] = mapped_column(default=None)
+    """After so many failures a run has failed for good; None: as the settings say."""
+    retry_seconds: Mapped[int | None] = mapped_column(default=None)
+    """How long to wait after the first failure, doubled after each further one; None: 5."""
+    rpo_seconds: Mapped[int | None] = mapped_column(default=None)
+    """How old its last good backup may be before somebody hears of it."""
     created_at: Mapped[datetime] = mapped_column(default=db_now())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import DateTime, Insert, MetaData, String, Text, TypeDecorator, literal
+from sqlalchemy import BindParameter, DateTime, Insert, MetaData, String, Text, TypeDecorator, literal
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
@@ -52,15 +52,20 @@ def long_text() -> Text:
     return Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4", collation="utf8mb4_bin"), *MARIA)
 
 
+def micros(seconds: float) -> int:
+    """Return whole microseconds."""
+    return round(seconds * 1_000_000)
+
+
 class db_now(FunctionElement[datetime]):  # noqa: N801 - reads as a SQL function
     """The database's own UTC clock plus some seconds: leases never compare two machines' clocks."""
 
     type = UtcDateTime()
     inherit_cache = True
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        """Take the seconds to add; they are a parameter, so that the statement is compiled once."""
-        super().__init__(literal(round(seconds * 1_000_000)))
+    def __init__(self, seconds: float | BindParameter[int] = 0.0) -> None:
+        """Take the seconds to add, or a parameter of microseconds, so that the statement is compiled once."""
+        super().__init__(seconds if isinstance(seconds, BindParameter) else literal(micros(seconds)))
 
 
 @compiles(db_now)

@@ -22,6 +22,7 @@ class Job(Base):
         Index("ix_jobs_created_at_id", "created_at", "id"),
         Index("ix_jobs_state_lease_until", "state", "lease_until"),
         Index("ix_jobs_state_created_at", "state", "created_at"),
+        Index("ix_jobs_state_sent_at", "state", "sent_at"),
         Index("ix_jobs_server_id_created_at", "server_id", "created_at"),
         Index("ix_jobs_backup_job_id_created_at", "backup_job_id", "created_at"),
         Index("ix_jobs_archive_id", "archive_id"),
@@ -39,6 +40,7 @@ class Job(Base):
     request_key: Mapped[str | None] = mapped_column(binary_text(200), unique=True, default=None)
     """Where the request came from, so that a repeated one makes no second job."""
     correlation_id: Mapped[uuid.UUID] = mapped_column(default=new_id)
+    priority: Mapped[int] = mapped_column(default=0)
     attempt: Mapped[int] = mapped_column(default=0)
     failures: Mapped[int] = mapped_column(default=0)
     lease: Mapped[str | None] = mapped_column(binary_text(64), default=None)
@@ -49,12 +51,14 @@ class Job(Base):
     code: Mapped[str | None] = mapped_column(binary_text(60), default=None)
     reason: Mapped[str | None] = mapped_column(long_text(), default=None)
     remedy: Mapped[str | None] = mapped_column(long_text(), default=None)
+    params: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    """What the request asked for beyond the ids above."""
     warnings: Mapped[list[str]] = mapped_column(JSON, default=list)
     result: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
     created_at: Mapped[datetime] = mapped_column(default=db_now())
-    sent_at: Mapped[datetime | None] = mapped_column(default=None)
-    """When its message was last put into the outbox."""
+    sent_at: Mapped[datetime | None] = mapped_column(default=db_now())
+    """When its message was last put into the outbox; None while it waits for its turn."""
     started_at: Mapped[datetime | None] = mapped_column(default=None)
     finished_at: Mapped[datetime | None] = mapped_column(default=None)
 

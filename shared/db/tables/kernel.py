@@ -1,4 +1,4 @@
-"""The kernel's tables: outbox, leases, secrets, API tokens."""
+"""The kernel's tables: outbox, leases, limits, secrets, API tokens, the processes that are there, dead letters."""
 
 from __future__ import annotations
 
@@ -37,6 +37,17 @@ class Lease(Base):
     until: Mapped[datetime] = mapped_column(default=db_now())
 
 
+class RunLimits(Base):
+    """How many runs may be under way at once: one row, locked by whoever lets runs begin."""
+
+    __tablename__ = "run_limits"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    fleet: Mapped[int | None] = mapped_column(default=50)
+    per_server: Mapped[int | None] = mapped_column(default=2)
+    per_pool: Mapped[int | None] = mapped_column(default=20)
+
+
 class Secret(Base):
     """A sealed value; the name is bound into the seal."""
 
@@ -58,3 +69,34 @@ class ApiToken(Base):
     name: Mapped[str] = mapped_column(binary_text(63), unique=True)
     digest: Mapped[str] = mapped_column(binary_text(64), unique=True)
     created_at: Mapped[datetime] = mapped_column(default=db_now())
+
+
+class ServiceInstance(Base):
+    """One service in one process, as it says of itself every few seconds."""
+
+    __tablename__ = "service_instances"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    service: Mapped[str] = mapped_column(binary_text(40))
+    node: Mapped[str] = mapped_column(binary_text(63), default="")
+    """The backup node whose work it takes; empty where work is not bound to a node."""
+    version: Mapped[str] = mapped_column(binary_text(40))
+    started_at: Mapped[datetime] = mapped_column(default=db_now())
+    seen_at: Mapped[datetime] = mapped_column(default=db_now())
+
+
+class DeadLetter(Base):
+    """A message that was given up; what it held lies in the stream DEAD."""
+
+    __tablename__ = "dead_letters"
+    __table_args__ = (Index("ix_dead_letters_at_id", "at", "id"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    message_key: Mapped[str] = mapped_column(binary_text(200), unique=True)
+    """The message's own: given up twice, it is here once."""
+    subject: Mapped[str] = mapped_column(binary_text(200))
+    code: Mapped[str] = mapped_column(binary_text(60))
+    reason: Mapped[str] = mapped_column(long_text())
+    remedy: Mapped[str] = mapped_column(long_text(), default="")
+    deliveries: Mapped[int]
+    at: Mapped[datetime] = mapped_column(default=db_now())

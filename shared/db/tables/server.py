@@ -32,6 +32,10 @@ class Server(Base):
     approved_fingerprint: Mapped[str | None] = mapped_column(binary_text(100), default=None)
     backup_key: Mapped[str | None] = mapped_column(long_text(), default=None)
     """Public half of the key made on the server; goes into the storage endpoint's authorized_keys."""
+    max_runs: Mapped[int | None] = mapped_column(default=None)
+    """How many runs may be under way here at once; None: as the settings say."""
+    tags: Mapped[list[str]] = mapped_column(JSON, default=list)
+    """In the order of their weight: where two tags have their own threshold, the first one's holds."""
     facts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     created_at: Mapped[datetime] = mapped_column(default=db_now())
     ready_at: Mapped[datetime | None] = mapped_column(default=None)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.tables.base import Base, binary_text, db_now
+from shared.db.tables.base import Base, binary_text, db_now, long_text
 from shared.domain.ids import new_id
 
 
@@ -21,6 +22,13 @@ class StoragePool(Base):
     name: Mapped[str] = mapped_column(binary_text(63), unique=True)
     node: Mapped[str] = mapped_column(binary_text(63))
     path: Mapped[str] = mapped_column(binary_text(1024))
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    free_bytes: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    max_runs: Mapped[int | None] = mapped_column(default=None)
+    """How many runs may be under way here at once; None: as the settings say."""
+    problem: Mapped[str] = mapped_column(long_text(), default="")
+    """Why its node cannot use it; empty when it can."""
+    measured_at: Mapped[datetime | None] = mapped_column(default=None)
     created_at: Mapped[datetime] = mapped_column(default=db_now())
 
 
@@ -50,6 +58,33 @@ class Repository(Base):
     path: Mapped[str] = mapped_column(binary_text(700), unique=True)
     encryption: Mapped[str] = mapped_column(binary_text(30), default="repokey-blake2")
     borg_id: Mapped[str | None] = mapped_column(binary_text(64), default=None)
+    quota_bytes: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    """How large it is meant to become: alerts tell of it, backups are not stopped by it."""
+    retention: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
+    """What its prunes keep of each backup job; without one nothing is ever pruned."""
+    prune_after_backup: Mapped[bool] = mapped_column(default=True)
+    compact_threshold_percent: Mapped[int] = mapped_column(default=10)
+    """A segment is rewritten when at least so much of it is free."""
+    whole_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When it was last seen to hold every archive on record."""
+    whole_segment: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    """Its highest segment just before that: servers only append, so what is above it came later."""
+    frozen_reason: Mapped[str] = mapped_column(long_text(), default="")
+    """Why nothing may be pruned or compacted until a person has looked; empty when it may."""
+    frozen_at: Mapped[datetime | None] = mapped_column(default=None)
+    unfrozen_by: Mapped[str] = mapped_column(binary_text(63), default="")
+    unfrozen_reason: Mapped[str] = mapped_column(long_text(), default="")
+    unfrozen_at: Mapped[datetime | None] = mapped_column(default=None)
+    pruned_at: Mapped[datetime | None] = mapped_column(default=None)
+    compacted_at: Mapped[datetime | None] = mapped_column(default=None)
+    checked_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When a check of its segments last came to the end."""
+    segments_damage: Mapped[str] = mapped_column(long_text(), default="")
+    """What the last check of its segments found; empty when it found nothing."""
+    archives_damage: Mapped[str] = mapped_column(long_text(), default="")
+    """What the last check of its archives' metadata found."""
+    unfinished_damage: Mapped[str] = mapped_column(long_text(), default="")
+    """What a check of its segments found that goes on next time."""
     archive_count: Mapped[int] = mapped_column(default=0)
     original_size: Mapped[int | None] = mapped_column(BigInteger, default=None)
     compressed_size: Mapped[int | None] = mapped_column(BigInteger, default=None)
@@ -84,7 +119,22 @@ class Archive(Base):
     original_size: Mapped[int] = mapped_column(BigInteger, default=0)
     compressed_size: Mapped[int] = mapped_column(BigInteger, default=0)
     deduplicated_size: Mapped[int] = mapped_column(BigInteger, default=0)
+    leaving: Mapped[bool] = mapped_column(default=False)
+    """A deletion of ours is under way, or broke off: that it is missing is no loss."""
+    lost: Mapped[bool] = mapped_column(default=False)
+    """It was missing from the repository without our doing, and has not been seen there since."""
+    verified_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When all its data was last read and was sound."""
+    damage: Mapped[str] = mapped_column(long_text(), default="")
+    """Why it cannot be read any more; empty as long as nobody found that."""
     held_reason: Mapped[str | None] = mapped_column(binary_text(200), default=None)
     held_until: Mapped[datetime | None] = mapped_column(default=None)
     created_at: Mapped[datetime] = mapped_column(default=db_now())
     """When we observed the run: retention counts by this, never by the client's clock."""
+
+
+def is_held(archive: Archive) -> bool:
+    """Tell whether an archive is pinned now."""
+    if archive.held_reason is None:
+        return False
+    return archive.held_until is None or archive.held_until > datetime.now(UTC)

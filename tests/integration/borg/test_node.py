@@ -6,13 +6,16 @@ import asyncio
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from shared.borg import commands
 from shared.borg.node import BorgNode, Grant
+from shared.borg.output import LogLine, Phase
 from shared.domain.ids import new_id
 from shared.errors import Permanent, Transient
 
@@ -102,3 +105,35 @@ def test_a_node_without_borg_says_what_to_install(tmp_path: Path) -> None:
 def test_the_host_id_outlives_restarts(tmp_path: Path) -> None:
     first = BorgNode(BORG, tmp_path)
     assert BorgNode(BORG, tmp_path)._environment["BORG_HOST_ID"] == first._environment["BORG_HOST_ID"]
+
+
+async def test_while_the_node_deletes_or_compacts_the_servers_key_reaches_nothing(node: BorgNode, grant: Grant) -> None:
+    async def knock(epoch: int) -> int:
+        script = str(node.state_dir / "serve.sh")
+        process = await asyncio.create_subprocess_exec(
+            "/bin/sh", script, str(node.state_dir), grant.server_id.hex, stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            env={"PATH": "/usr/bin:/bin", "SSH_ORIGINAL_COMMAND": f"borgfleet-{grant.repository_id.hex}-{epoch} serve"},
+        )  # fmt: skip
+        return await process.wait()
+
+    assert await knock(grant.epoch) == 0  # borg serves, and ends with its input
+    own = replace(grant, epoch=grant.epoch + 1, to_server=False)
+    node.permit(own, 60)
+    listing, _ = await node.run(own, commands.list_archives(BORG, grant.path), passphrase="canary-right")
+    assert json.loads(listing)["archives"] == []
+    assert [await knock(epoch) for epoch in (grant.epoch, own.epoch)] == [77, 77]
+    node.permit(replace(grant, epoch=own.epoch + 1), 60)
+    assert await knock(own.epoch + 1) == 0
+    with pytest.raises(Transient):  # there is one writer
+        await node.run(own, commands.list_archives(BORG, grant.path), passphrase="canary-right")
+
+
+async def test_a_warning_without_a_word_is_still_a_warning_and_what_is_said_is_passed_on(
+    node: BorgNode, grant: Grant
+) -> None:
+    heard: list[Any] = []
+    script = 'echo \'{"type": "progress_percent", "message": "Checking"}\' >&2; printf \'no newline\' >&2; exit 1'
+    _, lines = await node.run(grant, ["/bin/sh", "-c", script], passphrase="x", on_output=heard.append)
+    assert heard == [Phase("Checking"), LogLine("info", "no newline")]
+    assert lines == [LogLine("info", "no newline"), LogLine("warning", "borg ended with status 1")]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from shared.config.settings import SshSettings
-from shared.errors import Transient
+from shared.errors import Permanent, Transient
 from shared.ssh.asyncssh import AsyncSsh, new_key_pair
 from shared.ssh.port import Credentials, Target
 from shared.testing.sshd import PrivateSshd, login_user
@@ -128,3 +128,11 @@ async def test_a_command_killed_by_a_signal_and_the_scratch_file_is_removed(conn
     os.kill(await pid_of(tmp_path), signal.SIGKILL)
     assert (await task).exit_status == 137
     assert not (tmp_path / "scratch").exists()
+
+
+async def test_a_server_that_says_too_much_is_cut_off_before_it_fills_our_memory(connection: Any) -> None:
+    with pytest.raises(Permanent) as cut:
+        await connection.run("yes", seconds=60)
+    assert cut.value.code == "answer_too_long"
+    done = await connection.run("echo still here")
+    assert done.stdout == "still here\n"

@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
+from prometheus_client import generate_latest
+from sqlalchemy import insert, update
 
 from services.api.app import build_app
-from shared.db.tables import ApiToken, Archive, Job, Server
+from shared.db.tables import Alert, ApiToken, Archive, DeadLetter, Job, MissedRun, Repository, Server
 from shared.domain.ids import new_id
 from shared.domain.job import JobState
-from shared.errors import Transient
-from shared.runtime.service import Parts
+from shared.errors import Invalid, Transient
+from shared.notify.port import Address, Message
+from shared.runtime.presence import Presence
+from shared.runtime.service import Parts, Service
 from shared.ssh.asyncssh import new_key_pair
 from shared.ssh.port import fingerprint
 
@@ -122,6 +126,9 @@ async def test_jobs_are_listed_filtered_cancelled_retried_and_logged(api: httpx2
         f"backup_job_id={all_['job']['id']}",
     ):
         assert len((await api.get(f"/api/jobs?{query}")).json()["items"]) == 3
+    assert [j["waiting_for"] for j in rest.json()["items"] + first.json()["items"]].count("its turn") == 1
+    unlimited = {"fleet": None, "per_server": None, "per_pool": None}
+    assert (await api.put("/api/limits", json=unlimited)).json() == unlimited | {"servers": {}, "pools": {}}
     path = f"/api/jobs/{jobs[0]['id']}"
     assert (await api.post(f"{path}/cancel")).json()["state"] == "cancelled"
     assert (await api.post(f"{path}/cancel")).json()["code"] == "job_ended"
@@ -261,3 +268,310 @@ def uuid_of(item: dict[str, Any]) -> Any:
 
 def test_states_of_the_api_are_the_domains() -> None:
     assert Job.__table__.c.state.default.arg == JobState.QUEUED.value
+
+
+async def test_requests_are_counted_by_route_and_never_by_id(api: httpx2.AsyncClient, parts: Parts) -> None:
+    await api.get(f"/api/servers/{uuid.uuid4()}")
+    await api.get("/api/servers")
+    await api.get("/nowhere/at/all")
+    text = generate_latest(parts.registry).decode()
+    assert 'borgfleet_http_requests_total{method="GET",route="/api/servers/{server_id}",status="4xx"} 1.0' in text
+    assert 'borgfleet_http_requests_total{method="GET",route="/api/servers",status="2xx"} 1.0' in text
+    assert 'route="other",status="4xx"} 1.0' in text
+    assert "nowhere" not in text
+
+
+async def test_thresholds_are_set_for_the_fleet_and_for_one_server_and_taken_back(api: httpx2.AsyncClient) -> None:
+    await made(api)
+
+    async def disk(server: str = "") -> tuple[float, str]:
+        listed = (await api.get(f"/api/thresholds{server}")).json()
+        found = next(threshold for threshold in listed if threshold["kind"] == "disk")
+        return found["warning"], found["decided_by"]
+
+    assert await disk() == (80.0, "built-in")
+    body = {"warning": 70, "critical": 75}
+    assert (await api.put("/api/thresholds/disk", json=body)).json()["decided_by"] == "fleet"
+    for warning in (50, 60):
+        await api.put("/api/thresholds/disk?server=web1", json=body | {"warning": warning})
+    assert (await disk(), await disk("?server=web1")) == ((70.0, "fleet"), (60.0, "server"))
+    assert (await api.put("/api/thresholds/disk?server=nobody", json=body)).status_code == 404
+    assert (await api.put("/api/thresholds/nonsense", json=body)).status_code == 422
+    assert (await api.delete("/api/thresholds/disk?server=web1")).status_code == 204
+    assert await disk("?server=web1") == (70.0, "fleet")
+
+
+async def test_a_threshold_of_a_tag_stands_between_the_fleets_and_a_servers_own(api: httpx2.AsyncClient) -> None:
+    await made(api)
+    server = (await api.get("/api/servers")).json()["items"][0]
+    change = {"host": "192.0.2.1", "tags": ["db", "db", "eu"]}
+    assert (await api.put(f"/api/servers/{server['id']}", json=change)).json()["tags"] == ["db", "eu"]
+    assert len((await api.get("/api/servers?tag=eu")).json()["items"]) == 1
+    assert (await api.get("/api/servers?tag=e")).json()["items"] == []
+    body = {"warning": 33, "critical": None}
+    assert (await api.put("/api/thresholds/cpu?tag=eu", json=body)).json()["decided_by"] == "tag:eu"
+    (cpu, *_) = (await api.get("/api/thresholds?server=web1")).json()
+    assert (cpu["kind"], cpu["warning"], cpu["decided_by"], cpu["server"]) == ("cpu", 33.0, "tag:eu", "web1")
+    both = await api.put("/api/thresholds/cpu?tag=eu&server=web1", json=body)
+    assert (both.status_code, "not for both" in both.text) == (422, True)
+    assert (await api.delete("/api/thresholds/cpu?tag=eu")).status_code == 204
+    (cpu, *_) = (await api.get("/api/thresholds?server=web1")).json()
+    assert cpu["decided_by"] == "built-in"
+
+
+class NoSender:
+    """Accepts every address but one."""
+
+    async def check(self, address: Address) -> None:
+        if "127.0.0.1" in address.url:
+            message = "refused to connect to 127.0.0.1: not a public address"
+            raise Invalid(message, code="address_refused", remedy="notify.allowed_networks")
+
+    async def send(self, address: Address, message: Message) -> None:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def no_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.api.app.ChildSender", lambda _networks: NoSender())
+
+
+async def test_a_channel_is_added_tested_changed_and_forgotten_and_its_url_is_never_shown(
+    no_sender: None, api: httpx2.AsyncClient
+) -> None:
+    body = {"name": "ops", "kind": "webhook", "url": "https://hooks.example.org/canary?token=canary", "tags": ["db"],
+            "hours": {"zone": "Europe/Paris", "days": [1], "begins": "08:00", "ends": "18:00"}}  # fmt: skip
+    added = await api.post("/api/notification-channels", json=body)
+    assert added.status_code == 201, added.text
+    channel = added.json()
+    assert channel["signing_key"].startswith("whsec_")
+    assert channel["shown_as"] == "https://hooks.example.org/..."
+    path = f"/api/notification-channels/{channel['id']}"
+    for shown in (await api.get(path), await api.get("/api/notification-channels")):
+        assert channel["signing_key"] not in shown.text
+        assert "canary" not in added.text + shown.text
+    sent = (await api.post(f"{path}/test")).json()
+    assert (sent["what"], sent["state"]) == ("test", "waiting")
+    assert (await api.get(f"/api/notifications/{sent['id']}")).json()["id"] == sent["id"]
+    assert (await api.post(f"/api/notifications/{sent['id']}/retry")).status_code == 202
+    listed = (await api.get(f"/api/notifications?channel_id={channel['id']}")).json()["items"]
+    assert [one["id"] for one in listed] == [sent["id"]]
+    change = {"url": "https://hooks.example.net/canary", "least_level": "critical", "kinds": ["disk"]}
+    changed = (await api.put(path, json=change)).json()
+    assert (changed["shown_as"], changed["kinds"], changed["hours"]) == (
+        "https://hooks.example.net/...",
+        ["disk"],
+        None,
+    )
+    assert (await api.delete(path)).status_code == 204
+    assert (await api.get("/api/notifications")).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"url": "http://127.0.0.1/"}, {"kind": "pigeon"}, {"hours": {"zone": "Mars/Olympus"}}, {"hours": {"days": []}},
+        {"hours": {"begins": "08:00+01:00"}}, {"kinds": ["nonsense"]}, {"digest_seconds": -1}, {"name": "a b"},
+    ],
+)  # fmt: skip
+async def test_a_channel_that_cannot_work_is_refused(
+    no_sender: None, api: httpx2.AsyncClient, wrong: dict[str, Any]
+) -> None:
+    body = {"name": "ops", "kind": "webhook", "url": "https://example.org/"} | wrong
+    answer = await api.post("/api/notification-channels", json=body)
+    assert answer.status_code == 422, answer.text
+    assert (await api.get("/api/notification-channels")).json()["items"] == []
+
+
+async def test_the_services_and_the_dead_letters_are_listed(api: httpx2.AsyncClient, parts: Parts) -> None:
+    await parts.db.run(Presence(parts.db, [Service("stats"), Service("setup")]).write)
+    letter = {"message_key": "k", "subject": "backup.requested", "code": "undecodable", "reason": "r", "deliveries": 1}
+    await parts.db.run(lambda tx: tx.session.execute(insert(DeadLetter).values(**letter, remedy="see")))
+    assert [one["service"] for one in (await api.get("/api/services")).json()] == ["setup", "stats"]
+    (shown,) = (await api.get("/api/dead-letters")).json()["items"]
+    assert (shown["subject"], shown["code"], shown["remedy"]) == ("backup.requested", "undecodable", "see")
+
+
+async def test_a_backup_job_has_schedules_that_are_shown_in_words_with_their_next_runs(
+    api: httpx2.AsyncClient, parts: Parts
+) -> None:
+    job = (await made(api))["job"]
+    assert job["schedules"] == []
+    path = f"/api/backup-jobs/{job['id']}"
+    body = {key: job[key] for key in ("name", "server_id", "repository_id", "sources")}
+    paris = {"when": {"kind": "days", "times": ["02:30"], "zone": "Europe/Paris"}, "window": {"begins": "02:00"}}
+    changed = (await api.put(path, json=body | {"schedules": [paris]})).json()
+    (schedule,) = changed["schedules"]
+    assert schedule["words"] == "Every day at 02:30, Europe/Paris"
+    assert len(schedule["next_runs"]) == 5
+    assert all("T02:30:00+0" in run for run in schedule["next_runs"])
+    assert (await api.put(path, json=body)).json()["schedules"][0]["id"] == schedule["id"]  # not named: as it was
+    previewed = await api.post("/api/schedules/preview", json=paris)
+    assert previewed.json()["next_runs"] == schedule["next_runs"]
+    wrong = await api.put(path, json=body | {"schedules": [{"when": {"kind": "cron", "expression": "0 0 30 2 *"}}]})
+    assert (wrong.status_code, "cron expression" in wrong.text) == (422, True)
+    other = {**body, "name": "other", "schedules": [paris]}
+    assert (await api.post("/api/backup-jobs", json=other)).status_code == 201
+    night = (await api.get("/api/tonight?hours=48")).json()
+    assert {run["name"]: run["collides_with"][0] for run in night} == {
+        "web1-system": "other",
+        "other": "web1-system",
+    }
+    states = {
+        one["backup_job"]: (one["state"], one["target_seconds"]) for one in (await api.get("/api/compliance")).json()
+    }
+    assert states["other"][0] == "ok"
+    assert states["other"][1] in (2 * 86_400, 2 * 90_000)  # two periods; the longest one holds a clock change
+    text = (await api.get("/api/compliance?csv=true")).text
+    assert text.splitlines()[0].startswith("backup_job_id,backup_job,server,state")
+    assert len(text.splitlines()) == 3
+    await api.put(path, json=body | {"schedules": []})
+    assert (await api.get(path)).json()["schedules"] == []
+    missed = {"schedule_id": new_id(), "backup_job_id": uuid.UUID(job["id"]), "due_at": datetime.now(UTC)}
+    await parts.db.run(lambda tx: tx.session.execute(insert(MissedRun).values(**missed, code="overlap", reason="r")))
+    assert [one["code"] for one in (await api.get(f"/api/missed-runs?backup_job_id={job['id']}")).json()["items"]] == [
+        "overlap"
+    ]
+    assert (await api.delete(path)).status_code == 204
+
+
+async def test_a_retention_is_previewed_saved_and_followed(api: httpx2.AsyncClient, parts: Parts) -> None:
+    all_ = await made(api)
+    repository = f"/api/repositories/{all_['repository']['id']}"
+    now = datetime.now(UTC)
+
+    async def add(tx: Any) -> None:
+        ids = {"repository_id": uuid.UUID(all_["repository"]["id"]), "server_id": uuid.UUID(all_["server"]["id"])}
+        for age in range(5):
+            at = now - timedelta(days=age)
+            times = {"created_at": at, "started_at": at, "ended_at": at}
+            tx.session.add(Archive(name=f"a{age}", borg_id=f"{age:064}", **ids, **times))
+
+    await parts.db.run(add)
+    refused = await api.post(f"{repository}/prune", json={})
+    assert (refused.status_code, refused.json()["code"]) == (409, "retention_missing")
+    shown = (await api.post(f"{repository}/retention/preview", json={"keep_daily": 2})).json()
+    assert [one["kept_by"] for one in shown["backups"]] == ["daily 1", "daily 2", None, None, None]
+    assert (shown["kept"], shown["dropped"], shown["braked"]) == (2, 3, False)
+    assert (await api.post(f"{repository}/retention/preview", json={})).status_code == 422
+    saved = await api.put(repository, json={"retention": {"keep_daily": 2, "zone": "Europe/Paris"}})
+    assert saved.json()["retention"]["zone"] == "Europe/Paris"
+    assert (await api.put(repository, json={"retention": {"keep_daily": 0}})).status_code == 422
+    queued = await api.post(f"{repository}/prune", json={"past_the_brake": True})
+    assert (queued.status_code, queued.json()["type"], queued.json()["state"]) == (202, "repository_prune", "queued")
+
+
+async def test_a_frozen_repository_is_let_go_by_name_and_with_a_reason(api: httpx2.AsyncClient, parts: Parts) -> None:
+    all_ = await made(api)
+    path = f"/api/repositories/{all_['repository']['id']}/unfreeze"
+    assert (await api.post(path, json={"reason": "why"})).json()["code"] == "repository_not_frozen"
+
+    async def freeze(tx: Any) -> None:
+        await tx.session.execute(update(Repository).values(frozen_reason="1 is missing"))
+        ids = {"repository_id": uuid.UUID(all_["repository"]["id"]), "server_id": uuid.UUID(all_["server"]["id"])}
+        times = {"started_at": datetime.now(UTC), "ended_at": datetime.now(UTC)}
+        tx.session.add_all(
+            Archive(name=letter, borg_id=letter * 64, lost=letter == "a", **ids, **times) for letter in "ab"
+        )
+
+    await parts.db.run(freeze)
+    assert (await api.post(path, json={})).status_code == 422
+    freed = (await api.post(path, json={"reason": "deleted by mistake"})).json()
+    assert (freed["frozen_reason"], freed["unfrozen_by"], freed["unfrozen_reason"]) == (
+        "",
+        "admin",
+        "deleted by mistake",
+    )
+    backups = {one["name"]: one["lost"] for one in (await api.get("/api/backups")).json()["items"]}
+    assert backups == {"a": True, "b": False}
+    keeping = await api.post(f"{path.removesuffix('/unfreeze')}/retention/preview", json={"keep_last": 1})
+    assert [one["name"] for one in keeping.json()["backups"]] == ["b"]
+
+
+async def test_a_backup_that_is_being_deleted_can_be_held_no_more(api: httpx2.AsyncClient, parts: Parts) -> None:
+    all_ = await made(api)
+    ids = {"repository_id": uuid.UUID(all_["repository"]["id"]), "server_id": uuid.UUID(all_["server"]["id"])}
+
+    async def add(tx: Any) -> uuid.UUID:
+        archive = Archive(name="a", leaving=True, started_at=datetime.now(UTC), ended_at=datetime.now(UTC), **ids)
+        tx.session.add(archive)
+        await tx.session.flush()
+        return archive.id
+
+    refused = await api.put(f"/api/backups/{await parts.db.run(add)}/hold", json={"reason": "audit"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "archive_leaving")
+
+
+async def test_everything_or_one_server_is_paused_and_resumed(api: httpx2.AsyncClient) -> None:
+    await made(api)
+    assert (await api.put("/api/pauses", json={"reason": "move"})).json()["who"] == "admin"
+    await api.put("/api/pauses?server=web1", json={"until": "2030-01-01T00:00:00Z"})
+    assert (await api.put("/api/pauses?server=nobody", json={})).status_code == 404
+    assert [one["server"] for one in (await api.get("/api/pauses")).json()] == ["", "web1"]
+    assert (await api.delete("/api/pauses")).status_code == 204
+    assert [one["server"] for one in (await api.get("/api/pauses")).json()] == ["web1"]
+
+
+async def test_a_repositorys_quota_is_set_and_taken_back(api: httpx2.AsyncClient) -> None:
+    repository = (await made(api))["repository"]
+    path = f"/api/repositories/{repository['id']}"
+    assert repository["quota_bytes"] is None
+    assert (await api.put(path, json={"quota_bytes": 2**40})).json()["quota_bytes"] == 2**40
+    assert (await api.put(path, json={"quota_bytes": 0})).status_code == 422
+    assert (await api.put(path, json={})).json()["quota_bytes"] is None
+
+
+async def test_alerts_are_listed_acknowledged_and_their_history_is_kept(api: httpx2.AsyncClient, parts: Parts) -> None:
+    common: dict[str, Any] = {"kind": "disk", "level": "warning", "value": 81.0, "threshold": 80.0, "server": "web1"}
+
+    async def add(tx: Any) -> list[Alert]:
+        alerts = [
+            Alert(subject="server:web1:/", open_key="disk|server:web1:/", state="firing", **common),
+            Alert(subject="server:web1:/b", open_key="disk|server:web1:/b", state="pending", **common),
+            Alert(subject="server:web1:/c", open_key=None, state="resolved", **common),
+        ]
+        tx.session.add_all(alerts)
+        return alerts
+
+    firing, _, resolved = await parts.db.run(add)
+    listed = {
+        state: (await api.get(f"/api/alerts{state}")).json()["items"]
+        for state in ("", "?state=open", "?state=resolved")
+    }
+    assert [len(items) for items in listed.values()] == [2, 1, 1]
+    known = await api.post(f"/api/alerts/{firing.id}/acknowledge", json={"note": "on it"})
+    assert (known.json()["state"], known.json()["acknowledged_note"]) == ("acknowledged", "on it")
+    refused = await api.post(f"/api/alerts/{resolved.id}/acknowledge", json={})
+    assert (refused.status_code, refused.json()["code"]) == (409, "alert_not_firing")
+    detail = (await api.get(f"/api/alerts/{firing.id}")).json()
+    assert [(line["what"], line["note"]) for line in detail["history"]] == [("acknowledge", "on it")]
+    assert (known.json()["acknowledged_by"], detail["history"][0]["who"]) == ("admin", "admin")
+
+
+async def test_maintenance_windows_are_announced_and_ended(api: httpx2.AsyncClient) -> None:
+    await made(api)
+    body = {"server": "web1", "starts_at": "2026-01-01T00:00:00Z", "ends_at": "2026-01-02T00:00:00Z", "reason": "disks"}
+    window = (await api.post("/api/maintenance-windows", json=body)).json()
+    assert (await api.get("/api/maintenance-windows")).json() == [window]
+    backwards = body | {"starts_at": body["ends_at"]}
+    assert (await api.post("/api/maintenance-windows", json=backwards)).status_code == 422
+    assert (await api.post("/api/maintenance-windows", json=body | {"server": "nobody"})).status_code == 404
+    assert (await api.delete(f"/api/maintenance-windows/{window['id']}")).status_code == 204
+    assert (await api.get("/api/maintenance-windows")).json() == []
+
+
+async def test_statistics_are_asked_for_and_looked_back_on(api: httpx2.AsyncClient) -> None:
+    server = (await made(api))["server"]["id"]
+    one = await api.post(f"/api/servers/{server}/collect-stats")
+    assert (one.status_code, one.json()["type"], one.json()["title"]) == (202, "stats_collect", "web1")
+    assert (await api.post("/api/collect-stats", json={})).json()["title"] == "all servers"
+    missing = await api.post("/api/collect-stats", json={"servers": [str(uuid.uuid4())]})
+    assert missing.status_code == 404
+    history = await api.get(f"/api/servers/{server}/stats")
+    assert (history.json()["points"], history.json()["step"]) == ([], 300)
+    for query, code in (
+        ("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "bad_span"),
+        ("from=2020-01-01T00:00:00Z&step=60", "step_too_small"),
+    ):
+        refused = await api.get(f"/api/servers/{server}/stats?{query}")
+        assert (refused.status_code, refused.json()["code"]) == (422, code)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from services.backup.ports import BackupPlan, Made, RepositoryPlace
-from shared.borg.node import Grant
+from services.backup.ports import BackupPlan, Made, RepositoryPlace, Segments
+from shared.borg.node import Grant, OnOutput
 from shared.borg.output import Listed, LogLine, Phase, Progress
 from shared.domain.archive import ArchiveFigures, RepositoryFigures
 from shared.errors import AppError
@@ -25,12 +26,31 @@ def figures(name: str, files: int = 3) -> ArchiveFigures:
     )  # fmt: skip
 
 
+class Broken(Exception):
+    """The worker dies here."""
+
+
 @dataclass
 class FakeStorage:
     """Repositories as lists of archives."""
 
     kept: dict[str, ArchiveFigures] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    also: str = ""
+    """What vanishes by another's hand at the next deletion."""
+    lost_by_compaction: str = ""
+    dies_at: str = ""
+    left_behind: list[str] = field(default_factory=list)
+    """Checkpoints."""
+    segments: list[Segments] = field(default_factory=list)
+    """What the next checks of the segments find; sound, when there are no more."""
+    archives_damage: tuple[str, ...] = ()
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Archive -> why."""
+    slow: float = 0.0
+    """Seconds that a check of the archives, and each reading, takes."""
+    on_list: Callable[[], Awaitable[None]] | None = None
+    """What happens elsewhere while the repository is listed."""
 
     @contextlib.asynccontextmanager
     async def open(self, repository: RepositoryPlace, epoch: int) -> AsyncIterator[Grant]:
@@ -45,7 +65,12 @@ class FakeStorage:
         self.calls.append("ensure")
 
     async def archives(self, repository: RepositoryPlace, grant: Grant) -> list[Listed]:
+        if self.on_list is not None:
+            await self.on_list()
         return [Listed(archive.name, archive.borg_id) for archive in self.kept.values()]
+
+    async def checkpoints(self, repository: RepositoryPlace, grant: Grant) -> list[str]:
+        return self.left_behind
 
     async def archive(self, repository: RepositoryPlace, grant: Grant, name: str) -> ArchiveFigures:
         return self.kept[name]
@@ -53,9 +78,34 @@ class FakeStorage:
     async def delete(self, repository: RepositoryPlace, grant: Grant, name: str) -> None:
         self.calls.append(f"delete {name}")
         self.kept.pop(name, None)
+        self.kept.pop(self.also, None)
 
     async def compact(self, repository: RepositoryPlace, grant: Grant) -> None:
+        if self.dies_at == "compact":
+            raise Broken
         self.calls.append("compact")
+        self.kept.pop(self.lost_by_compaction, None)
+
+    async def check_segments(
+        self, repository: RepositoryPlace, grant: Grant, seconds: int | None, on_output: OnOutput
+    ) -> Segments:
+        self.calls.append(f"check segments {seconds}")
+        on_output(Phase("Checking segments 10.0%"))
+        on_output(LogLine("info", "Starting repository check"))
+        return self.segments.pop(0) if self.segments else Segments((), continued=False, finished=True)
+
+    async def check_archives(self, repository: RepositoryPlace, grant: Grant, on_output: OnOutput) -> tuple[str, ...]:
+        self.calls.append("check archives")
+        await asyncio.sleep(self.slow)
+        return self.archives_damage
+
+    async def read(self, repository: RepositoryPlace, grant: Grant, name: str) -> tuple[str, ...]:
+        self.calls.append(f"read {name}")
+        await asyncio.sleep(self.slow)
+        return (self.unreadable[name],) if name in self.unreadable else ()
+
+    def segment(self, repository: RepositoryPlace) -> int | None:
+        return len(self.calls)
 
     async def figures(self, repository: RepositoryPlace, grant: Grant) -> RepositoryFigures:
         return SIZES

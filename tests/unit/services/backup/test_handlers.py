@@ -6,85 +6,31 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 
-from services.backup.handlers import announce_failure, delete_archive, make_backup, place_backup, place_delete
+from services.backup.handlers import (
+    announce_failure,
+    delete_archive,
+    make_backup,
+    place_backup,
+    place_delete,
+    place_upkeep,
+    prune_repository,
+)
 from shared.borg.output import LogLine, Phase, Progress
 from shared.bus.memory import MemoryBus
-from shared.db.repositories.requests import request_backup, request_delete
-from shared.db.repositories.secrets import FLEET_KEY
+from shared.db.repositories.requests import request_delete
 from shared.db.session import Database
-from shared.db.tables import Archive, BackupJob, BackupNode, Job, OutboxRow, Repository, Server, StoragePool
+from shared.db.tables import Archive, BackupJob, BackupNode, Job, OutboxRow, Repository, Server
 from shared.domain.ids import new_id
+from shared.domain.job import JobType
 from shared.errors import AppError, Permanent, Transient, Waiting
 from shared.events.archive import ArchiveDelete
 from shared.events.backup import BackupRequested
+from shared.events.repository import RepositoryPrune
 from shared.runtime.context import Context
-from tests.unit.services.backup.fakes import FakeServer, FakeStorage, figures
-
-
-class World:
-    def __init__(self, db: Database, bus: MemoryBus) -> None:
-        self.db, self.bus = db, bus
-        self.storage = FakeStorage()
-        self.server = FakeServer(self.storage)
-        self.definition: BackupJob
-
-    async def build(self, **values: Any) -> World:
-        async def add(tx: Any) -> BackupJob:
-            server = Server(
-                name="web1", host="h", facts={"privilege": "sudo"}, host_key="ssh-ed25519 AAAA", state="ready"
-            )
-            pool = StoragePool(name="main", node="node1", path="/pool")
-            node = BackupNode(name="node1", endpoint_host="n", endpoint_port=22, endpoint_user="borg")
-            tx.session.add_all([server, pool, node])
-            await tx.session.flush()
-            repository = Repository(name="system", server_id=server.id, pool_id=pool.id, path="/pool/web1/system")
-            tx.session.add(repository)
-            await tx.session.flush()
-            definition = BackupJob(
-                **{"name": "web1-system", "server_id": server.id, "repository_id": repository.id, "sources": ["/etc"]}
-                | values
-            )
-            tx.session.add(definition)
-            await tx.secrets.put(FLEET_KEY, "key")
-            await tx.session.flush()
-            return definition
-
-        self.definition = await self.db.run(add)
-        return self
-
-    async def request(self) -> Job:
-        return await self.db.run(lambda tx: request_backup(tx, self.definition))
-
-    async def backup(self, job: Job) -> Context:
-        ctx = Context(self.db, self.bus, key="k", lease_seconds=30)
-        await make_backup(BackupRequested(job_id=job.id), ctx, storage=self.storage, servers=self.server)
-        return ctx
-
-    async def refused(self, job: Job) -> AppError:
-        ctx = Context(self.db, self.bus, key="k", lease_seconds=30)
-        with pytest.raises(AppError) as caught:
-            await make_backup(BackupRequested(job_id=job.id), ctx, storage=self.storage, servers=self.server)
-        await self.db.run(ctx.release)
-        return caught.value
-
-    async def delete(self, job: Job) -> None:
-        ctx = Context(self.db, self.bus, key="k", lease_seconds=30)
-        await delete_archive(ArchiveDelete(job_id=job.id), ctx, storage=self.storage)
-
-    async def rows(self, kind: Any) -> list[Any]:
-        async with self.db.read() as session:
-            return list((await session.scalars(select(kind))).all())
-
-    async def job(self, job: Job) -> Job:
-        async with self.db.read() as session:
-            return await session.get_one(Job, job.id)
-
-
-@pytest.fixture
-async def world(db: Database, bus: MemoryBus) -> World:
-    return await World(db, bus).build()
+from tests.unit.services.backup.fakes import Broken, figures
+from tests.unit.services.backup.world import World
 
 
 async def test_a_backup_is_recorded_with_all_its_figures_and_a_second_delivery_is_a_no_op(world: World) -> None:
@@ -300,3 +246,250 @@ async def test_an_outside_deletion_by_id(world: World) -> None:
             await place_delete(
                 ArchiveDelete(archive_id=unknown), Context(world.db, world.bus, key="d2", lease_seconds=1)
             )
+
+
+async def days_apart(world: World, count: int) -> list[Archive]:
+    """Backups of the last days, the newest last."""
+    made = await backed_up(world, count)
+    for age, archive in enumerate(reversed(made)):
+        at = datetime.now(UTC) - timedelta(days=age)
+        change = update(Archive).where(Archive.id == archive.id).values(created_at=at)
+        await world.db.run(lambda tx, change=change: tx.session.execute(change))
+    return made
+
+
+async def lost(world: World) -> set[Any]:
+    return {archive.id for archive in await world.rows(Archive) if archive.lost}
+
+
+def deletions(world: World) -> list[str]:
+    return [call.removeprefix("delete ") for call in world.storage.calls if call.startswith("delete ")]
+
+
+async def test_a_prune_deletes_what_no_rule_keeps_compacts_and_forgets(world: World) -> None:
+    made = await days_apart(world, 5)
+    await world.keep(keep_daily=3)
+    job = await world.prune()
+    assert (job.state, job.result) == ("succeeded", {"deleted": 2, "kept": 3})
+    assert sorted(deletions(world)) == sorted(archive.name for archive in made[:2])
+    assert world.storage.calls[-2:] == ["compact", "close"]
+    assert {archive.id for archive in await world.rows(Archive)} == {archive.id for archive in made[2:]}
+    (repository,) = await world.rows(Repository)
+    assert None not in (repository.pruned_at, repository.compacted_at)
+    assert repository.archive_count == 3
+    assert "repository.pruned" in [row.subject for row in await world.rows(OutboxRow)]
+
+
+async def test_a_prune_takes_away_what_an_interrupted_run_left_once_a_later_one_came_to_its_end(world: World) -> None:
+    await days_apart(world, 1)
+    await world.keep(keep_daily=3)
+    old = f"web1-system-2026-01-01T000000Z-{'a' * 32}.checkpoint"
+    of_another = f"other-2026-01-01T000000Z-{'b' * 32}.checkpoint"
+    newer = f"web1-system-2099-01-01T000000Z-{'c' * 32}.checkpoint.1"
+    world.storage.left_behind = [old, of_another, newer, "foreign.checkpoint"]
+    assert (await world.prune()).result == {"deleted": 0, "kept": 1}
+    assert deletions(world) == [old]
+
+
+async def test_a_backup_jobs_own_retention_holds_instead_of_the_repositorys(world: World) -> None:
+    made = await days_apart(world, 4)
+    await world.keep(keep_last=1)
+    own = update(BackupJob).values(retention={"keep_last": 3})
+    await world.db.run(lambda tx: tx.session.execute(own))
+    assert (await world.prune()).result == {"deleted": 1, "kept": 3}
+    # Without one of the repository, it holds alone: what no backup job speaks for stays.
+    await world.db.run(lambda tx: tx.session.execute(update(Repository).values(retention=None)))
+    orphan = update(Archive).where(Archive.id == made[-1].id).values(backup_job_id=None)
+    await world.db.run(lambda tx: tx.session.execute(orphan))
+    await world.db.run(lambda tx: tx.session.execute(update(BackupJob).values(retention={"keep_last": 1})))
+    assert (await world.prune()).result == {"deleted": 1, "kept": 2}
+
+
+async def test_a_second_delivery_of_a_prune_finds_no_claim(world: World) -> None:
+    await days_apart(world, 5)
+    await world.keep(keep_daily=3)
+    job = await world.prune()
+    ctx = Context(world.db, world.bus, key="k", lease_seconds=30)
+    await prune_repository(RepositoryPrune(job_id=job.id), ctx, storage=world.storage)
+    assert len(deletions(world)) == 2
+
+
+async def test_held_archives_stay_whatever_the_rules_say(world: World) -> None:
+    made = await days_apart(world, 4)
+    hold = update(Archive).where(Archive.id == made[0].id).values(held_reason="audit")
+    await world.db.run(lambda tx: tx.session.execute(hold))
+    await world.keep(keep_last=2)
+    assert (await world.prune()).result == {"deleted": 1, "kept": 3}
+    assert deletions(world) == [made[1].name]
+
+
+async def test_the_brake_lets_nothing_go_until_a_person_says_so(world: World) -> None:
+    await days_apart(world, 8)
+    await world.keep(keep_last=1)
+    braked = await world.prune()
+    assert (braked.state, deletions(world)) == ("warning", [])
+    assert "more than the brake allows" in braked.warnings[0]
+    assert (await world.prune(past_the_brake=True)).result == {"deleted": 7, "kept": 1}
+
+
+async def test_unknown_archives_are_shown_and_displace_none(world: World) -> None:
+    made = await days_apart(world, 4)
+    for number in range(3):
+        name = f"poison{number}"
+        world.storage.kept[name] = figures(name)
+    await world.keep(keep_daily=4)
+    job = await world.prune()
+    assert (job.state, deletions(world)) == ("warning", [])
+    assert "no run of ours made" in job.warnings[0]
+    assert len(await world.rows(Archive)) == len(made)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile", "all"])
+async def test_a_loss_freezes_the_repository_and_nothing_is_compacted(world: World, when: str) -> None:
+    made = await days_apart(world, 4)
+    await world.keep(keep_daily=3)
+    if when == "all":
+        world.storage.kept.clear()
+    elif when == "before":
+        world.storage.kept.pop(made[3].name)
+    else:
+        world.storage.also = made[3].name
+    job = await world.prune()
+    (repository,) = await world.rows(Repository)
+    assert (job.state, "compact" in world.storage.calls) == ("warning", False)
+    assert "without our doing" in repository.frozen_reason
+    assert "last seen whole" in repository.frozen_reason
+    assert made[3].id in await lost(world)
+    assert "repository.frozen" in [row.subject for row in await world.rows(OutboxRow)]
+    for refused in (world.prune(), world.delete(await world.db.run(lambda tx: request_delete(tx, made[2])))):
+        with pytest.raises(AppError) as caught:
+            await refused
+        assert caught.value.code == "repository_frozen"
+
+
+async def test_a_backup_notices_a_loss_at_once_and_its_own_archive_is_good(world: World) -> None:
+    first, _ = await backed_up(world)
+    world.storage.kept.pop(first.name)
+    job = await world.request()
+    await world.backup(job)
+    ended = await world.job(job)
+    assert (ended.state, "without our doing" in ended.warnings[-1]) == ("warning", True)
+    assert await lost(world) == {first.id}
+    assert {archive.state for archive in await world.rows(Archive)} == {"succeeded"}
+
+
+async def test_after_a_good_backup_a_repository_with_a_retention_is_pruned(world: World) -> None:
+    change = update(Repository).values(retention={"keep_last": 3})
+    await world.db.run(lambda tx: tx.session.execute(change))
+    await world.backup(await world.request())
+    assert [job.type for job in await world.rows(Job)].count("repository_prune") == 1
+    world.server.missing = ["/etc"]  # no source at all: a failed run asks for none
+    await world.backup(await world.request())
+    assert [job.type for job in await world.rows(Job)].count("repository_prune") == 1
+
+
+async def test_a_repository_without_a_retention_is_never_pruned(world: World) -> None:
+    await backed_up(world)
+    with pytest.raises(Permanent) as caught:
+        await world.prune()
+    assert caught.value.code == "retention_missing"
+    assert deletions(world) == []
+
+
+async def test_an_outside_prune_by_id_is_placed_once(world: World) -> None:
+    await world.keep(keep_last=1)
+    (repository,) = await world.rows(Repository)
+    for _ in range(2):
+        ctx = Context(world.db, world.bus, key="p1", lease_seconds=1)
+        await place_upkeep(RepositoryPrune(repository_id=repository.id), ctx, kind=JobType.REPOSITORY_PRUNE)
+    assert [job.type for job in await world.rows(Job)] == ["repository_prune"]
+    for unknown in (None, new_id()):
+        with pytest.raises(Permanent, match="no repository"):
+            ctx = Context(world.db, world.bus, key="p2", lease_seconds=1)
+            await place_upkeep(RepositoryPrune(repository_id=unknown), ctx, kind=JobType.REPOSITORY_PRUNE)
+
+
+async def test_a_deletion_that_broke_off_is_no_loss_to_whoever_looks_next(world: World) -> None:
+    made = await days_apart(world, 4)
+    await world.keep(keep_daily=3)
+    world.storage.dies_at = "compact"
+    with pytest.raises(Broken):
+        await world.prune()
+    (repository,) = await world.rows(Repository)
+    assert (repository.whole_at, repository.whole_segment) == (None, None)  # it may have been compacted
+    world.storage.dies_at = ""
+    await world.backup(await world.request())
+    (repository,) = await world.rows(Repository)
+    assert (repository.frozen_reason, len(await world.rows(Archive))) == ("", 5)
+    assert repository.whole_segment is not None
+    await world.prune()
+    assert made[0].id not in {archive.id for archive in await world.rows(Archive)}
+    assert not (await world.rows(Repository))[0].frozen_reason
+
+
+async def test_what_is_gone_already_keeps_no_place_among_what_is_kept(world: World) -> None:
+    """The newest was deleted by a job that never ended: were it counted, the last one that is there would go."""
+    made = await days_apart(world, 3)
+    change = update(Archive).where(Archive.id == made[2].id).values(leaving=True)
+    await world.db.run(lambda tx: tx.session.execute(change))
+    world.storage.kept.pop(made[2].name)
+    await world.keep(keep_last=1)
+    assert (await world.prune()).result == {"deleted": 2, "kept": 1}
+    assert list(world.storage.kept) == [made[1].name]
+    assert [archive.id for archive in await world.rows(Archive)] == [made[1].id]
+
+
+async def test_a_hold_that_comes_while_a_prune_looks_is_kept(world: World) -> None:
+    made = await days_apart(world, 3)
+    await world.keep(keep_last=1)
+
+    async def hold() -> None:
+        change = update(Archive).where(Archive.id == made[0].id).values(held_reason="audit")
+        await world.db.run(lambda tx: tx.session.execute(change))
+
+    world.storage.on_list = hold
+    await world.prune()
+    assert set(world.storage.kept) == {made[0].name, made[2].name}
+
+
+async def test_an_archive_that_is_held_while_its_deletion_looks_stays(world: World) -> None:
+    first, _ = await backed_up(world)
+
+    async def hold() -> None:
+        await world.db.run(lambda tx: tx.session.execute(update(Archive).values(held_reason="audit")))
+
+    world.storage.on_list = hold
+    with pytest.raises(AppError) as caught:
+        await world.delete(await world.db.run(lambda tx: request_delete(tx, first)))
+    assert (caught.value.code, deletions(world)) == ("archive_held", [])
+
+
+async def test_a_loss_at_the_compaction_itself_names_no_way_back(world: World) -> None:
+    made = await days_apart(world, 3)
+    await world.keep(keep_last=2)
+    world.storage.lost_by_compaction = made[2].name
+    await world.prune()
+    (repository,) = await world.rows(Repository)
+    assert await lost(world) == {made[2].id}
+    assert "transaction" not in repository.frozen_reason
+
+
+async def test_what_is_taken_back_is_guarded_again_and_a_second_loss_keeps_the_first_way_back(world: World) -> None:
+    first, second = await backed_up(world)
+    (repository,) = await world.rows(Repository)
+    before = repository.whole_segment
+    kept = world.storage.kept.pop(first.name)
+    await world.backup(await world.request())
+    gone = world.storage.kept.pop(second.name)
+    await world.backup(await world.request())
+    (repository,) = await world.rows(Repository)
+    assert repository.frozen_reason.count(f"as of transaction {before}") == 2
+    assert await lost(world) == {first.id, second.id}
+    facts = [row.subject for row in await world.rows(OutboxRow)]
+    assert facts.count("repository.frozen") == 2  # told once for each loss, not at every look
+    await world.backup(await world.request())
+    assert [row.subject for row in await world.rows(OutboxRow)].count("repository.frozen") == 2
+    world.storage.kept |= {first.name: kept, second.name: gone}
+    await world.backup(await world.request())
+    assert await lost(world) == set()
+    assert (await world.rows(Repository))[0].frozen_reason  # a person lets it go

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from shared.bus.memory import MemoryBus
 from shared.db.repositories.requests import request_setup
 from shared.db.repositories.secrets import FLEET_KEY, FLEET_PUBLIC_KEY, server_password
 from shared.db.session import Database
-from shared.db.tables import Job, OutboxRow, Server
+from shared.db.tables import Job, JobLog, OutboxRow, Server
 from shared.errors import AppError, NotFound, Permanent, Transient
 from shared.events.server import ServerSetup
 from shared.runtime.context import Context
@@ -199,6 +200,24 @@ async def test_a_password_is_used_once_and_forgotten(db: Database, bus: MemoryBu
         await db.run(lambda tx: tx.secrets.get(server_password(server.id)))
     again, _ = await run(db, bus, job, ScriptedServer(HOST_KEY, password="first", answer=answer_all))
     assert again.job is None  # a second delivery finds no claim
+
+
+async def test_what_an_earlier_attempt_changed_is_told_at_the_end(db: Database, bus: MemoryBus) -> None:
+    _, job = await added(db, host_key=HOST_KEY, ready_at=None)
+    line = {"job_id": job.id, "attempt": 0, "seq": 1, "at": datetime.now(UTC), "level": "info", "source": "setup"}
+
+    async def begun(tx: Any) -> None:
+        (await tx.session.get_one(Job, job.id)).attempt = 1
+        tx.session.add(JobLog(**line | {"attempt": 1}, code="changed:install borg", message="install borg (changed)"))
+        tx.session.add(JobLog(**line | {"attempt": 1, "seq": 2}, code="", message="make key pair (unchanged)"))
+
+    await db.run(begun)
+    _, error = await run(db, bus, job, ScriptedServer(HOST_KEY, private_key=FLEET_PRIVATE, answer=answer_all))
+    assert error is None
+    async with db.read() as session:
+        result = (await session.get_one(Job, job.id)).result
+    assert result["changed"][0] == "install borg"
+    assert result["changed"].count("make key pair") == 1
 
 
 async def test_a_wrong_password_is_refused(db: Database, bus: MemoryBus) -> None:

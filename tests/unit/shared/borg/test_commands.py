@@ -71,7 +71,13 @@ def test_bad_excludes(bad: str) -> None:
 def test_the_other_commands() -> None:
     assert commands.init("borg", "/r", "repokey-blake2")[-3:] == ["--make-parent-dirs", "--", "/r"]
     assert commands.list_archives("borg", "/r")[-2:] == ["--", "/r"]
+    assert "--consider-checkpoints" in commands.list_all("borg", "/r")
     assert commands.info("borg", "/r")[-1] == "/r"
     assert commands.info("borg", "/r", "{a}")[-1] == "/r::{{a}}"
-    assert commands.compact("borg", "/r")[1] == "compact"
+    assert commands.compact("borg", "/r", 10)[1:4] == ["compact", "--log-json", "--threshold=10"]
+    assert "--repository-only" in commands.check_segments("borg", "/r")
+    assert "--max-duration=60" in commands.check_segments("borg", "/r", 60)
+    assert {"--repair", "--max-duration=60"} & set(commands.check_segments("borg", "/r")) == set()
+    assert commands.check_archives("borg", "/r")[-3:] == ["--archives-only", "--", "/r"]
+    assert [*commands.read_archive("borg", "/r", "{a}")[1:3], "/r::{{a}}"] == ["extract", "--dry-run", "/r::{{a}}"]
     assert "--append-only" in commands.serve("borg", "/r")

@@ -31,6 +31,13 @@ def test_success_and_warnings_are_no_failure(status: int) -> None:
         (83, error("x", "PathNotAllowed"), Permanent, "path_refused"),
         (64, error("x", "Cache.RepositoryReplay"), Permanent, "repository_rolled_back"),
         (90, error("x", "IntegrityError"), Permanent, "repository_corrupt"),
+        (
+            2,
+            error("FileNotFoundError: [Errno 2] No such file or directory: '/p/s/r/data/0/2'"),
+            Permanent,
+            "repository_corrupt",
+        ),
+        (2, error("OSError: [Errno 5] Input/output error"), Permanent, "repository_corrupt"),
         (31, error("x", "Archive.DoesNotExist"), Permanent, "archive_missing"),
         (30, error("x", "Archive.AlreadyExists"), Permanent, "archive_exists"),
         (75, error("borgfleet: the lease of this repository is not current"), Transient, "lease_not_current"),

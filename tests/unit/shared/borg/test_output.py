@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.borg.output import Listed, LogLine, Phase, Progress, parse_create, parse_info, parse_line, parse_list
+from shared.borg.output import (
+    Listed,
+    LogLine,
+    Phase,
+    Progress,
+    parse_checkpoints,
+    parse_create,
+    parse_info,
+    parse_line,
+    parse_list,
+)
 from shared.errors import Transient
 
 ARCHIVE: dict[str, Any] = {
@@ -58,9 +68,11 @@ def test_info_of_a_repository_has_no_archives() -> None:
     assert len(parse_info(json.dumps({"archives": [ARCHIVE], "cache": CACHE}))[0]) == 1
 
 
-def test_a_listing_leaves_checkpoints_out() -> None:
-    names = [{"name": "a", "id": "1"}, {"name": "a.checkpoint", "id": "2"}]
-    assert parse_list(json.dumps({"archives": names})) == [Listed("a", "1")]
+def test_a_listing_leaves_checkpoints_out_and_they_have_one_of_their_own() -> None:
+    names = [{"name": name, "id": name} for name in ("a", "a.checkpoint", "a.checkpoint.1", "checkpoint")]
+    answer = json.dumps({"archives": names})
+    assert parse_list(answer) == [Listed("a", "a"), Listed("checkpoint", "checkpoint")]
+    assert parse_checkpoints(answer) == ["a.checkpoint", "a.checkpoint.1"]
 
 
 @pytest.mark.parametrize("garbage", ["", "Killed", "[]", "null"])

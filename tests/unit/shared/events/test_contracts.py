@@ -20,7 +20,9 @@ def test_every_event_has_a_subject_of_its_own_and_a_stream_that_takes_it() -> No
 
 def test_a_job_bound_to_a_node_travels_on_a_subject_that_overlaps_no_other() -> None:
     assert set(command_subjects()) == {
-        "backup.requested", "backup.requested.*", "archive.delete", "archive.delete.*", "server.setup",
+        "backup.requested", "backup.requested.*", "archive.delete", "archive.delete.*", "repository.prune",
+        "repository.prune.*", "repository.compact", "repository.compact.*", "repository.check", "repository.check.*",
+        "server.setup", "stats.collect",
     }  # fmt: skip
 
 

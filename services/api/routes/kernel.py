@@ -1,0 +1,31 @@
+"""`/api/services` and `/api/dead-letters`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from sqlalchemy import select
+
+from services.api.dependencies import PageBounds, Parts
+from services.api.queries import newest_first
+from services.api.schemas.common import Page
+from services.api.schemas.kernel import DeadLetterOut, ServiceOut
+from shared.db.tables.kernel import DeadLetter, ServiceInstance
+
+router = APIRouter(tags=["borgfleet itself"])
+
+
+@router.get("/api/services")
+async def list_services(parts: Parts) -> list[ServiceOut]:
+    """List the processes of the last day by service, and when each was last there."""
+    query = select(ServiceInstance).order_by(ServiceInstance.service, ServiceInstance.seen_at.desc())
+    async with parts.db.read() as session:
+        return [ServiceOut.model_validate(row) for row in await session.scalars(query)]
+
+
+@router.get("/api/dead-letters")
+async def list_dead_letters(parts: Parts, bounds: PageBounds) -> Page[DeadLetterOut]:
+    """List the messages that were given up, newest first."""
+    async with parts.db.read() as session:
+        keys = (DeadLetter.at, DeadLetter.id)
+        rows, following = await newest_first(session, select(DeadLetter), keys, bounds)
+    return Page(items=[DeadLetterOut.model_validate(row[0]) for row in rows], next=following)

@@ -1,0 +1,158 @@
+"""The repository's own list against the recorded one: what is missing without our doing, and what nobody made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import or_, select, update
+
+from shared.db.tables.base import db_now
+from shared.db.tables.storage import Archive, Repository, is_held
+from shared.errors import Conflict
+from shared.events.repository import RepositoryFrozen
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Collection, Mapping, Sequence
+
+    from services.backup.ports import RepositoryPlace, Storage
+    from shared.borg.node import Grant
+    from shared.borg.output import Listed
+    from shared.db.unit_of_work import UnitOfWork
+    from shared.runtime.context import Context
+
+_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """When a repository was seen to hold every archive on record, and its highest segment just before."""
+
+    at: datetime
+    segment: int | None
+    ids: frozenset[str] = frozenset()
+    """What it lists, while that is at hand: borg ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Recorded archives that a repository lists no longer."""
+
+    ids: tuple[str, ...]
+    reason: str
+
+
+async def recorded_archives(tx: UnitOfWork, repository_id: uuid.UUID) -> dict[str, str]:
+    """Return what a repository must hold now: borg id -> name. Ask only while its lease is held."""
+    query = select(Archive.borg_id, Archive.name).where(
+        Archive.repository_id == repository_id, Archive.lost.is_(False), Archive.leaving.is_(False)
+    )
+    return {borg_id: name for borg_id, name in await tx.session.execute(query) if borg_id}
+
+
+async def intend(
+    tx: UnitOfWork, ctx: Context, repository_id: uuid.UUID, ids: Collection[uuid.UUID]
+) -> frozenset[uuid.UUID]:
+    """Note what is about to be deleted, before it is, and return it: what a person has held since is left out.
+
+    Whoever looks after a crash must not take it for a loss. What follows may compact, and then the repository cannot be
+    taken back to where it was seen whole before.
+    """
+    await ctx.fence(tx)
+    rows = await tx.session.scalars(select(Archive).where(Archive.id.in_(ids)).with_for_update())
+    going = [row for row in rows if not is_held(row)]
+    for row in going:
+        row.leaving = True
+    repository = await tx.session.get_one(Repository, repository_id)
+    repository.whole_at = repository.whole_segment = None
+    return frozenset(row.id for row in going)
+
+
+async def last_seen_whole(tx: UnitOfWork, repository_id: uuid.UUID) -> Whole | None:
+    """Return when a repository was last seen to hold every archive on record."""
+    repository = await tx.session.get_one(Repository, repository_id)
+    return Whole(repository.whole_at, repository.whole_segment) if repository.whole_at else None
+
+
+def missing(recorded: Collection[str], listed: Sequence[Listed]) -> frozenset[str]:
+    """Return the ids of recorded archives that are not listed; an empty list means that all of them are missing."""
+    return frozenset(recorded) - {archive.borg_id for archive in listed}
+
+
+def unknown(recorded: Collection[str], listed: Sequence[Listed]) -> list[Listed]:
+    """Return what is listed and was made by no run of ours."""
+    return [archive for archive in listed if archive.borg_id not in recorded]
+
+
+def loss(gone: Mapping[str, str], whole: Whole | None) -> Loss:
+    """Say what is missing (borg id -> name), and to which transaction the repository can be taken back.
+
+    Not the last transaction of borg's append-only log: our own compactions stand in no log, and what they wrote has
+    higher numbers than that. Taken back to it, the repository would lose what was compacted.
+    """
+    names = sorted(gone.values())
+    shown = ", ".join(names[:_NAMED]) + (" and more" if len(names) > _NAMED else "")
+    reason = f"{len(names)} recorded archives are missing without our doing: {shown}"
+    if whole is not None and whole.segment is not None:
+        reason += f"; it was last seen whole at {whole.at:%Y-%m-%d %H:%M:%S} UTC, as of transaction {whole.segment}"
+    return Loss(tuple(gone), reason)
+
+
+async def look(place: RepositoryPlace, grant: Grant, storage: Storage) -> tuple[Whole, list[Listed]]:
+    """List a repository; the segment is read first, so that what is written meanwhile counts as later."""
+    at, segment = datetime.now(UTC), storage.segment(place)
+    listed = await storage.archives(place, grant)
+    return Whole(at, segment, frozenset(archive.borg_id for archive in listed)), listed
+
+
+def is_sound(repository: Repository) -> bool:
+    """Tell whether anything may be deleted or compacted here."""
+    return not (repository.frozen_reason or repository.segments_damage or repository.archives_damage)
+
+
+def refuse_unsound(repository: Repository) -> None:
+    """Raise if nothing may be deleted or compacted here: it is frozen, or damaged."""
+    if repository.frozen_reason:
+        message = f"the repository is frozen: {repository.frozen_reason}"
+        remedy = "find out who deleted them; then POST /api/repositories/{id}/unfreeze, which is recorded"
+        raise Conflict(message, code="repository_frozen", remedy=remedy)
+    if damage := repository.segments_damage or repository.archives_damage:
+        message = f"the repository is damaged: {damage}"
+        remedy = "repair it by hand, see docs/operations/verification.md; a check that finds it sound lets it go"
+        raise Conflict(message, code="repository_damaged", remedy=remedy)
+
+
+async def note_whole(tx: UnitOfWork, repository_id: uuid.UUID, whole: Whole) -> None:
+    """Keep that a repository was seen whole; what is there again, or still, is guarded again.
+
+    While it is frozen the way back stays where it was: since then somebody has deleted.
+    """
+    repository = await tx.session.get_one(Repository, repository_id)
+    if not repository.frozen_reason:
+        repository.whole_at, repository.whole_segment = whole.at, whole.segment
+    strange = or_(Archive.leaving.is_(True), Archive.lost.is_(True))
+    for archive in await tx.session.scalars(select(Archive).where(Archive.repository_id == repository_id, strange)):
+        if archive.borg_id in whole.ids:
+            archive.leaving = archive.lost = False
+
+
+async def freeze(tx: UnitOfWork, ctx: Context, repository_id: uuid.UUID, found: Loss) -> None:
+    """Let nothing be pruned or compacted from now on, mark what is lost, and tell the world."""
+    repository = await tx.session.get_one(Repository, repository_id)
+    if not repository.frozen_reason:
+        repository.frozen_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable
+    repository.frozen_reason = "; then ".join(filter(None, (repository.frozen_reason, found.reason)))
+    ours = (Archive.repository_id == repository_id, Archive.borg_id.in_(found.ids))
+    await tx.session.execute(update(Archive).where(*ours).values(lost=True))
+    if ctx.job is not None:
+        tx.emit(
+            RepositoryFrozen(
+                job_id=ctx.job.id,
+                correlation_id=ctx.correlation_id,
+                repository_id=repository_id,
+                missing=len(found.ids),
+                reason=found.reason,
+            )
+        )

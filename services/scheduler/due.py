@@ -1,0 +1,98 @@
+"""What becomes of a schedule that has come due. Pure: the row's figures and the clock in, a verdict out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from shared.domain.schedule import Spec, next_run, runs_after
+
+if TYPE_CHECKING:
+    from shared.domain.hours import Hours
+
+LATE = timedelta(minutes=15)
+"""So much later than it should have begun, a run was not made in its time: nobody was there to make it."""
+_COUNTED = 1000
+_SPANS = 32
+"""More than a week has of windows and blackouts by turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A schedule as its row says."""
+
+    spec: Spec
+    offset: timedelta
+    """Its jitter."""
+    due_at: datetime
+    next_run_at: datetime
+    catch_up: bool
+    skip_overlap: bool
+    window: Hours | None
+    stop_at_end: bool
+    blackout: Hours | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do: run or not, what was missed and why, and when to look again."""
+
+    due_at: datetime
+    next_run_at: datetime
+    run: bool = False
+    stop_at: datetime | None = None
+    missed: str = ""
+    """downtime, overlap or window; empty when nothing was missed."""
+    reason: str = ""
+
+
+def judge(waiting: Waiting, now: datetime, *, paused: bool, busy: bool) -> Verdict:
+    """Decide what becomes of a schedule that is due now; `busy`: a run of the same backup job is under way."""
+    following = next_run(waiting.spec, now - waiting.offset) + waiting.offset
+    if paused:
+        return Verdict(following, following)
+    if now - waiting.next_run_at > LATE and not waiting.catch_up:
+        count = _came_due(waiting, now)
+        reason = f"no scheduler was there from {_shown(waiting.next_run_at)} to {_shown(now)}; {count} runs were due"
+        return Verdict(following, following, missed="downtime", reason=reason)
+    opens = _may_begin(waiting, now)
+    if opens > now:
+        if opens >= following:
+            reason = f"it may begin at {_shown(opens)}, when the next run is due already"
+            return Verdict(following, following, missed="window", reason=reason)
+        return Verdict(waiting.due_at, opens)
+    if busy and waiting.skip_overlap:
+        reason = "another run of this backup job was still queued or running"
+        return Verdict(following, following, missed="overlap", reason=reason)
+    return Verdict(following, following, run=True, stop_at=_ends(waiting, now) if waiting.stop_at_end else None)
+
+
+def _may_begin(waiting: Waiting, now: datetime) -> datetime:
+    """Return now, or when its window is open next and no blackout is on."""
+    at = now
+    for _ in range(_SPANS):
+        opens = waiting.window.next_open(at) if waiting.window else at
+        at = waiting.blackout.closes(opens) if waiting.blackout else opens
+        if at == opens:
+            break
+    return at
+
+
+def _ends(waiting: Waiting, now: datetime) -> datetime | None:
+    """Return when a run that begins now has to have ended; None if there is no such time."""
+    ends = [waiting.window.closes(now)] if waiting.window else []
+    return min([*ends, waiting.blackout.next_open(now)] if waiting.blackout else ends, default=None)
+
+
+def _came_due(waiting: Waiting, now: datetime) -> int:
+    count = 1
+    for run in runs_after(waiting.spec, waiting.due_at - waiting.offset):
+        if run + waiting.offset > now or count >= _COUNTED:
+            return count
+        count += 1
+    return count
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

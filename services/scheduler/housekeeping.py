@@ -1,0 +1,98 @@
+"""Forgets what is older than anybody asked to keep, in batches so small that nothing waits for their locks."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import ColumnElement, delete, select
+
+from shared.db.tables.alert import Alert
+from shared.db.tables.base import db_now
+from shared.db.tables.job import Job
+from shared.db.tables.kernel import DeadLetter
+from shared.db.tables.notify import Notification
+from shared.db.tables.schedule import MissedRun
+from shared.errors import Transient
+from shared.runtime.pause import pause
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import InstrumentedAttribute
+
+    from shared.config.settings import KeepSettings
+    from shared.db.session import Database
+    from shared.db.unit_of_work import UnitOfWork
+
+_log = structlog.get_logger()
+LEASE = "scheduler:housekeeping"
+_LEASE_SECONDS = 600.0
+_EVERY_SECONDS = 300.0
+_PAUSE_SECONDS = 0.1
+"""Between batches, so that a long clean-up leaves the database to others."""
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One kind of row: by which indexed time it is as old as it is, how long it stays, how many go at once."""
+
+    table: Any
+    at: InstrumentedAttribute[Any]
+    days: float
+    batch: int
+    ended: ColumnElement[bool] | None = None
+    """Only such rows may go."""
+
+
+class Housekeeping:
+    """Cleans up; one of all schedulers at a time."""
+
+    def __init__(self, db: Database, keep: KeepSettings) -> None:
+        """Take the database and how many days each kind of row is kept."""
+        self._db = db
+        self._name = secrets.token_hex(8)
+        self._kinds = (
+            # With a job goes its log, of up to 2,000 lines an attempt.
+            Kept(Job, Job.created_at, keep.jobs_days, 25, Job.finished_at.is_not(None)),
+            Kept(Alert, Alert.began_at, keep.alerts_days, 100, Alert.open_key.is_(None)),
+            Kept(Notification, Notification.created_at, keep.notifications_days, 500, Notification.state != "waiting"),
+            Kept(DeadLetter, DeadLetter.at, keep.dead_letters_days, 500),
+            Kept(MissedRun, MissedRun.due_at, keep.missed_runs_days, 500),
+        )
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Clean up every few minutes while the lease is ours."""
+        while not stopping.is_set():
+            try:
+                if await self._db.run(lambda tx: tx.leases.acquire(LEASE, self._name, _LEASE_SECONDS)) is not None:
+                    await self.tick(stopping)
+            except Transient as error:
+                _log.warning("housekeeping_stalled", code=error.code, reason=error.message)
+            await pause(_EVERY_SECONDS, stopping)
+        await self._db.run(lambda tx: tx.leases.release(LEASE, self._name), patience=0)
+
+    async def tick(self, stopping: asyncio.Event) -> dict[str, int]:
+        """Delete everything that is too old now; return how many rows of each table went."""
+        gone: dict[str, int] = {}
+        for kind in self._kinds:
+            while not stopping.is_set() and (count := await self._db.run(partial(_purge, kind=kind))):
+                gone[kind.table.__tablename__] = gone.get(kind.table.__tablename__, 0) + count
+                if count < kind.batch:
+                    break
+                await pause(_PAUSE_SECONDS, stopping)
+        if gone:
+            _log.info("cleaned_up", **gone)
+        return gone
+
+
+async def _purge(tx: UnitOfWork, *, kind: Kept) -> int:
+    """Delete a batch of the oldest rows; return how many went."""
+    old = select(kind.table.id).where(kind.at < db_now(-kind.days * _DAY)).order_by(kind.at).limit(kind.batch)
+    ids = (await tx.session.scalars(old if kind.ended is None else old.where(kind.ended))).all()
+    if ids:
+        await tx.session.execute(delete(kind.table).where(kind.table.id.in_(ids)))
+    return len(ids)

@@ -1,0 +1,161 @@
+"""Makes the runs that are due: one leader at a time, and if there are two all the same, no run twice.
+
+The leader's lease spares work; the fence is in the write. A due row is locked, judged by the database's clock and moved
+on in the transaction that makes its job, and the job's request key names schedule and due time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client import Counter, Gauge
+from sqlalchemy import or_, select
+
+from services.scheduler.due import Verdict, Waiting, judge
+from services.scheduler.targets import key_of, targets_of, under_way
+from shared.db.tables.base import db_now
+from shared.db.tables.job import Job
+from shared.db.tables.schedule import Pause, Schedule
+from shared.domain.hours import Hours
+from shared.domain.schedule import SPEC, jitter
+from shared.errors import Transient
+from shared.runtime.pause import pause
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from prometheus_client import CollectorRegistry
+
+    from services.scheduler.targets import Key, Target
+    from shared.db.session import Database
+    from shared.db.unit_of_work import UnitOfWork
+
+_log = structlog.get_logger()
+LEASE = "scheduler:leader"
+_LEASE_SECONDS = 6.0
+_TICK_SECONDS = 0.5
+_BATCH = 100
+_SET_ASIDE = timedelta(hours=1)
+
+
+def schedule_metrics(registry: CollectorRegistry) -> tuple[Counter, Gauge]:
+    """Register the scheduler's own metrics: runs by outcome, and how late it is."""
+    runs = Counter("borgfleet_scheduled_runs_total", "Runs made or missed.", ["outcome"], registry=registry)
+    lag = Gauge("borgfleet_scheduler_lag_seconds", "How late the run is that is made now; 0: none.", registry=registry)
+    return runs, lag
+
+
+class Schedules:
+    """Looks twice a second at what is due."""
+
+    def __init__(self, db: Database, registry: CollectorRegistry) -> None:
+        """Take the database; register the scheduler's metrics."""
+        self._db = db
+        self._name = secrets.token_hex(8)
+        self._runs, self._lag = schedule_metrics(registry)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Make what is due while the lease is ours."""
+        while not stopping.is_set():
+            try:
+                await self.tick()
+            except Transient as error:
+                _log.warning("schedules_stalled", code=error.code, reason=error.message)
+            await pause(_TICK_SECONDS, stopping)
+        await self._db.run(lambda tx: tx.leases.release(LEASE, self._name), patience=0)
+
+    async def tick(self) -> int:
+        """Make everything that is due now, and let begin whose turn it is; return how many schedules were due."""
+        if await self._db.run(lambda tx: tx.leases.acquire(LEASE, self._name, _LEASE_SECONDS)) is None:
+            return 0
+        made = await self.make_due()
+        await self._db.run(lambda tx: tx.turns.give())
+        return made
+
+    async def make_due(self) -> int:
+        """Work through what is due, a batch a transaction, whoever leads."""
+        total = 0
+        while count := await self._db.run(self._batch):
+            total += count
+            if count < _BATCH:
+                break
+        self._lag.set(0)
+        return total
+
+    async def _batch(self, tx: UnitOfWork) -> int:
+        due = select(Schedule).where(Schedule.next_run_at <= db_now()).order_by(Schedule.next_run_at).limit(_BATCH)
+        rows = (await tx.session.scalars(due.with_for_update(skip_locked=True))).all()
+        if not rows:
+            return 0
+        now = await tx.session.scalar(select(db_now()))
+        if now is None:
+            return 0
+        found = await targets_of(tx, rows)
+        paused, busy = await _paused(tx, now), await under_way(tx, list(found))
+        runs: list[Job] = []
+        for row in rows:
+            if (target := found.get(key_of(row))) is None:  # deleted in this moment, and its schedules with it
+                continue
+            verdict = _judged(row, target, now, paused=paused, busy=busy)
+            if verdict.run:
+                runs.append(target.run(row, verdict, now))
+                busy.add(key_of(row))
+                self._lag.set((now - row.next_run_at).total_seconds())
+            elif verdict.missed:
+                self._miss(tx, row, target, verdict)
+            row.due_at, row.next_run_at = verdict.due_at, verdict.next_run_at
+        made = await _made_before(tx, runs)
+        await tx.jobs.enqueue(*(run for run in runs if run.request_key not in made))
+        self._runs.labels("made").inc(len(runs) - len(made))
+        return len(rows)
+
+    def _miss(self, tx: UnitOfWork, row: Schedule, target: Target, verdict: Verdict) -> None:
+        kept, told = target.missed(row, verdict)
+        tx.session.add(kept)
+        tx.emit(told)
+        self._runs.labels(verdict.missed).inc()
+        _log.warning("run_missed", name=target.name(row.task), code=verdict.missed, reason=verdict.reason)
+
+
+def _judged(row: Schedule, target: Target, now: datetime, *, paused: set[str], busy: set[Key]) -> Verdict:
+    off = not target.enabled or bool(paused & {"", target.server})
+    name = target.name(row.task)
+    try:
+        waiting = waiting_of(row, name)
+    except ValueError as error:  # as a zone that is known no longer: one broken row must not stop the others
+        _log.error("schedule_unreadable", name=name, reason=str(error)[:500])
+        return Verdict(row.due_at, now + _SET_ASIDE)
+    return judge(waiting, now, paused=off, busy=key_of(row) in busy)
+
+
+def waiting_of(row: Schedule, name: str) -> Waiting:
+    """Return a schedule's row as the judge wants it."""
+    return Waiting(
+        spec=SPEC.validate_python(row.spec),
+        offset=jitter(name, row.jitter_seconds),
+        due_at=row.due_at,
+        next_run_at=row.next_run_at,
+        catch_up=row.catch_up,
+        skip_overlap=row.overlap == "skip",
+        window=Hours.of(row.window) if row.window else None,
+        stop_at_end=row.stop_at_end,
+        blackout=Hours.of(row.blackout) if row.blackout else None,
+    )
+
+
+async def _made_before(tx: UnitOfWork, runs: Sequence[Job]) -> set[str | None]:
+    """Return the request keys that have their job already: such a run is not made again, and stops no other."""
+    if not runs:
+        return set()
+    keys = [run.request_key for run in runs]
+    return set(await tx.session.scalars(select(Job.request_key).where(Job.request_key.in_(keys))))
+
+
+async def _paused(tx: UnitOfWork, now: datetime) -> set[str]:
+    """Return the servers on which nothing scheduled runs now; an empty name stands for all."""
+    return set(await tx.session.scalars(select(Pause.server).where(or_(Pause.until.is_(None), Pause.until > now))))

@@ -1,0 +1,67 @@
+"""Asks for the statistics of all servers every few minutes: one sweep after another, however many schedulers run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import func, select
+
+from shared.db.repositories.requests import request_collect
+from shared.db.tables.base import db_now
+from shared.db.tables.job import Job
+from shared.db.tables.server import Server
+from shared.domain.job import TERMINAL
+from shared.errors import Conflict, Transient
+from shared.runtime.pause import pause
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from shared.db.session import Database
+    from shared.db.unit_of_work import UnitOfWork
+
+_log = structlog.get_logger()
+_TICK_SECONDS = 5.0
+_KEY = "sweep:"
+
+
+class Sweeps:
+    """Each sweep has a number, and numbers are unique: that is the fence between schedulers, and no clock is in it."""
+
+    def __init__(self, db: Database, every: float) -> None:
+        """Ask every so many seconds; 0 never."""
+        self._db = db
+        self._every = every
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Look every few seconds whether the next sweep is due."""
+        while not stopping.is_set():
+            try:
+                await self.tick()
+            except Transient as error:
+                _log.warning("sweeps_stalled", code=error.code, reason=error.message)
+            await pause(min(_TICK_SECONDS, self._every or _TICK_SECONDS), stopping)
+
+    async def tick(self) -> None:
+        """Ask for the next sweep if it is due, unless another scheduler does."""
+        if not self._every:
+            return
+        try:
+            await self._db.run(self._ask)
+        except Conflict:
+            return  # another scheduler was first
+
+    async def _ask(self, tx: UnitOfWork) -> None:
+        query = select(Job.request_key, Job.state, Job.created_at, db_now()).where(Job.request_key.startswith(_KEY))
+        last = (await tx.session.execute(query.order_by(Job.request_key.desc()).limit(1))).one_or_none()
+        number = 1
+        if last is not None:
+            key, state, created_at, now = last
+            elapsed = (now - created_at).total_seconds()
+            # A clock that was set back must not silence us until it has caught up.
+            if state not in TERMINAL or 0 <= elapsed < self._every:
+                return
+            number = int(str(key).removeprefix(_KEY)) + 1
+        if await tx.session.scalar(select(func.count()).select_from(Server).where(Server.host_key.is_not(None))):
+            await request_collect(tx, None, request_key=f"{_KEY}{number:012}")

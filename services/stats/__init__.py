@@ -1,0 +1,1 @@
+"""The stats service: how servers fare, thresholds, and the metrics that come from the database."""

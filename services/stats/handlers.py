@@ -1,0 +1,108 @@
+"""What the stats service does with each message: claim, look, record."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from services.stats.record import count_looks, load_sweep, record_looks
+from shared.db.repositories.requests import request_collect, requested_before
+from shared.db.tables.server import Server
+from shared.domain.job import JobState
+from shared.errors import Permanent
+from shared.events.stats import StatsCollected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from services.stats.ports import Looked, Probe, Sweep
+    from shared.config.settings import StatsSettings
+    from shared.db.tables.job import Job
+    from shared.db.unit_of_work import UnitOfWork
+    from shared.events.stats import StatsCollect
+    from shared.runtime.context import Context
+
+_BATCH = 50
+
+
+async def collect_stats(
+    event: StatsCollect, ctx: Context, *, probe: Probe, settings: StatsSettings, learnt: Callable[[], None]
+) -> None:
+    """Claim the job, look at its servers, record what they say; an outside request is first made a job."""
+    if event.job_id is None:
+        await _place(event, ctx)
+        return
+    job = await ctx.claim(event.job_id)
+    if job is None:
+        return
+
+    sweep = await ctx.run(lambda tx: load_sweep(tx, job))
+    looks = await _look_at_all(sweep, ctx, probe, settings)
+
+    await ctx.run(lambda tx: _finish(tx, ctx, job, sweep, looks))
+    learnt()
+
+
+async def _look_at_all(sweep: Sweep, ctx: Context, probe: Probe, settings: StatsSettings) -> list[Looked]:
+    """Look at many servers at once; what is known is stored batch by batch, so that a restart goes on from there."""
+    slots = asyncio.Semaphore(settings.concurrency)
+    total = len(sweep.subjects)
+    looks: list[Looked] = []
+    fresh: list[Looked] = []
+
+    async def look(number: int) -> None:
+        async with slots:
+            looked = await probe.look(sweep.subjects[number], sweep.credentials)
+        looks.append(looked)
+        fresh.append(looked)
+        ctx.progress("collecting", step=len(looks), steps=total)
+        if len(fresh) >= _BATCH:
+            batch = fresh[:]
+            fresh.clear()
+            await ctx.run(lambda tx: record_looks(tx, ctx, batch, settings))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in range(total):
+                group.create_task(look(number))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
+    if fresh:
+        await ctx.run(lambda tx: record_looks(tx, ctx, fresh, settings))
+    return looks
+
+
+async def _finish(tx: UnitOfWork, ctx: Context, job: Job, sweep: Sweep, looks: list[Looked]) -> None:
+    """End the job; asked for one server alone, its not answering is the job's failure."""
+    dead = [looked for looked in looks if looked.error is not None]
+    result = await count_looks(tx, job) | {"left_alone": sweep.left_alone}
+    # A worker before this one may have found it dead: what is on record decides, not this worker's looks alone.
+    silent = Permanent("the server did not answer; its status says why", code="server_unreachable")
+    error = (dead[0].error if dead else silent) if job.server_id is not None and result["unreachable"] else None
+    if await ctx.finish(tx, JobState.FAILED if error else JobState.SUCCEEDED, error=error, result=result):
+        tx.emit(
+            StatsCollected(
+                job_id=job.id,
+                correlation_id=job.correlation_id,
+                collected=result["collected"],
+                unreachable=result["unreachable"],
+                left_alone=result["left_alone"],
+            )
+        )
+
+
+async def _place(event: StatsCollect, ctx: Context) -> None:
+    async def place(tx: UnitOfWork) -> None:
+        if await requested_before(tx, ctx.key):
+            return
+        server = None
+        if event.server is not None:
+            server = await tx.session.scalar(select(Server).where(Server.name == event.server))
+            if server is None:
+                message = f"no server is named {event.server}"
+                raise Permanent(message, code="server_unknown", remedy="GET /api/servers lists them")
+        await request_collect(tx, [server] if server else None, request_key=ctx.key)
+
+    await ctx.run(place)

@@ -1,0 +1,167 @@
+"""Keeps samples as long as they are worth it: unless set otherwise raw 48 h, five minutes 14 days, hours two years."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import and_, delete, func, insert, literal, select
+
+from shared.db.tables.base import db_now, or_ignore
+from shared.db.tables.stats import ServerMount, ServerRollup, ServerStats
+from shared.errors import Transient
+from shared.runtime.pause import pause
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.orm import InstrumentedAttribute
+
+    from shared.config.settings import KeepSettings
+    from shared.db.session import Database
+    from shared.db.tables.base import Base
+    from shared.db.unit_of_work import UnitOfWork
+
+_log = structlog.get_logger()
+LEASE = "stats:housekeeping"
+EVERY = 60.0
+_LEASE_SECONDS = 120.0
+FIVE_MINUTES, HOUR = 300, 3600
+_DAY = 24 * HOUR
+_LATE = 120
+"""A bucket is rolled up this long after its end: a sample under way still finds its place."""
+_BATCH = 1000
+FIGURES = {
+    "cpu": ServerStats.cpu_usage_percent,
+    "memory": ServerStats.memory_percent,
+    "swap": ServerStats.swap_percent,
+    "disk": ServerStats.disk_percent,
+    "load": ServerStats.load_per_core,
+    "received": ServerStats.network_received_rate,
+    "sent": ServerStats.network_sent_rate,
+}
+
+
+class StatsKeeper:
+    """Rolls up and purges; one of all replicas at a time."""
+
+    def __init__(self, db: Database, keep: KeepSettings) -> None:
+        """Take the database, and how long samples are kept."""
+        self._db = db
+        self._keep = keep
+        self._name = secrets.token_hex(8)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work each minute while the lease is ours."""
+        while not stopping.is_set():
+            try:
+                if await self._db.run(lambda tx: tx.leases.acquire(LEASE, self._name, _LEASE_SECONDS)) is not None:
+                    now = await self._db.run(lambda tx: tx.session.scalar(select(db_now())))
+                    if now is not None:
+                        await self.tick(now.timestamp())
+            except Transient as error:
+                _log.warning("stats_keeping_stalled", code=error.code, reason=error.message)
+            await pause(EVERY, stopping)
+        await self._db.run(lambda tx: tx.leases.release(LEASE, self._name), patience=0)
+
+    async def tick(self, now: float) -> None:
+        """Roll up what is complete at `now` (seconds since 1970), hour by hour, and delete what is too old."""
+        for roll in (roll_up_samples, roll_up_buckets):
+            while await self._db.run(partial(roll, now=now)):
+                continue
+        for table, column, oldest in _kept_since(now, self._keep):
+            while await self._db.run(partial(_purge, table=table, column=column, oldest=oldest)):
+                continue
+
+
+async def roll_up_samples(tx: UnitOfWork, *, now: float) -> bool:
+    """Roll up to an hour of samples into five minutes; tell whether there may be more."""
+    done = await _done(tx, FIVE_MINUTES)
+    first = await tx.session.scalar(select(func.min(ServerStats.bucket)).where(ServerStats.bucket > done))
+    span = _span(FIVE_MINUTES, first, HOUR, now)
+    if span is None:
+        return False
+    figures = {
+        f"{name}_{kind}": function(column)
+        for name, column in FIGURES.items()
+        for kind, function in (("min", func.min), ("mean", func.avg), ("max", func.max))
+    }
+    query = select(
+        ServerStats.server_id, literal(FIVE_MINUTES), ServerStats.bucket, func.count(), *figures.values()
+    ).where(ServerStats.bucket >= span[0], ServerStats.bucket < span[1])
+    grouped = query.group_by(ServerStats.server_id, ServerStats.bucket)
+    columns = ["server_id", "step", "bucket", "samples", *figures]
+    await tx.session.execute(or_ignore(insert(ServerRollup)).from_select(columns, grouped))
+    return True
+
+
+async def roll_up_buckets(tx: UnitOfWork, *, now: float) -> bool:
+    """Roll up to a day of five minutes into hours; tell whether there may be more."""
+    finer = ServerRollup.step == FIVE_MINUTES, ServerRollup.bucket >= await _done(tx, HOUR) + HOUR
+    first = await tx.session.scalar(select(func.min(ServerRollup.bucket)).where(*finer))
+    span = _span(HOUR, first, 24 * HOUR, now)
+    if span is None:
+        return False
+    hour = ServerRollup.bucket // HOUR * HOUR
+    figures: dict[str, ColumnElement[Any]] = {}
+    for name in FIGURES:
+        least, mean, most = (getattr(ServerRollup, f"{name}_{kind}") for kind in ("min", "mean", "max"))
+        figures |= {f"{name}_min": func.min(least), f"{name}_mean": weighted(mean), f"{name}_max": func.max(most)}
+    rolled = select(
+        ServerRollup.server_id, literal(HOUR), hour, func.sum(ServerRollup.samples), *figures.values()
+    ).where(ServerRollup.step == FIVE_MINUTES, ServerRollup.bucket >= span[0], ServerRollup.bucket < span[1])
+    columns = ["server_id", "step", "bucket", "samples", *figures]
+    grouped = rolled.group_by(ServerRollup.server_id, hour)
+    await tx.session.execute(or_ignore(insert(ServerRollup)).from_select(columns, grouped))
+    return True
+
+
+def weighted(mean: InstrumentedAttribute[float | None]) -> ColumnElement[Any]:
+    """Return the mean of means, each counted by its samples."""
+    return func.sum(mean * ServerRollup.samples) / func.sum(ServerRollup.samples)
+
+
+async def _done(tx: UnitOfWork, step: int) -> int:
+    """Return the last bucket of a step that is rolled up."""
+    query = select(func.max(ServerRollup.bucket)).where(ServerRollup.step == step)
+    return await tx.session.scalar(query) or -step
+
+
+def _span(step: int, first: int | None, length: int, now: float) -> tuple[int, int] | None:
+    """Return the complete buckets from the first one on, no more than a length of them."""
+    if first is None:
+        return None
+    start = first // step * step
+    end = min(int(now - _LATE) // step * step, start + length)
+    return (start, end) if start < end else None
+
+
+def _kept_since(
+    now: float, keep: KeepSettings
+) -> list[tuple[type[Base], InstrumentedAttribute[Any], ColumnElement[bool]]]:
+    oldest = datetime.fromtimestamp(now - keep.samples_days * _DAY, UTC)
+    raw = [(table, table.collected_at, table.collected_at < oldest) for table in (ServerStats, ServerMount)]
+    rolled = [
+        (
+            ServerRollup,
+            ServerRollup.bucket,
+            and_(ServerRollup.step == step, ServerRollup.bucket < int(now - days * _DAY)),
+        )
+        for step, days in ((FIVE_MINUTES, keep.five_minutes_days), (HOUR, keep.hours_days))
+    ]
+    return [*raw, *rolled]
+
+
+async def _purge(
+    tx: UnitOfWork, *, table: type[Base], column: InstrumentedAttribute[Any], oldest: ColumnElement[bool]
+) -> bool:
+    """Delete about a thousand of the oldest rows, in the order of a column; tell whether there was any."""
+    batch = select(column.label("at")).where(oldest).order_by(column).limit(_BATCH).subquery()
+    until = await tx.session.scalar(select(func.max(batch.c.at)))
+    if until is None:
+        return False
+    await tx.session.execute(delete(table).where(oldest, column <= until))
+    return True

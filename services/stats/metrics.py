@@ -1,0 +1,166 @@
+"""The metrics that come from the database: one snapshot, refreshed in the background, served as it is.
+
+Every replica serves the same figures, so rules collapse them with `max by`. Timestamps, never ages; base units;
+thresholds and targets stand beside the values, so that a rule needs no number of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from typing_extensions import override
+
+from services.stats.figures import load_figures
+from shared.errors import Transient
+from shared.events.backup import BackupCompleted, BackupFailed, BackupMissed
+from shared.events.repository import RepositoryChecked, RepositoryFrozen, RepositoryPruned
+from shared.runtime.pause import pause
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from prometheus_client import CollectorRegistry
+
+    from services.stats.alerts import Alerts
+    from services.stats.figures import Triple
+    from shared.bus.port import Bus
+    from shared.db.session import Database
+
+_log = structlog.get_logger()
+_EVERY_SECONDS = 30.0
+_LEAST_SECONDS = 2.0
+"""Between two refreshes, however much happens."""
+_NEWS = (BackupCompleted, BackupFailed, BackupMissed, RepositoryChecked, RepositoryFrozen, RepositoryPruned)
+
+_SERVER = ("server",)
+_MOUNT = ("server", "mountpoint")
+_JOB = ("server", "backup_job")
+_REPOSITORY = ("server", "repository")
+
+FAMILIES: dict[str, tuple[str, Sequence[str]]] = {
+    "borgfleet_figures_refreshed_timestamp_seconds": ("When these figures were read from the database.", ()),
+    "borgfleet_server_up": ("1 if the server answered the latest look.", _SERVER),
+    "borgfleet_server_up_since_timestamp_seconds": ("Since when it is up, or down.", _SERVER),
+    "borgfleet_server_last_seen_timestamp_seconds": ("When it last answered.", _SERVER),
+    "borgfleet_server_boot_timestamp_seconds": ("When it was started.", _SERVER),
+    "borgfleet_server_cpu_cores": ("Cores.", _SERVER),
+    "borgfleet_server_cpu_usage_ratio": ("Busy share of all cores.", _SERVER),
+    "borgfleet_server_load1": ("Load of one minute.", _SERVER),
+    "borgfleet_server_load1_per_core": ("Load of one minute, per core.", _SERVER),
+    "borgfleet_server_memory_size_bytes": ("Memory.", _SERVER),
+    "borgfleet_server_memory_usage_ratio": ("Used share of memory.", _SERVER),
+    "borgfleet_server_swap_usage_ratio": ("Used share of swap.", _SERVER),
+    "borgfleet_server_disk_usage_ratio": ("Used share of a file system.", _MOUNT),
+    "borgfleet_server_disk_size_bytes": ("Size of a file system.", _MOUNT),
+    "borgfleet_server_disk_free_bytes": ("Free in a file system.", _MOUNT),
+    "borgfleet_server_inodes_usage_ratio": ("Used share of a file system's inodes.", _MOUNT),
+    "borgfleet_server_network_received_bytes_per_second": ("Received, between the last two looks.", _SERVER),
+    "borgfleet_server_network_sent_bytes_per_second": ("Sent, between the last two looks.", _SERVER),
+    "borgfleet_server_pressure_ratio": ("Share of the last minute in which work waited.", ("server", "resource")),
+    "borgfleet_server_temperature_celsius": ("Hottest sensor.", _SERVER),
+    "borgfleet_server_reboot_pending": ("1 if an update waits for a reboot.", _SERVER),
+    "borgfleet_server_failed_units": ("Failed systemd units.", _SERVER),
+    "borgfleet_server_clock_offset_seconds": ("The server's clock minus ours.", _SERVER),
+    "borgfleet_threshold": (
+        "Where an alert begins; `server` is empty for the fleet.",
+        ("kind", "level", "server"),
+    ),
+    "borgfleet_backup_info": ("Always 1; the labels tell where it goes.", (*_JOB, "repository", "pool")),
+    "borgfleet_backup_enabled": ("1 if the backup job is switched on.", _JOB),
+    "borgfleet_backup_last_success_timestamp_seconds": ("When its last good backup was made.", _JOB),
+    "borgfleet_backup_last_run_timestamp_seconds": ("When its last run ended.", _JOB),
+    "borgfleet_backup_last_status": ("0 succeeded, 1 warning, 2 failed, 3 cancelled.", _JOB),
+    "borgfleet_backup_failures_in_a_row": ("Failed runs since the last good one.", _JOB),
+    "borgfleet_backup_missed_runs": ("Runs that were due and not made, since the last good one.", _JOB),
+    "borgfleet_backup_running_since_timestamp_seconds": ("When the run under way began.", _JOB),
+    "borgfleet_backup_rpo_seconds": ("How old its last good backup may be.", _JOB),
+    "borgfleet_backup_created_timestamp_seconds": ("When the backup job was defined.", _JOB),
+    "borgfleet_backup_duration_seconds": ("How long its last good run took.", _JOB),
+    "borgfleet_backup_typical_duration_seconds": ("Median of its last ten good runs.", _JOB),
+    "borgfleet_backup_original_size_bytes": ("What its last good run read.", _JOB),
+    "borgfleet_backup_typical_original_size_bytes": ("Median of its last ten good runs.", _JOB),
+    "borgfleet_backup_deduplicated_size_bytes": ("What its last good run added.", _JOB),
+    "borgfleet_backup_files": ("Files in its last good run.", _JOB),
+    "borgfleet_repository_archives": ("Archives.", _REPOSITORY),
+    "borgfleet_repository_original_size_bytes": ("All archives, unpacked.", _REPOSITORY),
+    "borgfleet_repository_deduplicated_size_bytes": ("On disk.", _REPOSITORY),
+    "borgfleet_repository_last_check_timestamp_seconds": ("When a check of its segments last ended.", _REPOSITORY),
+    "borgfleet_repository_damaged": ("1 if its last check found damage.", _REPOSITORY),
+    "borgfleet_repository_damaged_archives": ("Archives that cannot be read whole.", _REPOSITORY),
+    "borgfleet_repository_frozen": ("1 if archives are missing and nothing may be pruned.", _REPOSITORY),
+    "borgfleet_repository_last_prune_timestamp_seconds": ("When it was pruned last.", _REPOSITORY),
+    "borgfleet_repository_last_compact_timestamp_seconds": ("When it was compacted last.", _REPOSITORY),
+    "borgfleet_repository_quota_bytes": ("How large it is meant to become.", _REPOSITORY),
+    "borgfleet_pool_info": ("Always 1; the labels tell its node.", ("pool", "node")),
+    "borgfleet_pool_size_bytes": ("Size of the pool's file system.", ("pool",)),
+    "borgfleet_pool_free_bytes": ("Free in the pool's file system.", ("pool",)),
+    "borgfleet_pool_measured_timestamp_seconds": ("When its node last saw the pool.", ("pool",)),
+    "borgfleet_jobs": ("Jobs under way.", ("type", "state")),
+    "borgfleet_jobs_oldest_queued_timestamp_seconds": ("When the longest waiting job was queued.", ("type",)),
+    "borgfleet_service_seen_timestamp_seconds": ("When any process of a service was last there.", ("service", "node")),
+    "borgfleet_dead_letters_recent": ("Messages given up within a day.", ()),
+    "borgfleet_channel_failures_in_a_row": (
+        "Failed tries of what a notification channel has not got yet.",
+        ("channel",),
+    ),
+    "borgfleet_outbox_unsent": ("Events decided and not yet published.", ()),
+    "borgfleet_outbox_oldest_timestamp_seconds": ("When the oldest of them was decided.", ()),
+}
+
+
+class Figures(Collector):
+    """The latest snapshot; empty before the first."""
+
+    def __init__(self, db: Database, registry: CollectorRegistry, alerts: Alerts) -> None:
+        """Register with a process's metrics."""
+        self._db = db
+        self._alerts = alerts
+        self._wake = asyncio.Event()
+        self._snapshot: tuple[Metric, ...] = ()
+        registry.register(self)
+
+    async def keep(self, stopping: asyncio.Event) -> None:
+        """Refresh every few seconds, and hold what was read against the thresholds."""
+        while not stopping.is_set():
+            try:
+                await self._alerts.evaluate(await self.refresh())
+            except Transient as error:
+                _log.warning("figures_stalled", code=error.code, reason=error.message)
+            await pause(_LEAST_SECONDS, stopping)
+            await pause(_EVERY_SECONDS - _LEAST_SECONDS, self._wake, stopping)
+            self._wake.clear()
+
+    async def listen(self, bus: Bus, stopping: asyncio.Event) -> None:
+        """Do it now at every event that may begin or end an alert; one that is missed waits for the next refresh."""
+        for news in _NEWS:
+            await bus.listen(news.subject, self.wake)
+        await stopping.wait()
+
+    def wake(self) -> None:
+        """Do it now: something has just been learnt."""
+        self._wake.set()
+
+    async def refresh(self) -> list[Triple]:
+        """Read everything anew, and return it; what is unknown has no sample."""
+        async with self._db.read() as session:
+            samples = await load_figures(session)
+        families = {name: GaugeMetricFamily(name, text, labels=labels) for name, (text, labels) in FAMILIES.items()}
+        for name, labels, value in samples:
+            if value is not None:
+                families[name].add_metric(labels, float(value))
+        self._snapshot = tuple(families.values())
+        return samples
+
+    def describe(self) -> Iterable[Metric]:
+        """Name the families, for the registry and the documentation."""
+        return [GaugeMetricFamily(name, text, labels=labels) for name, (text, labels) in FAMILIES.items()]
+
+    @override
+    def collect(self) -> Iterable[Metric]:
+        """Return the snapshot."""
+        return self._snapshot

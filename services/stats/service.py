@@ -1,0 +1,48 @@
+"""What the stats service listens to, and what it keeps in order."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from services.stats.alerts import Alerts
+from services.stats.collect import SshProbe
+from services.stats.handlers import collect_stats
+from services.stats.housekeeping import StatsKeeper
+from services.stats.kept import KeptConnections
+from services.stats.metrics import Figures
+from services.stats.notify import Notifier
+from shared.events.stats import StatsCollect
+from shared.notify.process import ChildSender
+from shared.runtime.service import Route, Service
+from shared.ssh.asyncssh import AsyncSsh
+
+if TYPE_CHECKING:
+    from shared.runtime.service import Parts
+
+_JOBS_AT_ONCE = 2
+
+
+def build(parts: Parts) -> Service:
+    """Wire the probe to connections that are kept between sweeps."""
+    settings = parts.settings.stats
+    # Kept connections are many and idle: a keep-alive every few seconds would be most of the work.
+    patient = parts.settings.ssh.model_copy(update={"keepalive_interval": settings.keepalive_interval})
+    kept = KeptConnections(AsyncSsh(patient), limit=settings.kept_connections, idle_seconds=settings.idle_seconds)
+    figures = Figures(parts.db, parts.registry, Alerts(parts.db))
+    probe = SshProbe(kept, seconds=settings.answer_seconds)
+    return Service(
+        name="stats",
+        routes=(
+            Route(
+                StatsCollect, partial(collect_stats, probe=probe, settings=settings, learnt=figures.wake), _JOBS_AT_ONCE
+            ),
+        ),
+        tasks=(
+            ("kept-connections", kept.tidy),
+            ("keeper", StatsKeeper(parts.db, parts.settings.keep).run),
+            ("figures", figures.keep),
+            ("news", partial(figures.listen, parts.bus)),
+            ("notifier", Notifier(parts.db, ChildSender(parts.settings.notify.networks())).run),
+        ),
+    )

@@ -1,0 +1,35 @@
+"""How old a backup may be (recovery point objective). Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PERIODS = 2
+_AT_RISK = 0.75
+State = Literal["ok", "at_risk", "breached", "no_target"]
+
+
+def target_seconds(own: int | None, periods: Sequence[int]) -> int | None:
+    """Return how old the last good backup may be: the job's own figure, or two periods of its densest schedule."""
+    if own is not None:
+        return own
+    return _PERIODS * min(periods) if periods else None
+
+
+def state_of(target: int | None, last_good_at: datetime | None, defined_at: datetime, now: datetime) -> State:
+    """Return where a backup job stands now; one that never ran is measured from its definition."""
+    if target is None:
+        return "no_target"
+    age = (now - (last_good_at or defined_at)).total_seconds()
+    if age > target:
+        return "breached"
+    return "at_risk" if age > _AT_RISK * target else "ok"
+
+
+def breaks_at(target: int | None, last_good_at: datetime | None, defined_at: datetime) -> datetime | None:
+    """Return when the target is breached if nothing more is backed up."""
+    return None if target is None else (last_good_at or defined_at) + timedelta(seconds=target)

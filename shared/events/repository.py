@@ -1,0 +1,97 @@
+"""Repositories: pruning, compacting, checking, and what must not happen to them."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import ClassVar, TypeAlias
+
+from pydantic import Field
+
+from shared.domain.verification import Depth
+from shared.events.base import Command, Event, JobFact
+
+
+class RepositoryPrune(Command):
+    """Delete what a repository's retention does not keep, and compact."""
+
+    subject: ClassVar[str] = "repository.prune"
+
+    repository_id: uuid.UUID | None = Field(default=None, description="The repository to prune.")
+
+
+class RepositoryCompact(Command):
+    """Free what deleted archives hold, unless anything is missing without our doing."""
+
+    subject: ClassVar[str] = "repository.compact"
+
+    repository_id: uuid.UUID | None = Field(default=None, description="The repository to compact.")
+
+
+class RepositoryCheck(Command):
+    """Look whether what a repository holds is sound; nothing is repaired."""
+
+    subject: ClassVar[str] = "repository.check"
+
+    repository_id: uuid.UUID | None = Field(default=None, description="The repository to check.")
+    depth: Depth = Field(default=Depth.ARCHIVES, description="How deep: segments, archives or data.")
+    budget_seconds: int | None = Field(
+        default=None, ge=60, le=7 * 86_400, description="How long it may take; the next check goes on."
+    )
+
+
+Upkeep: TypeAlias = RepositoryPrune | RepositoryCompact | RepositoryCheck
+
+
+class RepositoryPruned(JobFact):
+    """A prune ended; what went is gone from the repository and from the records."""
+
+    subject: ClassVar[str] = "repository.pruned"
+
+    repository_id: uuid.UUID
+    deleted: int
+    kept: int
+
+
+class RepositoryCompacted(JobFact):
+    """A compaction ended; the size on disk after it, in bytes."""
+
+    subject: ClassVar[str] = "repository.compacted"
+
+    repository_id: uuid.UUID
+    deduplicated_size: int
+
+
+class RepositoryChecked(JobFact):
+    """A check ended; `damage` says what is wrong with the repository, empty when nothing is."""
+
+    subject: ClassVar[str] = "repository.checked"
+
+    repository_id: uuid.UUID
+    depth: str
+    finished: bool
+    """False: its budget was spent before the end; the next check goes on."""
+    damage: str
+    damaged_archives: int
+
+
+class UpkeepMissed(Event):
+    """A prune, a compaction or a check that was due was not made."""
+
+    subject: ClassVar[str] = "repository.missed"
+
+    repository_id: uuid.UUID
+    task: str
+    due_at: datetime
+    code: str
+    reason: str
+
+
+class RepositoryFrozen(JobFact):
+    """Archives are missing without our doing: nothing is pruned or compacted until a person has looked."""
+
+    subject: ClassVar[str] = "repository.frozen"
+
+    repository_id: uuid.UUID
+    missing: int
+    reason: str

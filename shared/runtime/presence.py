@@ -1,0 +1,60 @@
+"""Says every few seconds which services this process runs, so that one that is missing is missed."""
+
+from __future__ import annotations
+
+import uuid
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import delete, update
+
+from shared.db.tables.base import db_now
+from shared.db.tables.kernel import ServiceInstance
+from shared.errors import Transient
+from shared.runtime.pause import pause
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from shared.db.session import Database
+    from shared.db.unit_of_work import UnitOfWork
+    from shared.runtime.service import Service
+
+_log = structlog.get_logger()
+EVERY = 15.0
+_REMEMBERED = 86_400.0
+
+
+class Presence:
+    """The rows of one process."""
+
+    def __init__(self, db: Database, services: Sequence[Service]) -> None:
+        """Take what runs here; a service bound to a backup node is present for that node."""
+        self._db = db
+        self._rows = [(uuid.uuid4(), service.name, service.node) for service in services]
+
+    async def keep(self, stopping: asyncio.Event) -> None:
+        """Write now and every few seconds; a database that is away is no reason to stop working."""
+        while not stopping.is_set():
+            try:
+                await self._db.run(self.write)
+            except Transient as error:
+                _log.warning("presence_unwritten", code=error.code, reason=error.message)
+            await pause(EVERY, stopping)
+
+    async def write(self, tx: UnitOfWork) -> None:
+        """Say that we are here; forget the processes of long ago in whose place we are."""
+        for row_id, service, node in self._rows:
+            row = await tx.session.get(ServiceInstance, row_id)
+            if row is None:
+                row = ServiceInstance(id=row_id, service=service, node=node, version=version("borgfleet"))
+                tx.session.add(row)
+            else:
+                await tx.session.execute(
+                    update(ServiceInstance).where(ServiceInstance.id == row_id).values(seen_at=db_now())
+                )
+            mine = (ServiceInstance.service == service, ServiceInstance.node == node)
+            forgotten = delete(ServiceInstance).where(*mine, ServiceInstance.seen_at < db_now(-_REMEMBERED))
+            await tx.session.execute(forgotten)

@@ -1,0 +1,79 @@
+"""What is too old goes, in batches; what is open, running or young stays."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, insert, select
+
+from services.scheduler.housekeeping import Housekeeping
+from shared.config.settings import KeepSettings
+from shared.db.session import Database
+from shared.db.tables import Alert, AlertChange, DeadLetter, Job, JobLog
+from shared.domain.ids import new_id
+
+NOW = datetime.now(UTC)
+KEEP = KeepSettings(jobs_days=30, alerts_days=30, dead_letters_days=30)
+
+
+async def rows(db: Database, table: Any) -> int:
+    async with db.read() as session:
+        return await session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def job(days: float, *, ended: bool = True) -> dict[str, Any]:
+    at = NOW - timedelta(days=days)
+    return {"id": new_id(), "type": "backup_create", "created_at": at, "finished_at": at if ended else None}
+
+
+async def clean(db: Database) -> dict[str, int]:
+    return await Housekeeping(db, KEEP).tick(asyncio.Event())
+
+
+async def test_ended_jobs_go_with_their_logs_in_batches_and_what_still_runs_stays(db: Database) -> None:
+    old, young, running = [job(31 + n / 100) for n in range(60)], job(29), job(400, ended=False)
+
+    async def add(tx: Any) -> None:
+        await tx.session.execute(insert(Job), [*old, young, running])
+        line = {"attempt": 1, "at": NOW, "level": "info", "source": "borg", "message": "x", "code": ""}
+        lines = [line | {"job_id": one["id"], "seq": seq} for one in (*old, young) for seq in (1, 2)]
+        await tx.session.execute(insert(JobLog), lines)
+
+    await db.run(add)
+    assert await clean(db) == {"jobs": 60}
+    assert (await rows(db, Job), await rows(db, JobLog)) == (2, 2)
+    assert await clean(db) == {}
+
+
+async def test_resolved_alerts_go_with_their_history_and_open_ones_stay(db: Database) -> None:
+    long_ago = NOW - timedelta(days=60)
+    common = {"kind": "disk", "level": "warning", "value": 81.0, "began_at": long_ago, "subject": "s"}
+    opened, closed = new_id(), new_id()
+
+    async def add(tx: Any) -> None:
+        tx.session.add(Alert(id=opened, open_key="disk|s", state="firing", **common))
+        tx.session.add(Alert(id=closed, state="resolved", **common))
+        await tx.session.flush()
+        for alert_id in (opened, closed):
+            tx.session.add(AlertChange(alert_id=alert_id, what="raise", level="warning", value=81.0))
+
+    await db.run(add)
+    assert await clean(db) == {"alerts": 1}
+    assert (await rows(db, Alert), await rows(db, AlertChange)) == (1, 1)
+
+
+async def test_dead_letters_go_when_their_time_is_over(db: Database) -> None:
+    letters = [{"id": new_id(), "message_key": str(days), "subject": "s", "code": "c", "reason": "r", "remedy": "",
+                "deliveries": 1, "at": NOW - timedelta(days=days)} for days in (29, 31)]  # fmt: skip
+    await db.run(lambda tx: tx.session.execute(insert(DeadLetter), letters))
+    assert await clean(db) == {"dead_letters": 1}
+
+
+async def test_a_stop_ends_a_long_clean_up_between_two_batches(db: Database) -> None:
+    await db.run(lambda tx: tx.session.execute(insert(Job), [job(40) for _ in range(30)]))
+    stopping = asyncio.Event()
+    stopping.set()
+    assert await Housekeeping(db, KEEP).tick(stopping) == {}
+    assert await rows(db, Job) == 30

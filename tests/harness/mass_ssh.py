@@ -1,0 +1,100 @@
+"""Many SSH servers in one process, a port each: `python -m tests.harness.mass_ssh DIRECTORY BEHAVIOUR...`.
+
+Prints one line of JSON: the host key and the ports. Each login appends a byte to DIRECTORY/logins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+LIVING = "living"
+HANGING = "hanging"
+GARBLING = "garbling"
+CLOSING = "closing"
+
+
+@contextmanager
+def mass_ssh(directory: Path, fleet_key: str, *behaviours: str) -> Iterator[dict[str, Any]]:
+    """Start servers of these behaviours; yields {"host_key": ..., "ports": [...]}."""
+    directory.mkdir()
+    (directory / "authorized").write_text(fleet_key + "\n")
+    argv = [sys.executable, "-m", "tests.harness.mass_ssh", str(directory), *behaviours]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        process.stdout.close()
+
+
+def logins(directory: Path) -> int:
+    return (directory / "logins").stat().st_size
+
+
+async def _serve(directory: Path, behaviours: list[str]) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    (directory / "logins").touch()
+    ports = []
+    for behaviour in behaviours:
+        server = await asyncssh.create_server(
+            lambda: _Server(directory), "127.0.0.1", 0, server_host_keys=[key], encoding=None,
+            authorized_client_keys=str(directory / "authorized"), process_factory=_FACTORIES[behaviour],
+            server_version="test",
+        )  # fmt: skip
+        ports.append(server.sockets[0].getsockname()[1])
+    public = " ".join(key.export_public_key("openssh").decode().split()[:2])
+    print(json.dumps({"host_key": public, "ports": ports}), flush=True)
+    await asyncio.Event().wait()
+
+
+class _Server(asyncssh.SSHServer):
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def auth_completed(self) -> None:
+        with (self._directory / "logins").open("ab") as log:
+            log.write(b".")
+
+
+async def _living(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    given = await process.stdin.read()
+    real = await asyncio.create_subprocess_shell(
+        process.command or "", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"SSH_CONNECTION": "127.0.0.1 1 127.0.0.1 22"},
+    )  # fmt: skip
+    stdout, stderr = await real.communicate(given)
+    process.stdout.write(stdout)
+    process.stderr.write(stderr)
+    process.exit(real.returncode or 0)
+
+
+async def _hanging(_process: asyncssh.SSHServerProcess[bytes]) -> None:
+    await asyncio.Event().wait()
+
+
+async def _garbling(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    process.stdout.write(b"Last login: yesterday\n@cpu0\n\xff\xfe\x00nonsense" * 1000)
+    process.exit(0)
+
+
+async def _closing(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    process.stdout.write(b"\n@clock0\n17")
+    process.channel.get_connection().abort()
+
+
+_FACTORIES = {LIVING: _living, HANGING: _hanging, GARBLING: _garbling, CLOSING: _closing}
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1]), sys.argv[2:]))
