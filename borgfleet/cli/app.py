@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from borgfleet.cli import alert, backup, channel, job, operate, pool, repository, schedule, server, task, upkeep
+from borgfleet.cli import (
+    alert,
+    backup,
+    channel,
+    job,
+    maintenance,
+    operate,
+    pool,
+    repository,
+    schedule,
+    server,
+    task,
+    upkeep,
+)
 
 app = typer.Typer(
     name="borgfleet",
@@ -23,5 +36,6 @@ app.add_typer(upkeep.app, name="upkeep", help="When repositories are pruned, com
 app.add_typer(backup.app, name="backup", help="Backups (archives).")
 app.add_typer(alert.app, name="alert", help="What is wrong, and what was.")
 app.add_typer(alert.thresholds, name="threshold", help="Where alerts begin.")
+app.add_typer(maintenance.app, name="maintenance", help="Times in which no alert begins.")
 app.add_typer(channel.app, name="channel", help="Who is told of alerts.")
 app.add_typer(task.app, name="task", help="Tasks: queued, running and ended work.")

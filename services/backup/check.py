@@ -12,11 +12,13 @@ from sqlalchemy import func, select, update
 
 from services.backup.plan import load_repository
 from services.backup.reconcile import freeze, last_seen_whole, look, loss, missing, note_whole, recorded_archives
+from services.backup.window import window_of
 from shared.borg.output import LogLine
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.job import JobState
-from shared.domain.verification import CheckOptions, Depth
+from shared.domain.scheduled import asked_for
+from shared.domain.verification import SHORTEST_BUDGET, CheckOptions, Depth
 from shared.errors import Permanent
 from shared.events.repository import RepositoryChecked
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from services.backup.ports import RepositoryPlace, Segments, Storage
     from services.backup.reconcile import Loss, Whole
+    from services.backup.window import Window
     from shared.borg.node import Grant
     from shared.borg.output import Listed, Phase, Progress
     from shared.db.tables.job import Job
@@ -95,14 +98,24 @@ async def place_to_check(tx: UnitOfWork, job: Job) -> RepositoryPlace:
 
 async def load_check(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> CheckPlan:
     """Read what a repository should hold; once it is ours, so that this does not change any more."""
+    window = await window_of(tx, job)
+    window.refuse_late()
     query = select(Archive.borg_id, Archive.id, Archive.verified_at).where(Archive.repository_id == place.id)
     return CheckPlan(
         repository=place,
         recorded=await recorded_archives(tx, place.id),
         unread={borg_id: (row_id, at) for borg_id, row_id, at in await tx.session.execute(query) if borg_id},
-        options=CheckOptions.model_validate(job.params),
+        options=_within(CheckOptions.model_validate(asked_for(job.params)), window),
         whole=await last_seen_whole(tx, place.id),
     )
+
+
+def _within(options: CheckOptions, window: Window) -> CheckOptions:
+    """Let the window's end be the budget's end as well: what is not done by then is done by the next check."""
+    if window.seconds_left is None:
+        return options
+    left = max(SHORTEST_BUDGET, int(window.seconds_left))
+    return options.model_copy(update={"budget_seconds": min(left, options.budget_seconds or left)})
 
 
 async def run_check(plan: CheckPlan, grant: Grant, ctx: Context, *, storage: Storage) -> Checked:

@@ -50,6 +50,7 @@ async def run_backup(plan: BackupPlan, grant: Grant, ctx: Context, *, storage: S
     missing: list[str] = []
     post_hook: str | None = None
     if made is None:
+        plan.window.refuse_late()
         try:
             async with asyncio.timeout(plan.time_limit):
                 made, missing, post_hook = await _make(plan, grant, ctx, servers)

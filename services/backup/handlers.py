@@ -12,9 +12,12 @@ from services.backup.delete import load_delete, place_of, run_delete
 from services.backup.plan import backup_job_named, load_plan
 from services.backup.prune import load_prune, place_to_prune, record_prune, run_prune
 from services.backup.record import record_backup, record_deletion
+from services.backup.window import MISSED, in_its_window
+from shared.db.repositories.missed import note_missed
 from shared.db.repositories.requests import request_backup, request_delete, request_upkeep, requested_before
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.job import JobState, JobType
+from shared.domain.scheduled import scheduled_of
 from shared.errors import Permanent
 from shared.events.backup import BackupFailed, BackupStarted
 from shared.runtime.crashpoint import crashpoint
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
     from shared.events.base import Command
     from shared.events.repository import RepositoryCheck, RepositoryCompact, RepositoryPrune, Upkeep
     from shared.runtime.context import Context
+
+
+_WHY_MISSED = {MISSED: "window", "server_unreachable": "unreachable"}
+"""Why a run failed -> why it was missed."""
 
 
 async def make_backup(event: BackupRequested, ctx: Context, *, storage: Storage, servers: Servers) -> None:
@@ -75,7 +82,7 @@ async def prune_repository(event: RepositoryPrune, ctx: Context, *, storage: Sto
         return
 
     place = await ctx.run(lambda tx: place_to_prune(tx, job))
-    async with _ours(ctx, storage, place) as grant:
+    async with in_its_window(ctx, job), _ours(ctx, storage, place) as grant:
         plan = await ctx.run(lambda tx: load_prune(tx, job, place))
         pruned = await run_prune(plan, grant, ctx, storage=storage)
 
@@ -90,7 +97,7 @@ async def compact_repository(event: RepositoryCompact, ctx: Context, *, storage:
         return
 
     place = await ctx.run(lambda tx: place_to_compact(tx, job))
-    async with _ours(ctx, storage, place) as grant:
+    async with in_its_window(ctx, job), _ours(ctx, storage, place) as grant:
         plan = await ctx.run(lambda tx: load_compact(tx, place))
         compacted = await run_compact(plan, grant, ctx, storage=storage)
     await ctx.run(lambda tx: record_compact(tx, ctx, plan, compacted))
@@ -152,7 +159,10 @@ async def place_delete(event: ArchiveDelete, ctx: Context) -> None:
 
 
 async def announce_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
-    """Tell the world that a run made no trustworthy archive."""
+    """Tell the world that a run made no trustworthy archive, and that a scheduled one had no chance to begin."""
+    scheduled = scheduled_of(job.params or {})
+    if scheduled and error.code in _WHY_MISSED:
+        note_missed(tx, job, scheduled, code=_WHY_MISSED[error.code], reason=error.message)
     if job.backup_job_id and job.server_id:
         tx.emit(
             BackupFailed(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from services.backup.ports import BackupPlan, Hooks, RepositoryPlace
 from services.backup.truth import Baseline
+from services.backup.window import window_of
 from shared.borg.commands import CreateOptions
 from shared.borg.environment import Endpoint
 from shared.db.repositories.secrets import FLEET_KEY, repository_passphrase
@@ -23,6 +23,7 @@ from shared.ssh.port import Credentials, Target
 if TYPE_CHECKING:
     import uuid
 
+    from services.backup.window import Window
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
 
@@ -41,6 +42,7 @@ async def load_plan(tx: UnitOfWork, job: Job) -> BackupPlan:
         message = "the backup job was deleted while this run was queued"
         raise Permanent(message, code="backup_job_missing", remedy="nothing to do")
     definition, server, pool = row
+    window = await window_of(tx, job)
     endpoint = await _endpoint(tx, pool.node, definition.transport)
     return BackupPlan(
         job_id=job.id,
@@ -53,7 +55,8 @@ async def load_plan(tx: UnitOfWork, job: Job) -> BackupPlan:
         transport=definition.transport,
         endpoint=endpoint,
         hooks=Hooks(definition.pre_hook, definition.post_hook, definition.hook_seconds),
-        time_limit=_time_limit(definition.time_limit_seconds, job.params.get("stop_at")),
+        time_limit=_time_limit(definition.time_limit_seconds, window),
+        window=window,
         baseline=await _baseline(tx, definition.id),
     )
 
@@ -136,9 +139,7 @@ async def backup_job_named(tx: UnitOfWork, name: str | None) -> BackupJob:
     return definition
 
 
-def _time_limit(seconds: int | None, stop_at: str | None) -> int | None:
+def _time_limit(seconds: int | None, window: Window) -> int | None:
     """Return the seconds a run may take: its own limit or what is left of its window, whichever is less."""
-    if stop_at is None:
-        return seconds
-    left = max(1, int((datetime.fromisoformat(stop_at) - datetime.now(UTC)).total_seconds()))
-    return min(left, seconds) if seconds else left
+    limits = [seconds, None if window.seconds_left is None else int(window.seconds_left)]
+    return min((limit for limit in limits if limit), default=None)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from services.backup.truth import Baseline
+    from services.backup.window import Window
     from shared.borg.commands import CreateOptions
     from shared.borg.environment import Endpoint
     from shared.borg.node import Grant, OnOutput
@@ -68,6 +69,7 @@ class BackupPlan:
     endpoint: Endpoint
     hooks: Hooks
     time_limit: int | None
+    window: Window
     baseline: Baseline | None
 
 

@@ -41,14 +41,17 @@ def build(parts: Parts) -> Service:
     servers = RemoteServers(AsyncSsh(settings.ssh), node, settings.backup.silence_seconds)
     create = partial(make_backup, storage=storage, servers=servers)
     delete = partial(delete_archive, storage=storage)
+    prune = partial(prune_repository, storage=storage)
+    compact = partial(compact_repository, storage=storage)
+    check = partial(check_repository, storage=storage)
     return Service(
         name="backup",
         routes=(
             Route(BackupRequested, create, settings.backup.concurrency, node=here, on_failure=announce_failure),
             Route(ArchiveDelete, delete, node=here),
-            Route(RepositoryPrune, partial(prune_repository, storage=storage), node=here),
-            Route(RepositoryCompact, partial(compact_repository, storage=storage), node=here),
-            Route(RepositoryCheck, partial(check_repository, storage=storage), node=here),
+            Route(RepositoryPrune, prune, node=here, on_failure=announce_failure),
+            Route(RepositoryCompact, compact, node=here, on_failure=announce_failure),
+            Route(RepositoryCheck, check, node=here, on_failure=announce_failure),
             Route(RepositoryPrune, partial(place_upkeep, kind=JobType.REPOSITORY_PRUNE)),
             Route(RepositoryCompact, partial(place_upkeep, kind=JobType.REPOSITORY_COMPACT)),
             Route(RepositoryCheck, partial(place_upkeep, kind=JobType.REPOSITORY_CHECK)),

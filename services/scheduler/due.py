@@ -30,7 +30,6 @@ class Waiting:
     catch_up: bool
     skip_overlap: bool
     window: Hours | None
-    stop_at_end: bool
     blackout: Hours | None = None
 
 
@@ -41,7 +40,8 @@ class Verdict:
     due_at: datetime
     next_run_at: datetime
     run: bool = False
-    stop_at: datetime | None = None
+    begin_by: datetime | None = None
+    """When its window ends, or a blackout begins."""
     missed: str = ""
     """downtime, overlap or window; empty when nothing was missed."""
     reason: str = ""
@@ -65,7 +65,7 @@ def judge(waiting: Waiting, now: datetime, *, paused: bool, busy: bool) -> Verdi
     if busy and waiting.skip_overlap:
         reason = "another run of this backup job was still queued or running"
         return Verdict(following, following, missed="overlap", reason=reason)
-    return Verdict(following, following, run=True, stop_at=_ends(waiting, now) if waiting.stop_at_end else None)
+    return Verdict(following, following, run=True, begin_by=_ends(waiting, now))
 
 
 def _may_begin(waiting: Waiting, now: datetime) -> datetime:
@@ -80,7 +80,7 @@ def _may_begin(waiting: Waiting, now: datetime) -> datetime:
 
 
 def _ends(waiting: Waiting, now: datetime) -> datetime | None:
-    """Return when a run that begins now has to have ended; None if there is no such time."""
+    """Return when a run that is due now can begin no more; None if there is no such time."""
     ends = [waiting.window.closes(now)] if waiting.window else []
     return min([*ends, waiting.blackout.next_open(now)] if waiting.blackout else ends, default=None)
 

@@ -15,7 +15,8 @@ from prometheus_client import Counter, Gauge
 from sqlalchemy import or_, select
 
 from services.scheduler.due import Verdict, Waiting, judge
-from services.scheduler.targets import key_of, targets_of, under_way
+from services.scheduler.targets import key_of, scheduled_as, targets_of, under_way
+from shared.db.repositories.missed import note_missed
 from shared.db.tables.base import db_now
 from shared.db.tables.job import Job
 from shared.db.tables.schedule import Pause, Schedule
@@ -103,7 +104,7 @@ class Schedules:
                 continue
             verdict = _judged(row, target, now, paused=paused, busy=busy)
             if verdict.run:
-                runs.append(target.run(row, verdict, now))
+                runs.append(target.run(row, verdict))
                 busy.add(key_of(row))
                 self._lag.set((now - row.next_run_at).total_seconds())
             elif verdict.missed:
@@ -115,9 +116,9 @@ class Schedules:
         return len(rows)
 
     def _miss(self, tx: UnitOfWork, row: Schedule, target: Target, verdict: Verdict) -> None:
-        kept, told = target.missed(row, verdict)
-        tx.session.add(kept)
-        tx.emit(told)
+        note_missed(
+            tx, target.run(row, verdict), scheduled_as(row, verdict), code=verdict.missed, reason=verdict.reason
+        )
         self._runs.labels(verdict.missed).inc()
         _log.warning("run_missed", name=target.name(row.task), code=verdict.missed, reason=verdict.reason)
 
@@ -143,7 +144,6 @@ def waiting_of(row: Schedule, name: str) -> Waiting:
         catch_up=row.catch_up,
         skip_overlap=row.overlap == "skip",
         window=Hours.of(row.window) if row.window else None,
-        stop_at_end=row.stop_at_end,
         blackout=Hours.of(row.blackout) if row.blackout else None,
     )
 

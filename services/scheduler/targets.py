@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import or_, select
 
 from shared.db.repositories.requests import retries_of
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.job import Job
-from shared.db.tables.schedule import MissedRun
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
 from shared.domain.job import JobState, JobType
 from shared.domain.schedule import upkeep_name
-from shared.events.backup import BackupMissed
-from shared.events.repository import UpkeepMissed
+from shared.domain.scheduled import Scheduled
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Sequence
-    from datetime import datetime
 
     from services.scheduler.due import Verdict
     from shared.db.tables.schedule import Schedule
     from shared.db.unit_of_work import UnitOfWork
 
 _UNDER_WAY = (JobState.QUEUED.value, JobState.RUNNING.value)
-_SHORTEST_BUDGET = 60
 Key: TypeAlias = "tuple[str, uuid.UUID | None]"
 """What is done, and to which backup job or repository: of each there is one run at a time."""
 
@@ -51,8 +47,9 @@ class Target:
         """Whether anything scheduled is to run."""
         return self.backup_job is None or self.backup_job.enabled
 
-    def run(self, row: Schedule, verdict: Verdict, now: datetime) -> Job:
+    def run(self, row: Schedule, verdict: Verdict) -> Job:
         """Return the run that is due, to be queued; its request key is what makes it once."""
+        retries = retries_of(self.backup_job) if self.backup_job else {}
         return Job(
             type=row.task,
             title=f"{self.server} - {self.repository.name}",
@@ -62,22 +59,13 @@ class Target:
             backup_job_id=row.backup_job_id,
             request_key=f"schedule:{row.id.hex}:{row.due_at.isoformat()}",
             priority=self.backup_job.priority if self.backup_job else 0,
-            params=(retries_of(self.backup_job) if self.backup_job else {}) | _params(row, verdict.stop_at, now),
+            params=retries | (row.params or {}) | scheduled_as(row, verdict).params(),
         )
 
-    def missed(self, row: Schedule, verdict: Verdict) -> tuple[MissedRun, BackupMissed | UpkeepMissed]:
-        """Return what is kept of a run that was not made, and what the world is told."""
-        why: dict[str, Any] = {"due_at": row.due_at, "code": verdict.missed, "reason": verdict.reason}
-        kept = MissedRun(
-            schedule_id=row.id,
-            backup_job_id=row.backup_job_id,
-            repository_id=row.repository_id,
-            task=row.task,
-            **why,
-        )
-        if self.backup_job is not None:
-            return kept, BackupMissed(backup_job_id=self.backup_job.id, server_id=self.backup_job.server_id, **why)
-        return kept, UpkeepMissed(repository_id=self.repository.id, task=row.task, **why)
+
+def scheduled_as(row: Schedule, verdict: Verdict) -> Scheduled:
+    """Return what a run has to know of its schedule."""
+    return Scheduled(schedule_id=row.id, due_at=row.due_at, begin_by=verdict.begin_by, stop=row.stop_at_end)
 
 
 def key_of(row: Schedule) -> Key:
@@ -123,14 +111,3 @@ async def under_way(tx: UnitOfWork, keys: Sequence[Key]) -> set[Key]:
         (kind, backup_job_id if kind == JobType.BACKUP_CREATE else repository_id)
         for kind, backup_job_id, repository_id in await tx.session.execute(query)
     }
-
-
-def _params(row: Schedule, stop_at: datetime | None, now: datetime) -> dict[str, Any]:
-    """Say what a run is asked for; a window that ends it ends a check by its budget."""
-    params = dict(row.params or {})
-    if stop_at is not None and row.task == JobType.REPOSITORY_CHECK:
-        left = int((stop_at - now).total_seconds())
-        params["budget_seconds"] = max(_SHORTEST_BUDGET, min(left, params.get("budget_seconds") or left))
-    elif stop_at is not None:
-        params["stop_at"] = stop_at.isoformat()
-    return params

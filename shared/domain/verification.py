@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_MINUTE, _DAY = 60, 86_400
+SHORTEST_BUDGET, _DAY = 60, 86_400
 
 
 class Depth(StrEnum):
@@ -27,5 +27,5 @@ class CheckOptions(BaseModel):
 
     depth: Depth = Depth.ARCHIVES
     budget_seconds: int | None = Field(
-        default=None, ge=_MINUTE, le=7 * _DAY, description="What is not done by then is done by the next check."
+        default=None, ge=SHORTEST_BUDGET, le=7 * _DAY, description="What is not done by then is done by the next check."
     )

@@ -51,7 +51,7 @@ class BackupMissed(Event):
     backup_job_id: uuid.UUID
     server_id: uuid.UUID
     due_at: datetime
-    code: str = Field(description="downtime, overlap or window")
+    code: str = Field(description="downtime, overlap, window or unreachable")
     reason: str
 
 

@@ -11,7 +11,9 @@ from sqlalchemy import select, text
 from shared.db.migrations import alembic_config
 from shared.db.session import Database
 from shared.db.tables import Job, JobLog, OutboxRow, Secret, Server, db_now
+from shared.domain.ids import new_id
 from shared.domain.job import JobState, JobType
+from shared.domain.scheduled import Scheduled
 from shared.errors import AppError, Conflict, LeaseLost, NotFound, Permanent, Transient
 
 
@@ -119,7 +121,8 @@ async def test_a_job_put_back_waits_its_delay_and_waiting_is_no_attempt(db: Data
 
 
 async def test_cancel_queued_running_and_ended(db: Database) -> None:
-    first, second = await queued(db), await queued(db)
+    hours = Scheduled(schedule_id=new_id(), due_at=datetime.now(UTC)).params()
+    first, second = await queued(db), await queued(db, params={"max_failures": 2} | hours)
     assert await db.run(lambda tx: tx.jobs.request_cancel(first.id)) is JobState.CANCELLED
     assert await claim(db, first) is None
     held = await claim(db, second)
@@ -130,7 +133,8 @@ async def test_cancel_queued_running_and_ended(db: Database) -> None:
     assert await db.run(lambda tx: tx.jobs.request_cancel(second.id)) is None
     assert await db.run(lambda tx: tx.jobs.retry(held)) is True
     assert await db.run(lambda tx: tx.jobs.retry(held)) is False
-    assert (await state(db, second)).state == "queued"
+    again = await state(db, second)
+    assert (again.state, again.params) == ("queued", {"max_failures": 2}), "asked for by hand it keeps no hours"
 
 
 async def test_orphans_are_recovered_once_and_a_cancelled_orphan_ends(db: Database) -> None:

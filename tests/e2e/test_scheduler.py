@@ -153,3 +153,6 @@ def test_a_server_that_is_down_for_its_whole_window_is_heard_of(fleet: Fleet, da
     about = ("backup_failed", f"backup_job:{definition['name']}")
     alerts = "/api/alerts?state=open&limit=500"
     until(lambda: about in {(one["kind"], one["subject"]) for one in fleet.get(alerts)["items"]}, "an alert", 60)
+    (missed,) = fleet.get(f"/api/missed-runs?backup_job_id={definition['id']}")["items"]
+    assert missed["code"] == "unreachable"
+    until(lambda: "backup_missed" in {one["kind"] for one in fleet.get(alerts)["items"]}, "and of the missed run", 60)

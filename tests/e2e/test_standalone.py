@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,20 @@ def upkeep_by_command_line(one: Standalone) -> None:
     }  # fmt: skip
     one.cli("upkeep", "never", "alone", "direct", "prune")
     assert [one["task"] for one in json.loads(one.cli("upkeep", "list", "--json"))] == ["check"]
+    maintenance_by_command_line(one)
     assert "no such task" in one.cli("upkeep", "set", "alone", "direct", "polish", "--at", "01:00", status=1)
+
+
+def maintenance_by_command_line(one: Standalone) -> None:
+    one.cli("maintenance", "add", "--hours", "2", "--server", "alone", "--reason", "new disks")
+    (window,) = json.loads(one.cli("maintenance", "list", "--json"))
+    begins, ends = (datetime.fromisoformat(window[name]) for name in ("starts_at", "ends_at"))
+    assert (window["server"], window["reason"], ends - begins) == ("alone", "new disks", timedelta(hours=2))
+    one.cli("maintenance", "end", window["id"])
+    assert json.loads(one.cli("maintenance", "list", "--json")) == []
+    assert "names no time zone" in one.cli("maintenance", "add", "--until", "2099-01-01T00:00", status=1)
+    assert "no date and time" in one.cli("maintenance", "add", "--until", "tomorrow", status=1)
+    assert "either --hours or --until" in one.cli("maintenance", "add", status=1)
 
 
 def test_the_whole_journey_by_command_line_and_a_kill_in_the_middle(

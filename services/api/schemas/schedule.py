@@ -92,7 +92,7 @@ class MissedRunOut(Out):
     repository_id: uuid.UUID | None = Field(description="Where it is a repository's upkeep.")
     task: str = Field(description="The type of job it would have been.")
     due_at: datetime
-    code: str = Field(description="downtime, overlap or window")
+    code: str = Field(description="downtime, overlap, window or unreachable")
     reason: str
     at: datetime
 

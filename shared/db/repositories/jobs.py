@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, and_, bindparam, func, insert, null, or_, sel
 from shared.db.tables.base import db_now, micros, or_ignore
 from shared.db.tables.job import Job, JobLog
 from shared.domain.job import JobState, JobType
+from shared.domain.scheduled import asked_for
 from shared.domain.turns import TAKE_TURNS
 from shared.errors import LeaseLost
 from shared.events.archive import ArchiveDelete
@@ -188,10 +189,11 @@ class Jobs:
     async def retry(self, job: Job) -> bool:
         """Queue a failed or cancelled job again; False if it is in another state."""
         turn = {"sent_at": None, "waiting_for": ITS_TURN} if _takes_turns(job) else {}
+        asked = {"failures": 0, "cancel_requested": False, "finished_at": None, "params": asked_for(job.params)}
         again = (
             update(Job)
             .where(Job.id == job.id, Job.state.in_((JobState.FAILED, JobState.CANCELLED)))
-            .values(failures=0, cancel_requested=False, finished_at=None, **_QUEUED | turn, **_error_values(None))
+            .values(**asked | _QUEUED | turn | _error_values(None))
         )
         if not await self._changed(again):
             return False

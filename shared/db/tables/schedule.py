@@ -70,7 +70,7 @@ class MissedRun(Base):
     task: Mapped[str] = mapped_column(binary_text(30), default=JobType.BACKUP_CREATE.value)
     due_at: Mapped[datetime]
     code: Mapped[str] = mapped_column(binary_text(30))
-    """downtime, overlap or window."""
+    """downtime, overlap, window or unreachable."""
     reason: Mapped[str] = mapped_column(long_text())
     at: Mapped[datetime] = mapped_column(default=db_now())
 

@@ -82,6 +82,7 @@ def test_the_same_archives_stay_as_with_borgs_own_prune(
 TWO_YEARS = {"keep_daily": 7, "keep_weekly": 4, "keep_monthly": 6, "keep_yearly": 2}
 
 
+@pytest.mark.timeout(900)  # about a thousand borg commands
 def test_two_years_of_daily_backups_are_pruned_week_by_week_as_borg_would(tmp_path: Path) -> None:
     """Our own verdicts delete; before each of them borg says what it would delete, and it is the same."""
     (tmp_path / "file").write_text("x")

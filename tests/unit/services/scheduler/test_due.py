@@ -13,7 +13,7 @@ from shared.domain.schedule import SPEC
 NIGHT = datetime(2026, 3, 4, 2, 30, tzinfo=UTC)  # a Wednesday
 DAILY = Waiting(
     spec=SPEC.validate_python({"kind": "days", "times": ["02:30"]}), offset=timedelta(0), due_at=NIGHT,
-    next_run_at=NIGHT, catch_up=True, skip_overlap=True, window=None, stop_at_end=False,
+    next_run_at=NIGHT, catch_up=True, skip_overlap=True, window=None,
 )  # fmt: skip
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
@@ -49,24 +49,24 @@ def test_what_is_paused_is_neither_run_nor_missed() -> None:
 
 
 def test_a_run_outside_its_window_waits_for_it_and_is_not_late_then() -> None:
-    evening = replace(DAILY, window=window(20, 23), stop_at_end=True, catch_up=False)
+    evening = replace(DAILY, window=window(20, 23), catch_up=False)
     waits = judge(evening, NIGHT, paused=False, busy=False)
     opens = NIGHT.replace(hour=20, minute=0)
     assert (waits.run, waits.missed, waits.due_at, waits.next_run_at) == (False, "", NIGHT, opens)
     runs = judge(replace(evening, next_run_at=opens), opens + SECOND, paused=False, busy=False)
-    assert (runs.run, runs.stop_at, runs.due_at) == (True, NIGHT.replace(hour=23, minute=0), NIGHT + DAY)
+    assert (runs.run, runs.begin_by, runs.due_at) == (True, NIGHT.replace(hour=23, minute=0), NIGHT + DAY)
 
 
 def test_a_blackout_holds_runs_back_and_ends_those_that_last_into_it() -> None:
-    working = replace(DAILY, blackout=window(1, 6), stop_at_end=True)  # due at 02:30
+    working = replace(DAILY, blackout=window(1, 6))  # due at 02:30
     assert judge(working, NIGHT, paused=False, busy=False).next_run_at == NIGHT.replace(hour=6, minute=0)
     opened = NIGHT.replace(hour=6, minute=0)
     verdict = judge(replace(working, next_run_at=opened), opened, paused=False, busy=False)
-    assert (verdict.run, verdict.stop_at) == (True, NIGHT.replace(hour=1, minute=0) + DAY)
+    assert (verdict.run, verdict.begin_by) == (True, NIGHT.replace(hour=1, minute=0) + DAY)
     both = replace(working, window=window(4, 8))
     assert judge(both, NIGHT, paused=False, busy=False).next_run_at == opened
     verdict = judge(replace(both, next_run_at=opened), opened, paused=False, busy=False)
-    assert verdict.stop_at == NIGHT.replace(hour=8, minute=0)
+    assert verdict.begin_by == NIGHT.replace(hour=8, minute=0)
     always = replace(DAILY, blackout=window(0, 0))
     assert judge(always, NIGHT, paused=False, busy=False).missed == "window"
 
