@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, and_, bindparam, func, insert, null, or_, select, update
+from sqlalchemy import BigInteger, and_, bindparam, func, insert, or_, select, update
 
 from shared.db.tables.base import db_now, micros, or_ignore
 from shared.db.tables.job import Job, JobLog
@@ -50,7 +50,7 @@ class Jobs:
         for job in jobs:
             if _takes_turns(job):
                 job.waiting_for = ITS_TURN
-                job.sent_at = null()  # pyright: ignore[reportAttributeAccessIssue] - None would let the default stand
+                job.sent_at = None
         self._session.add_all(jobs)
         await self._session.flush()
         for job in jobs:

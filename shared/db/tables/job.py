@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.tables.base import Base, binary_text, db_now, long_text
+from shared.db.tables.base import Base, UtcDateTime, binary_text, db_now, long_text
 from shared.domain.ids import new_id
 from shared.domain.job import JobState
 
@@ -57,8 +57,8 @@ class Job(Base):
     result: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
     created_at: Mapped[datetime] = mapped_column(default=db_now())
-    sent_at: Mapped[datetime | None] = mapped_column(default=db_now())
-    """When its message was last put into the outbox; None while it waits for its turn."""
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime().evaluates_none(), default=db_now())
+    """When its message was last put into the outbox; a None that is set means that it waits for its turn."""
     started_at: Mapped[datetime | None] = mapped_column(default=None)
     finished_at: Mapped[datetime | None] = mapped_column(default=None)
 
