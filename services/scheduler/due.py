@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from shared.domain.hours import may_begin
 from shared.domain.schedule import Spec, next_run, runs_after
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 LATE = timedelta(minutes=15)
 """So much later than it should have begun, a run was not made in its time: nobody was there to make it."""
 _COUNTED = 1000
-_SPANS = 32
-"""More than a week has of windows and blackouts by turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def judge(waiting: Waiting, now: datetime, *, paused: bool, busy: bool) -> Verdi
         count = _came_due(waiting, now)
         reason = f"no scheduler was there from {_shown(waiting.next_run_at)} to {_shown(now)}; {count} runs were due"
         return Verdict(following, following, missed="downtime", reason=reason)
-    opens = _may_begin(waiting, now)
+    opens = may_begin(now, waiting.window, waiting.blackout)
     if opens > now:
         if opens >= following:
             reason = f"it may begin at {_shown(opens)}, when the next run is due already"
@@ -66,17 +65,6 @@ def judge(waiting: Waiting, now: datetime, *, paused: bool, busy: bool) -> Verdi
         reason = "another run of this backup job was still queued or running"
         return Verdict(following, following, missed="overlap", reason=reason)
     return Verdict(following, following, run=True, begin_by=_ends(waiting, now))
-
-
-def _may_begin(waiting: Waiting, now: datetime) -> datetime:
-    """Return now, or when its window is open next and no blackout is on."""
-    at = now
-    for _ in range(_SPANS):
-        opens = waiting.window.next_open(at) if waiting.window else at
-        at = waiting.blackout.closes(opens) if waiting.blackout else opens
-        if at == opens:
-            break
-    return at
 
 
 def _ends(waiting: Waiting, now: datetime) -> datetime | None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WEEK = 7
+_SPANS = 32
+"""More than a week has of windows and blackouts by turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +54,14 @@ class Hours:
             if day.isoweekday() in self.days:
                 last = day if self.ends > self.begins else day + timedelta(days=1)
                 yield datetime.combine(day, self.begins, zone), datetime.combine(last, self.ends, zone)
+
+
+def may_begin(now: datetime, window: Hours | None, blackout: Hours | None) -> datetime:
+    """Return now, or when the window is open next and no blackout is on."""
+    at = now
+    for _ in range(_SPANS):
+        opens = window.next_open(at) if window else at
+        at = blackout.closes(opens) if blackout else opens
+        if at == opens:
+            break
+    return at

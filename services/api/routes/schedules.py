@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import statistics
 import uuid
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from sqlalchemy import ColumnElement, and_, delete, func, select
+from sqlalchemy import delete, func, select
 
 from services.api.dependencies import Caller, PageBounds, Parts
 from services.api.queries import found, newest_first
@@ -27,16 +25,14 @@ from services.api.schemas.schedule import (
     PreviewOut,
     ScheduleIn,
 )
+from services.api.tonight import foresee, is_good
 from shared.db.tables.backup_job import BackupJob
-from shared.db.tables.base import db_now
-from shared.db.tables.job import Job
 from shared.db.tables.schedule import MissedRun, Pause, Schedule
 from shared.db.tables.server import Server
-from shared.db.tables.storage import Archive, Repository
-from shared.domain.job import JobType
+from shared.db.tables.storage import Archive
 from shared.domain.names import Name
 from shared.domain.rpo import breaks_at, state_of, target_seconds
-from shared.domain.schedule import SPEC, in_words, jitter, runs_after, upkeep_name
+from shared.domain.schedule import in_words
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -44,11 +40,6 @@ if TYPE_CHECKING:
     from shared.db.unit_of_work import UnitOfWork
 
 router = APIRouter(tags=["schedules"])
-_GOOD = ("succeeded", "warning")
-_UPKEEP = (JobType.REPOSITORY_PRUNE.value, JobType.REPOSITORY_COMPACT.value, JobType.REPOSITORY_CHECK.value)
-_TYPICAL = 10
-_LOOKED_BACK = 14 * 86_400.0
-_MOST_RUNS = 500
 OfServer = Annotated[Name | None, Query(description="On this server alone.")]
 
 
@@ -108,21 +99,7 @@ async def list_missed(
 async def tonight(parts: Parts, hours: Annotated[int, Query(ge=1, le=168)] = 24) -> list[ExpectedRun]:
     """Foresee the fleet's runs of the next hours, how long they should take, and which collide; 500 at most."""
     async with parts.db.read() as session:
-        rows = await _enabled(session)
-        typical = await _typical_seconds(session)
-    now = datetime.now(UTC)
-    end = now + timedelta(hours=hours)
-    runs = [
-        ExpectedRun(
-            task=schedule.task, name=name, backup_job_id=schedule.backup_job_id, server=server, repository=repository,
-            starts_at=starts_at, expected_seconds=typical.get((schedule.task, key)), collides_with=[],
-        )
-        for schedule, name, key, server, repository in rows
-        for starts_at in _between(schedule, name, now, end)
-    ]  # fmt: skip
-    runs = sorted(runs, key=lambda run: (run.starts_at, run.name))[:_MOST_RUNS]
-    _mark_collisions(runs)
-    return runs
+        return await foresee(session, timedelta(hours=hours))
 
 
 @router.get("/api/compliance", responses={200: {"content": {"text/csv": {}}}}, response_model=list[ComplianceOut])
@@ -141,7 +118,7 @@ async def compliance(parts: Parts, csv_text: Annotated[bool, Query(alias="csv")]
 
 async def _compliance(session: AsyncSession) -> list[ComplianceOut]:
     now = datetime.now(UTC)
-    good = select(Archive.backup_job_id, func.max(Archive.created_at)).where(_good())
+    good = select(Archive.backup_job_id, func.max(Archive.created_at)).where(is_good())
     last = {row[0]: row[1] for row in await session.execute(good.group_by(Archive.backup_job_id))}
     periods: defaultdict[uuid.UUID, list[int]] = defaultdict(list)
     for backup_job_id, period in await session.execute(select(Schedule.backup_job_id, Schedule.period_seconds)):
@@ -162,61 +139,3 @@ async def _compliance(session: AsyncSession) -> list[ComplianceOut]:
             )
         )  # fmt: skip
     return shown
-
-
-def _good() -> ColumnElement[bool]:
-    return and_(Archive.state.in_(_GOOD), Archive.lost.is_(False), Archive.damage == "")
-
-
-async def _enabled(session: AsyncSession) -> list[tuple[Schedule, str, uuid.UUID, str, str]]:
-    """Return each schedule that makes runs, what these are called, whose they are, their server and repository."""
-    backups = (
-        select(Schedule, BackupJob.name, BackupJob.id, Server.name, Repository.name)
-        .join(BackupJob, BackupJob.id == Schedule.backup_job_id)
-        .join(Server, Server.id == BackupJob.server_id)
-        .join(Repository, Repository.id == BackupJob.repository_id)
-        .where(BackupJob.enabled.is_(True))
-    )
-    upkeep = (
-        select(Schedule, Repository.id, Server.name, Repository.name)
-        .join(Repository, Repository.id == Schedule.repository_id)
-        .join(Server, Server.id == Repository.server_id)
-    )
-    rows = [(row[0], row[1], row[2], row[3], row[4]) for row in await session.execute(backups)]
-    for schedule, key, server, repository in await session.execute(upkeep):
-        rows.append((schedule, upkeep_name(server, repository, schedule.task), key, server, repository))
-    return rows
-
-
-def _between(schedule: Schedule, name: str, now: datetime, end: datetime) -> list[datetime]:
-    offset = jitter(name, schedule.jitter_seconds)
-    runs = (run + offset for run in runs_after(SPEC.validate_python(schedule.spec), now - offset))
-    return [max(run, schedule.next_run_at) if run == schedule.due_at else run for run in takewhile(end.__gt__, runs)]
-
-
-async def _typical_seconds(session: AsyncSession) -> dict[tuple[str, uuid.UUID | None], float]:
-    """Return the median duration of the last good runs, by type, and backup job or repository."""
-    seen: defaultdict[tuple[str, uuid.UUID | None], list[float]] = defaultdict(list)
-    number = func.row_number().over(partition_by=Archive.backup_job_id, order_by=Archive.created_at.desc())
-    ranked = select(Archive.backup_job_id, Archive.duration, number.label("n")).where(_good()).subquery()
-    for backup_job_id, duration, _ in await session.execute(select(ranked).where(ranked.c.n <= _TYPICAL)):
-        seen[JobType.BACKUP_CREATE.value, backup_job_id].append(duration)
-    upkeep = select(Job.type, Job.repository_id, Job.started_at, Job.finished_at).where(
-        Job.type.in_(_UPKEEP), Job.state.in_(_GOOD), Job.created_at > db_now(-_LOOKED_BACK)
-    )
-    for kind, repository_id, started_at, finished_at in await session.execute(upkeep):
-        if started_at is not None and finished_at is not None:
-            seen[kind, repository_id].append((finished_at - started_at).total_seconds())
-    return {key: statistics.median(durations) for key, durations in seen.items()}
-
-
-def _mark_collisions(runs: list[ExpectedRun]) -> None:
-    """Name to each run those on its server or repository that are expected to be under way when it begins."""
-    for number, run in enumerate(runs):
-        ends_at = run.starts_at + timedelta(seconds=run.expected_seconds or 0)
-        for other in runs[number + 1 :]:
-            if other.starts_at > ends_at:
-                break
-            if other.server == run.server and other.name != run.name:
-                run.collides_with.append(other.name)
-                other.collides_with.append(run.name)

@@ -417,6 +417,9 @@ async def test_a_backup_job_has_schedules_that_are_shown_in_words_with_their_nex
         "web1-system": "other",
         "other": "web1-system",
     }
+    assert (await api.put("/api/pauses?server=web1", json={})).status_code == 200
+    assert (await api.get("/api/tonight?hours=48")).json() == []
+    assert (await api.delete("/api/pauses?server=web1")).status_code == 204
     states = {
         one["backup_job"]: (one["state"], one["target_seconds"]) for one in (await api.get("/api/compliance")).json()
     }
