@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from services.api.schemas.stats import Point, Range
-from shared.db.tables.stats import ServerRollup, ServerStats
+from shared.db.tables.stats import ServerRollup, ServerStats, weighted
 from shared.errors import Invalid
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.ext.asyncio import AsyncSession
 
-FIVE_MINUTES, HOUR = 300, 3600
+FIVE_MINUTES, HOUR, DAY = 300, 3600, 86_400
 _POINTS = 500
 _MOST_POINTS = 5000
 _RAW_REACHES = timedelta(hours=47)
@@ -41,7 +41,7 @@ def chosen_step(start: datetime, end: datetime, step: int | None) -> int:
         raise Invalid(message, code="bad_span", remedy="give an earlier `from`")
     if step is None:
         wide = max(60, int(span / _POINTS))
-        return next((nice for nice in (60, FIVE_MINUTES, 900, HOUR, 6 * HOUR) if nice >= wide), 24 * HOUR)
+        return next((nice for nice in (60, FIVE_MINUTES, 900, HOUR, 6 * HOUR) if nice >= wide), DAY)
     if span / step > _MOST_POINTS:
         message = f"a step of {step} s makes more than {_MOST_POINTS} points of this span"
         raise Invalid(message, code="step_too_small", remedy="give a larger `step`, or none")
@@ -56,25 +56,26 @@ async def history(
     if step < FIVE_MINUTES and start >= now - _RAW_REACHES:
         return step, await _raw(session, server_id, start, end, step)
     fine = start >= now - _FIVE_MINUTES_REACH
-    source = FIVE_MINUTES if fine and step < HOUR else HOUR
+    source = FIVE_MINUTES if fine and step < HOUR else HOUR if step < DAY else DAY
     step = max(step // source * source, source)
-    rows = await session.execute(_rolled(server_id, start, end, source, step))
+    begin = int(start.timestamp()) // source * source
+    there = and_(ServerRollup.step == source, ServerRollup.bucket >= begin)
+    if source == DAY:  # what is no whole day yet stands in its hours
+        last = await session.scalar(select(func.max(ServerRollup.bucket)).where(ServerRollup.step == DAY))
+        rest = max(begin, -DAY if last is None else last + DAY)
+        there = or_(there, and_(ServerRollup.step == HOUR, ServerRollup.bucket >= rest))
+    rows = await session.execute(_rolled(server_id, there, int(end.timestamp()), step))
     return step, [_point(row) for row in rows]
 
 
-def _rolled(server_id: uuid.UUID, start: datetime, end: datetime, source: int, step: int) -> Select[*tuple[Any, ...]]:
+def _rolled(server_id: uuid.UUID, there: ColumnElement[bool], end: int, step: int) -> Select[*tuple[Any, ...]]:
     at = (ServerRollup.bucket // step * step).label("at")
     columns: list[Any] = []
     for name in _FIGURES:
-        mean = getattr(ServerRollup, f"{name}_mean")
-        columns += [
-            func.min(getattr(ServerRollup, f"{name}_min")),
-            func.sum(mean * ServerRollup.samples) / func.sum(ServerRollup.samples),
-            func.max(getattr(ServerRollup, f"{name}_max")),
-        ]
-    span = ServerRollup.bucket.between(int(start.timestamp()) // source * source, int(end.timestamp()))
+        least, mean, most = (getattr(ServerRollup, f"{name}_{kind}") for kind in ("min", "mean", "max"))
+        columns += [func.min(least), weighted(mean), func.max(most)]
     query = select(at, func.sum(ServerRollup.samples), *columns)
-    return query.where(ServerRollup.server_id == server_id, ServerRollup.step == source, span).group_by(at).order_by(at)
+    return query.where(ServerRollup.server_id == server_id, there, ServerRollup.bucket <= end).group_by(at).order_by(at)
 
 
 async def _raw(session: AsyncSession, server_id: uuid.UUID, start: datetime, end: datetime, step: int) -> list[Point]:

@@ -1,4 +1,4 @@
-"""Keeps samples as long as they are worth it: unless set otherwise raw 48 h, five minutes 14 days, hours two years."""
+"""Keeps samples as long as they are worth it: raw 48 h, five minutes 14 days, hours and days two years; or as set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import and_, delete, func, insert, literal, select
 
 from shared.db.tables.base import db_now, or_ignore
-from shared.db.tables.stats import ServerMount, ServerRollup, ServerStats
+from shared.db.tables.stats import ServerMount, ServerRollup, ServerStats, weighted
 from shared.errors import Transient
 from shared.runtime.pause import pause
 
@@ -29,8 +29,7 @@ _log = structlog.get_logger()
 LEASE = "stats:housekeeping"
 EVERY = 60.0
 _LEASE_SECONDS = 120.0
-FIVE_MINUTES, HOUR = 300, 3600
-_DAY = 24 * HOUR
+FIVE_MINUTES, HOUR, DAY = 300, 3600, 86_400
 _LATE = 120
 """A bucket is rolled up this long after its end: a sample under way still finds its place."""
 _BATCH = 1000
@@ -68,8 +67,10 @@ class StatsKeeper:
         await self._db.run(lambda tx: tx.leases.release(LEASE, self._name), patience=0)
 
     async def tick(self, now: float) -> None:
-        """Roll up what is complete at `now` (seconds since 1970), hour by hour, and delete what is too old."""
-        for roll in (roll_up_samples, roll_up_buckets):
+        """Roll up what is complete at `now` (seconds since 1970), a bit at a time, and delete what is too old."""
+        to_hours = partial(roll_up_buckets, finer=FIVE_MINUTES, coarser=HOUR)
+        to_days = partial(roll_up_buckets, finer=HOUR, coarser=DAY)
+        for roll in (roll_up_samples, to_hours, to_days):
             while await self._db.run(partial(roll, now=now)):
                 continue
         for table, column, oldest in _kept_since(now, self._keep):
@@ -98,30 +99,25 @@ async def roll_up_samples(tx: UnitOfWork, *, now: float) -> bool:
     return True
 
 
-async def roll_up_buckets(tx: UnitOfWork, *, now: float) -> bool:
-    """Roll up to a day of five minutes into hours; tell whether there may be more."""
-    finer = ServerRollup.step == FIVE_MINUTES, ServerRollup.bucket >= await _done(tx, HOUR) + HOUR
-    first = await tx.session.scalar(select(func.min(ServerRollup.bucket)).where(*finer))
-    span = _span(HOUR, first, 24 * HOUR, now)
+async def roll_up_buckets(tx: UnitOfWork, *, now: float, finer: int, coarser: int) -> bool:
+    """Roll up to 24 coarser buckets of finer ones; tell whether there may be more."""
+    waiting = ServerRollup.step == finer, ServerRollup.bucket >= await _done(tx, coarser) + coarser
+    first = await tx.session.scalar(select(func.min(ServerRollup.bucket)).where(*waiting))
+    span = _span(coarser, first, 24 * coarser, now)
     if span is None:
         return False
-    hour = ServerRollup.bucket // HOUR * HOUR
+    bucket = ServerRollup.bucket // coarser * coarser
     figures: dict[str, ColumnElement[Any]] = {}
     for name in FIGURES:
         least, mean, most = (getattr(ServerRollup, f"{name}_{kind}") for kind in ("min", "mean", "max"))
         figures |= {f"{name}_min": func.min(least), f"{name}_mean": weighted(mean), f"{name}_max": func.max(most)}
     rolled = select(
-        ServerRollup.server_id, literal(HOUR), hour, func.sum(ServerRollup.samples), *figures.values()
-    ).where(ServerRollup.step == FIVE_MINUTES, ServerRollup.bucket >= span[0], ServerRollup.bucket < span[1])
+        ServerRollup.server_id, literal(coarser), bucket, func.sum(ServerRollup.samples), *figures.values()
+    ).where(ServerRollup.step == finer, ServerRollup.bucket >= span[0], ServerRollup.bucket < span[1])
     columns = ["server_id", "step", "bucket", "samples", *figures]
-    grouped = rolled.group_by(ServerRollup.server_id, hour)
+    grouped = rolled.group_by(ServerRollup.server_id, bucket)
     await tx.session.execute(or_ignore(insert(ServerRollup)).from_select(columns, grouped))
     return True
-
-
-def weighted(mean: InstrumentedAttribute[float | None]) -> ColumnElement[Any]:
-    """Return the mean of means, each counted by its samples."""
-    return func.sum(mean * ServerRollup.samples) / func.sum(ServerRollup.samples)
 
 
 async def _done(tx: UnitOfWork, step: int) -> int:
@@ -142,15 +138,15 @@ def _span(step: int, first: int | None, length: int, now: float) -> tuple[int, i
 def _kept_since(
     now: float, keep: KeepSettings
 ) -> list[tuple[type[Base], InstrumentedAttribute[Any], ColumnElement[bool]]]:
-    oldest = datetime.fromtimestamp(now - keep.samples_days * _DAY, UTC)
+    oldest = datetime.fromtimestamp(now - keep.samples_days * DAY, UTC)
     raw = [(table, table.collected_at, table.collected_at < oldest) for table in (ServerStats, ServerMount)]
     rolled = [
         (
             ServerRollup,
             ServerRollup.bucket,
-            and_(ServerRollup.step == step, ServerRollup.bucket < int(now - days * _DAY)),
+            and_(ServerRollup.step == step, ServerRollup.bucket < int(now - days * DAY)),
         )
-        for step, days in ((FIVE_MINUTES, keep.five_minutes_days), (HOUR, keep.hours_days))
+        for step, days in ((FIVE_MINUTES, keep.five_minutes_days), (HOUR, keep.hours_days), (DAY, keep.hours_days))
     ]
     return [*raw, *rolled]
 

@@ -7,10 +7,11 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import func, insert, select
 
 from services.api.history import chosen_step, history
-from services.stats.housekeeping import FIVE_MINUTES, HOUR, StatsKeeper
+from services.stats.housekeeping import DAY, FIVE_MINUTES, HOUR, StatsKeeper
 from shared.config.settings import KeepSettings
 from shared.db.session import Database
 from shared.db.tables import Server, ServerRollup, ServerStats
@@ -57,6 +58,15 @@ async def test_samples_become_five_minutes_and_hours_once_each(db: Database) -> 
     assert coarse[0].swap_mean is None  # never known: unknown, not zero
 
 
+async def test_an_unknown_mean_weighs_nothing_beside_known_ones(db: Database) -> None:
+    server = await add_server(db)
+    begun = NOW - 1800 - HOUR
+    await add_samples(db, server, [(begun + 60 * n, None if n < 30 else 50.0) for n in range(60)])
+    await StatsKeeper(db, KeepSettings()).tick(NOW)
+    (hour,) = await rollups(db, HOUR)
+    assert (hour.samples, hour.cpu_mean) == (60, 50.0)
+
+
 async def test_a_bucket_not_yet_over_is_left_and_a_gap_is_stepped_over(db: Database) -> None:
     server = await add_server(db)
     await add_samples(db, server, [(NOW - 40 * HOUR, 10.0), (NOW - 3 * HOUR, None), (NOW - 60, 30.0)])
@@ -90,7 +100,8 @@ async def test_one_keeper_of_all_replicas_works_at_a_time(db: Database) -> None:
     assert await db.run(lambda tx: tx.leases.acquire("stats:housekeeping", "two", 60)) is None
 
 
-async def test_a_year_is_read_back_in_one_query_with_its_extremes(db: Database) -> None:
+@pytest.mark.parametrize("of_days", [False, True], ids=["hours alone", "days"])
+async def test_a_year_is_read_back_in_one_query_with_its_extremes(db: Database, of_days: bool) -> None:
     server = await add_server(db)
     hours = 365 * 24
     start = (int(time.time()) - hours * HOUR) // HOUR * HOUR
@@ -103,9 +114,12 @@ async def test_a_year_is_read_back_in_one_query_with_its_extremes(db: Database) 
         await db.run(lambda tx, begun=begun: tx.session.execute(insert(ServerRollup), rows[begun : begun + 1000]))
     end = datetime.now(UTC)
     begin = datetime.fromtimestamp(start, UTC)
+    if of_days:
+        await StatsKeeper(db, KeepSettings()).tick(time.time())
+        assert len(await rollups(db, DAY)) >= 364
     async with db.read() as session:
         step, points = await history(session, server, begin, end, chosen_step(begin, end, None))
-    assert step == 24 * HOUR
+    assert step == DAY
     assert 365 <= len(points) <= 366
     assert sum(point.samples for point in points) == hours * 6
     assert max(point.cpu.max or 0 for point in points) == 99.0

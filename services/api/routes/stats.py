@@ -61,7 +61,7 @@ async def server_history(
     to: Annotated[AwareDatetime | None, Query(description="Default: now.")] = None,
     step: Annotated[int | None, Query(ge=60, le=30 * 86_400, description="Seconds; default: about 500 points.")] = None,
 ) -> HistoryOut:
-    """Return a server's history: raw for 48 hours, five minutes for 14 days, hours for two years."""
+    """Return a server's history: raw for 48 hours, five minutes for 14 days, hours and days for two years."""
     end = to or datetime.now(UTC)
     start = from_ or end - timedelta(days=1)
     seconds = chosen_step(start, end, step)

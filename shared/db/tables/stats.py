@@ -6,8 +6,8 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import JSON, BigInteger, ColumnElement, ForeignKey, Index, case, func
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
 from shared.db.tables.base import Base, binary_text, db_now, long_text
 
@@ -109,7 +109,7 @@ class ServerMount(Base):
 
 
 class ServerRollup(Base):
-    """Samples of one step (300 s or 3600 s) in one row: least, mean and greatest of each figure."""
+    """Samples of one step (300, 3600 or 86,400 s) in one row: least, mean and greatest of each figure."""
 
     __tablename__ = "server_rollups"
     __table_args__ = (Index("ix_server_rollups_step_bucket", "step", "bucket"),)
@@ -140,3 +140,9 @@ class ServerRollup(Base):
     sent_min: Mapped[float | None]
     sent_mean: Mapped[float | None]
     sent_max: Mapped[float | None]
+
+
+def weighted(mean: InstrumentedAttribute[float | None]) -> ColumnElement[Any]:
+    """Return the mean of rolled up means, each counted by its samples; one that is unknown does not count."""
+    known = func.sum(case((mean.is_not(None), ServerRollup.samples)))
+    return func.sum(mean * ServerRollup.samples) / known
