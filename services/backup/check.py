@@ -21,6 +21,7 @@ from shared.domain.scheduled import asked_for
 from shared.domain.verification import SHORTEST_BUDGET, CheckOptions, Depth
 from shared.errors import Permanent
 from shared.events.repository import RepositoryChecked
+from shared.runtime.crashpoint import crashpoint
 
 if TYPE_CHECKING:
     import uuid
@@ -172,6 +173,7 @@ async def _read_archives(
                 warnings += (f"{archive.name} could not be read within the budget: it needs a larger one",)
             break
         await _note_read(plan, archive, damage, ctx)
+        crashpoint("after_an_archive_was_read")
         read, damaged = read + 1, damaged + bool(damage)
     return replace(checked, read=read, damaged=damaged, left=len(waiting) - read, warnings=warnings)
 

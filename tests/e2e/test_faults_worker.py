@@ -65,6 +65,38 @@ def test_worker_killed_after_the_commit_before_the_ack_does_nothing_twice(fleet:
     assert len(fleet.backups(definition)) == 1
 
 
+def test_worker_killed_in_a_prune_finds_no_loss_in_its_own_deletions(fleet: Fleet, data: Path) -> None:
+    definition = fleet.backup_job([data])
+    for _ in range(3):
+        fleet.finished(fleet.run(definition), "succeeded")
+    path = f"/api/repositories/{definition['repository_id']}"
+    fleet.call("PUT", path, {"retention": {"keep_last": 1}, "prune_after_backup": False})
+    worker = fleet.restart("backup", BORGFLEET_CRASH_AT="after_delete_before_commit")
+    job = fleet.post(f"{path}/prune", {})
+    worker.wait_dead()
+    assert (len(fleet.listed(definition)), len(fleet.backups(definition))) == (1, 3)
+    fleet.spawn("backup")
+    assert fleet.finished(job, "succeeded")["attempt"] == 2
+    assert len(fleet.backups(definition)) == 1
+    assert not fleet.get(path)["frozen_reason"]
+    assert_invariants(fleet, definition)
+
+
+def test_worker_killed_in_a_check_keeps_what_it_had_read(fleet: Fleet, data: Path) -> None:
+    definition = fleet.backup_job([data])
+    for _ in range(3):
+        fleet.finished(fleet.run(definition), "succeeded")
+    worker = fleet.restart("backup", BORGFLEET_CRASH_AT="after_an_archive_was_read")
+    job = fleet.post(f"/api/repositories/{definition['repository_id']}/check", {"depth": "data"})
+    worker.wait_dead()
+    assert [bool(backup["verified_at"]) for backup in fleet.backups(definition)].count(True) == 1
+    fleet.spawn("backup")
+    ended = fleet.finished(job, "succeeded")
+    assert (ended["attempt"], ended["result"]["finished"]) == (2, True)
+    assert all(backup["verified_at"] for backup in fleet.backups(definition))
+    assert_invariants(fleet, definition)
+
+
 def test_worker_killed_after_the_deletion_before_the_commit_finds_it_gone_and_is_content(
     fleet: Fleet, data: Path
 ) -> None:
