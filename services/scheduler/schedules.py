@@ -74,11 +74,18 @@ class Schedules:
 
     async def tick(self) -> int:
         """Make everything that is due now, and let begin whose turn it is; return how many schedules were due."""
-        if await self._db.run(lambda tx: tx.leases.acquire(LEASE, self._name, _LEASE_SECONDS)) is None:
-            return 0
-        made = await self.make_due()
-        await self._db.run(lambda tx: tx.turns.give())
+        due, waiting = await self._db.run(self._look)
+        made = await self.make_due() if due else 0
+        if made or waiting:
+            await self._db.run(lambda tx: tx.turns.give())
         return made
+
+    async def _look(self, tx: UnitOfWork) -> tuple[bool, bool]:
+        """Tell whether anything is due, and whether anybody waits for a turn: to the leader, and to no one else."""
+        if await tx.leases.acquire(LEASE, self._name, _LEASE_SECONDS) is None:
+            return False, False
+        due = await tx.session.scalar(select(Schedule.id).where(Schedule.next_run_at <= db_now()).limit(1))
+        return due is not None, await tx.turns.awaited()
 
     async def make_due(self) -> int:
         """Work through what is due, a batch a transaction, whoever leads."""

@@ -50,10 +50,14 @@ class Turns:
             found = (await self._session.scalars(query)).one()
         return found
 
+    async def awaited(self) -> bool:
+        """Tell whether any run waits for its turn."""
+        return await self._session.scalar(select(Job.id).where(_WAITING).limit(1)) is not None
+
     async def give(self) -> int:
         """Send the runs whose turn it is; return how many."""
         await self._session.flush()
-        if await self._session.scalar(select(Job.id).where(_WAITING).limit(1)) is None:
+        if not await self.awaited():
             return 0
         limits, total = await self.limits(), 0
         caps = Caps(limits.fleet, limits.per_server, limits.per_pool, await self._own())
