@@ -67,8 +67,7 @@ class Reaper:
         await self._resend_lost()
 
     async def _recover_orphans(self) -> None:
-        async with self._db.transaction() as tx:
-            orphans = await tx.jobs.orphans()
+        orphans = await self._db.run(lambda tx: tx.jobs.orphans(), patience=0)
         for job in orphans:
             if await self._db.run(lambda tx, job=job: tx.jobs.recover(job)):
                 _log.warning("job_recovered", job=str(job.id), title=job.title, attempt=job.attempt)
@@ -79,8 +78,7 @@ class Reaper:
 
     async def _resend_lost(self) -> None:
         """Compare, per subject, the queued rows with the messages the stream holds."""
-        async with self._db.transaction() as tx:
-            queued = await tx.jobs.queued_per_subject()
+        queued = await self._db.run(lambda tx: tx.jobs.queued_per_subject(), patience=0)
         for subject, count in queued.items():
             if await self._bus.count(JOBS, subject) >= count:
                 continue

@@ -17,7 +17,7 @@ from shared.db.unit_of_work import UnitOfWork
 from shared.errors import Conflict, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 
     from shared.db.tables.kernel import OutboxRow
     from shared.secrets.envelope import KeyRing
@@ -66,17 +66,21 @@ class Database:
         """Run a whole transaction again on deadlock or lost connection, for `patience` seconds.
 
         `work` must read back what it may have committed already: a connection lost at COMMIT leaves it unknown.
+        Cancelling takes effect after the transaction: cut short, SQLite would keep its lock with nobody to end it.
         """
         deadline, delay = time.monotonic() + patience, _RETRY_FIRST
         while True:
             try:
-                async with self.transaction() as tx:
-                    return await work(tx)
+                return await to_its_end(self._once(work))
             except Transient as error:
                 if not error.code.startswith("database_") or time.monotonic() + delay > deadline:
                     raise
             await asyncio.sleep(delay)
             delay = min(_RETRY_CAP, delay * 2)
+
+    async def _once(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        async with self.transaction() as tx:
+            return await work(tx)
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncSession]:
@@ -89,6 +93,18 @@ class Database:
         """Close all connections."""
         await self._writer.dispose()
         await self._reader.dispose()
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Await work that must not be cut short; who is cancelled meanwhile is cancelled once it has ended."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # known to nobody else: the cancellation goes first
+        raise
 
 
 class _translated:  # noqa: N801 - reads as a phrase: with _translated()

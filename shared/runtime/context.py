@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared.db.session import to_its_end
 from shared.db.tables.job import Job
 from shared.errors import Permanent, Transient, Waiting
 from shared.runtime.progress import ProgressReporter
@@ -75,21 +76,28 @@ class Context:
 
     async def claim(self, job_id: uuid.UUID) -> Job | None:
         """Take the job; None if it is done, cancelled or held by a live worker; Waiting if it is not due yet."""
-        self.job = await self._db.run(lambda tx: tx.jobs.claim(job_id, lease=self.lease, seconds=self.lease_seconds))
+        await to_its_end(self._take(job_id))  # or a run cancelled just now would not know what it holds
         if self.job is None:
             await self._db.run(lambda tx: self._why_not(tx, job_id))
             return None
         self._progress = ProgressReporter(self._bus, self.job.id, self.job.correlation_id)
         return self.job
 
+    async def _take(self, job_id: uuid.UUID) -> None:
+        self.job = await self._db.run(lambda tx: tx.jobs.claim(job_id, lease=self.lease, seconds=self.lease_seconds))
+
     async def hold(self, name: str, shown_as: str, *, on_beat: Callable[[int], None]) -> int:
         """Take a lease that lives as long as this run; Waiting, for people to see, while another holds it."""
-        epoch = await self._db.run(lambda tx: tx.leases.acquire(name, self.lease, self.lease_seconds))
-        if epoch is None:
+        await to_its_end(self._acquire(name, on_beat))
+        if name not in self._held:
             message = f"waiting for {shown_as}"
             raise Waiting(message, code=shown_as, retry_after=self._patience())
-        self._held[name] = epoch, on_beat
-        return epoch
+        return self._held[name][0]
+
+    async def _acquire(self, name: str, on_beat: Callable[[int], None]) -> None:
+        epoch = await self._db.run(lambda tx: tx.leases.acquire(name, self.lease, self.lease_seconds))
+        if epoch is not None:
+            self._held[name] = epoch, on_beat
 
     def _patience(self) -> float:
         """Ask again each second at first, more rarely the longer it took: many may wait for one thing."""

@@ -289,3 +289,15 @@ async def test_a_unit_of_work_that_hangs_is_bounded(db: Database) -> None:
         assert caught.value.code == "database_silent"
     finally:
         await bounded.close()
+
+
+async def test_a_run_cancelled_at_any_moment_leaves_nothing_locked(db: Database) -> None:
+    job = await queued(db)
+    for step in range(40):
+        taken = asyncio.create_task(claim(db, job, "cancelled", 0.001))
+        await asyncio.sleep(step * 0.0005)
+        taken.cancel()
+        await asyncio.wait({taken})
+        async with asyncio.timeout(5):
+            await db.run(lambda tx: tx.jobs.cancel_requested(job.id))
+    assert await claim(db, job, "next") is not None
