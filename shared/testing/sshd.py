@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _READY_SECONDS = 10.0
+_PORTS = range(10_000, 32_000)
 
 _CONFIG = """\
 ListenAddress {address}
@@ -112,10 +115,13 @@ def login_user() -> str:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that was free a moment ago, below those that outgoing connections take for themselves."""
+    while True:
+        port = _PORTS.start + secrets.randbelow(len(_PORTS))  # so that two test runs seldom want the same one
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for_listener(address: str, port: int, seconds: float = _READY_SECONDS) -> None:

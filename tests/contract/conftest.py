@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,19 @@ async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     await made.close()
 
 
+@pytest.fixture(scope="session")
+def migrated_sqlite(scratch: Path) -> Path:
+    migrate(f"sqlite+aiosqlite:///{scratch / 'migrated.db'}")
+    return scratch / "migrated.db"
+
+
 @pytest.fixture(params=["sqlite", "mariadb"])
-async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+async def db(request: pytest.FixtureRequest, tmp_path: Path, migrated_sqlite: Path) -> AsyncIterator[Database]:
     if request.param == "sqlite":
-        url = f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"
+        url = f"sqlite+aiosqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'test.db')}"
     else:
         maria: MariaServer = request.getfixturevalue("maria")
-        url = maria.database()
-    await asyncio.to_thread(migrate, url)
+        url = await asyncio.to_thread(maria.migrated)
     made = Database(url, key_ring=KeyRing([bytes(32)]))
     yield made
     await made.close()

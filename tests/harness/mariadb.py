@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from shared.db.migrations import migrate
 from shared.testing.sshd import free_port
 
 _SECONDS = 60.0
@@ -21,6 +22,7 @@ class MariaServer:
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._names = itertools.count(1)
+        self._schema = ""
 
     def start(self) -> MariaServer:
         data = self.directory / "data"
@@ -57,10 +59,20 @@ class MariaServer:
         self.sql(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
         return f"mariadb+aiomysql://root@127.0.0.1:{self.port}/{name}"
 
+    def migrated(self) -> str:
+        """Create a database with the newest schema and return its URL: the second one on is a copy of the first's."""
+        url = self.database()
+        if not self._schema:
+            migrate(url)
+            self._schema = self.dump(url.rpartition("/")[2])
+        else:
+            self.sql(self._schema, url.rpartition("/")[2])
+        return url
+
     def sql(self, statement: str, database: str = "") -> str:
         done = subprocess.run(
-            ["mariadb", "--no-defaults", f"--socket={self._socket}", "-uroot", "-N", "-e", statement, database],
-            capture_output=True, text=True, check=True,
+            ["mariadb", "--no-defaults", f"--socket={self._socket}", "-uroot", "-N", database],
+            input=statement, capture_output=True, text=True, check=True,
         )  # fmt: skip
         return done.stdout
 
