@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, union_all, update
 
 from shared.db.tables.base import db_now
 from shared.db.tables.kernel import OutboxRow
+from shared.events.progress import JobChanged
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Sequence
 
+    from sqlalchemy import Insert
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from shared.events.base import Event
 
-_INSERT = insert(OutboxRow)
+_COLUMNS = (OutboxRow.id, OutboxRow.subject, OutboxRow.event_type, OutboxRow.payload)
+_AT_ONCE = 50
 
 
 class Outbox:
@@ -26,21 +30,29 @@ class Outbox:
     def __init__(self, session: AsyncSession) -> None:
         """Bind to a session."""
         self._session = session
-        self.added: list[OutboxRow] = []
+        self._added: dict[uuid.UUID, OutboxRow] = {}
+
+    @property
+    def added(self) -> list[OutboxRow]:
+        """What this transaction publishes if it commits."""
+        return list(self._added.values())
 
     def add(self, event: Event, *, node: str | None = None) -> None:
-        """Add an event; with a node it goes to that node's own subject."""
+        """Add an event; with a node it goes to that node's own subject. Of a job's changes the last one counts."""
         subject = f"{event.subject}.{node}" if node else event.subject
         payload = event.model_dump_json()
         row = OutboxRow(id=event.event_id, subject=subject, event_type=event.type_name(), payload=payload)
-        self.added.append(row)
+        self._added[event.job_id if isinstance(event, JobChanged) else event.event_id] = row
 
     async def write(self) -> None:
         """Insert what was added."""
-        if self.added:
-            connection = await self._session.connection()
-            columns = ("id", "subject", "event_type", "payload")
-            await connection.execute(_INSERT, [{name: getattr(row, name) for name in columns} for row in self.added])
+        if not (added := self.added):
+            return
+        connection = await self._session.connection()
+        for start in range(0, len(added), _AT_ONCE):
+            rows = added[start : start + _AT_ONCE]
+            given = {f"{column.key}_{n}": getattr(row, column.key) for n, row in enumerate(rows) for column in _COLUMNS}
+            await connection.execute(_insertion(len(rows)), given)
 
     async def unsent(self, limit: int, *, older_than: float = 0.0) -> Sequence[OutboxRow]:
         """Return the oldest unsent rows; never by `id > last`, because commits are not ordered."""
@@ -63,3 +75,13 @@ class Outbox:
         """Count the unsent rows."""
         query = select(func.count()).select_from(OutboxRow).where(OutboxRow.sent_at.is_(None))
         return (await self._session.scalar(query)) or 0
+
+
+@lru_cache(maxsize=_AT_ONCE)
+def _insertion(count: int) -> Insert:
+    """Return one statement for so many rows: given a list of rows, the driver would send them one by one."""
+    rows = [
+        select(*(bindparam(f"{column.key}_{n}", type_=column.type) for column in _COLUMNS), db_now())
+        for n in range(count)
+    ]
+    return insert(OutboxRow).from_select([*_COLUMNS, OutboxRow.created_at], union_all(*rows))

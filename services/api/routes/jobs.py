@@ -13,6 +13,7 @@ from services.api.dependencies import PageBounds, Parts
 from services.api.queries import found, newest_first
 from services.api.schemas.common import Page
 from services.api.schemas.job import JobOut, LogLineOut
+from shared.db.repositories.jobs import takes_turns
 from shared.db.tables.job import Job, JobLog
 from shared.domain.job import JobState, JobType
 from shared.errors import Conflict, Transient
@@ -100,7 +101,8 @@ async def retry_job(job_id: uuid.UUID, parts: Parts) -> JobOut:
         if not await tx.jobs.retry(job):
             message = f"a job in state {job.state} cannot be retried"
             raise Conflict(message, code="job_not_retryable", remedy="only failed and cancelled jobs can; run it anew")
-        await tx.turns.give()
+        if takes_turns(job):
+            await tx.turns.give()
         return found(await tx.jobs.get(job_id), "job")
 
     return JobOut.model_validate(await parts.db.run(retry))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import uuid
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import BigInteger, and_, bindparam, func, insert, or_, select, update
 
@@ -20,7 +21,6 @@ from shared.events.server import ServerSetup
 from shared.events.stats import StatsCollect
 
 if TYPE_CHECKING:
-    import uuid
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
@@ -37,6 +37,16 @@ ITS_TURN = "its turn"
 """What a run waits for while as many as may are under way."""
 
 
+class Addressed(NamedTuple):
+    """What is needed of a job to send its message."""
+
+    id: uuid.UUID
+    type: str
+    node: str | None
+    correlation_id: uuid.UUID
+    attempt: int
+
+
 class Jobs:
     """The queue's rows of one transaction."""
 
@@ -48,27 +58,26 @@ class Jobs:
     async def enqueue(self, *jobs: Job) -> None:
         """Insert queued jobs together with their messages; those that caps hold for wait until it is their turn."""
         for job in jobs:
-            if _takes_turns(job):
+            if takes_turns(job):
                 job.waiting_for = ITS_TURN
                 job.sent_at = None
         self._session.add_all(jobs)
         await self._session.flush()
         for job in jobs:
-            if not _takes_turns(job):
+            if not takes_turns(job):
                 self._send(job)
             self._outbox.add(_changed(job, JobState.QUEUED, waiting_for=job.waiting_for))
 
-    async def send(self, waiting: Sequence[uuid.UUID]) -> None:
+    async def send(self, waiting: Sequence[Addressed]) -> None:
         """Send runs that waited for their turn, in this order."""
         if not waiting:
             return
-        mine = update(Job).where(Job.id.in_(waiting)).values(sent_at=db_now(), waiting_for=None, not_before=None)
-        await self._session.execute(mine, execution_options={"synchronize_session": False})
-        fresh = select(Job).where(Job.id.in_(waiting)).execution_options(populate_existing=True)
-        found = {job.id: job for job in await self._session.scalars(fresh)}
-        for job_id in waiting:
-            self._send(found[job_id])
-            self._outbox.add(_changed(found[job_id], JobState.QUEUED))
+        mine = update(Job).where(Job.id.in_([job.id for job in waiting]))
+        sent = mine.values(sent_at=db_now(), waiting_for=None, not_before=None)
+        await self._session.execute(sent, execution_options={"synchronize_session": False})
+        for job in waiting:
+            self._send(job)
+            self._outbox.add(_changed(job, JobState.QUEUED))
 
     async def get(self, job_id: uuid.UUID) -> Job | None:
         """Return a job as it is now."""
@@ -145,7 +154,7 @@ class Jobs:
 
         True, if it takes its turn anew, and gets another message then: this one has done its work.
         """
-        anew = failed and _takes_turns(job)
+        anew = failed and takes_turns(job)
         values: dict[str, Any] = {
             "state": JobState.QUEUED.value,
             "lease": None,
@@ -188,7 +197,7 @@ class Jobs:
 
     async def retry(self, job: Job) -> bool:
         """Queue a failed or cancelled job again; False if it is in another state."""
-        turn = {"sent_at": None, "waiting_for": ITS_TURN} if _takes_turns(job) else {}
+        turn = {"sent_at": None, "waiting_for": ITS_TURN} if takes_turns(job) else {}
         asked = {"failures": 0, "cancel_requested": False, "finished_at": None, "params": asked_for(job.params)}
         again = (
             update(Job)
@@ -262,7 +271,7 @@ class Jobs:
             self._outbox.add(_changed(job, JobState.QUEUED))
         return job is not None
 
-    def _send(self, job: Job) -> None:
+    def _send(self, job: Job | Addressed) -> None:
         self._outbox.add(_command(job), node=job.node)
 
     async def _changed(self, statement: Update, given: Mapping[str, Any] | None = None) -> bool:
@@ -329,11 +338,12 @@ _COMMANDS: dict[JobType, type[Command]] = {
 }
 
 
-def _takes_turns(job: Job) -> bool:
+def takes_turns(job: Job) -> bool:
+    """Tell whether caps hold for a job: its type is one that they hold for, and it has a repository."""
     return job.type in TAKE_TURNS and job.repository_id is not None
 
 
-def _command(job: Job) -> Command:
+def _command(job: Job | Addressed) -> Command:
     return _COMMANDS[JobType(job.type)](job_id=job.id, correlation_id=job.correlation_id)
 
 
@@ -353,7 +363,7 @@ def _waits_on(subject: str) -> ColumnElement[bool]:
     raise ValueError(message)
 
 
-def _changed(job: Job, state: JobState, waiting_for: str | None = None) -> JobChanged:
+def _changed(job: Job | Addressed, state: JobState, waiting_for: str | None = None) -> JobChanged:
     return JobChanged(
         job_id=job.id,
         correlation_id=job.correlation_id,

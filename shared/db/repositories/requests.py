@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from shared.db.repositories.jobs import takes_turns
 from shared.db.tables.job import Job
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
@@ -72,14 +73,15 @@ async def requested_before(tx: UnitOfWork, request_key: str) -> bool:
 
 async def _enqueue_on_node(tx: UnitOfWork, job: Job, repository_id: uuid.UUID) -> Job:
     query = (
-        select(Server, Repository, StoragePool)
+        select(Server.id, Server.name, Repository.name, StoragePool.node)
         .join(Repository, Repository.server_id == Server.id)
         .join(StoragePool, StoragePool.id == Repository.pool_id)
         .where(Repository.id == repository_id)
     )
-    server, repository, pool = (await tx.session.execute(query)).one()
-    job.title = f"{server.name} - {repository.name}"
-    job.node, job.server_id, job.repository_id = pool.node, server.id, repository.id
+    server_id, server, repository, node = (await tx.session.execute(query)).one()
+    job.title = f"{server} - {repository}"
+    job.node, job.server_id, job.repository_id = node, server_id, repository_id
     await tx.jobs.enqueue(job)
-    await tx.turns.give()
+    if takes_turns(job):
+        await tx.turns.give()
     return job

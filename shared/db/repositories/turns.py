@@ -6,8 +6,9 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
-from sqlalchemy import and_, func, insert, or_, select, union_all
+from sqlalchemy import Executable, and_, func, insert, null, or_, select, union_all
 
+from shared.db.repositories.jobs import Addressed
 from shared.db.tables.base import db_now, or_ignore
 from shared.db.tables.job import Job
 from shared.db.tables.kernel import RunLimits
@@ -26,10 +27,22 @@ if TYPE_CHECKING:
 Place: TypeAlias = "tuple[uuid.UUID, uuid.UUID]"
 """Server and pool of a run."""
 _POOL = Repository.pool_id
+_ADDRESS = (Job.id, Job.type, Job.node, Job.correlation_id, Job.attempt)
 _LOOKED_AT = 500
 _OF_EACH_SERVER = 20
 _BEGUN = and_(Job.state.in_((JobState.QUEUED.value, JobState.RUNNING.value)), Job.sent_at.is_not(None))
 _DUE = or_(Job.not_before.is_(None), Job.not_before <= db_now())
+_OWN_AND_BEGUN: Executable = union_all(
+    *(
+        select(table.id.label("server"), null().label("pool"), table.max_runs.label("cap")).where(
+            table.max_runs.is_not(None)
+        )
+        for table in (Server, StoragePool)
+    ),
+    select(Job.server_id, _POOL, null())
+    .join(Repository, Repository.id == Job.repository_id)
+    .where(_BEGUN, Job.type.in_(TAKE_TURNS)),
+)
 _WAITING = and_(Job.state == JobState.QUEUED.value, Job.sent_at.is_(None), _DUE)
 
 
@@ -55,45 +68,50 @@ class Turns:
         return await self._session.scalar(select(Job.id).where(_WAITING).limit(1)) is not None
 
     async def give(self) -> int:
-        """Send the runs whose turn it is; return how many."""
-        await self._session.flush()
-        if not await self.awaited():
-            return 0
+        """Send the runs whose turn it is; return how many. Jobs that are at hand are not refreshed."""
         limits, total = await self.limits(), 0
-        caps = Caps(limits.fleet, limits.per_server, limits.per_pool, await self._own())
         while True:
-            begun = await self._begun()
+            own, begun = await self._own_and_begun()
+            caps = Caps(limits.fleet, limits.per_server, limits.per_pool, own)
             if caps.fleet is not None and len(begun) >= caps.fleet:
                 return total
-            chosen = choose(await self._waiting(caps, begun), begun, caps)
-            await self._jobs.send(chosen)
+            waiting, addressed = await self._waiting(caps, begun)
+            chosen = choose(waiting, begun, caps)
+            await self._jobs.send([addressed[job_id] for job_id in chosen])
             total += len(chosen)
             if len(chosen) < _LOOKED_AT / 2:  # there was no room for more, or there are no more
                 return total
 
-    async def _begun(self) -> list[Place]:
-        query = select(Job.server_id, _POOL).join(Repository, Repository.id == Job.repository_id)
-        rows = await self._session.execute(query.where(_BEGUN, Job.type.in_(TAKE_TURNS)))
-        return [(server, pool) for server, pool in rows if server is not None]
+    async def _own_and_begun(self) -> tuple[dict[uuid.UUID, int], list[Place]]:
+        """Return the caps of single servers and pools, and what is under way; in one round trip, since each costs."""
+        own: dict[uuid.UUID, int] = {}
+        begun: list[Place] = []
+        for server, pool, cap in await self._session.execute(_OWN_AND_BEGUN):
+            if cap is not None:
+                own[server] = cap
+            elif server is not None:
+                begun.append((server, pool))
+        return own, begun
 
-    async def _own(self) -> dict[uuid.UUID, int]:
-        servers = select(Server.id, Server.max_runs).where(Server.max_runs.is_not(None))
-        pools = select(StoragePool.id, StoragePool.max_runs).where(StoragePool.max_runs.is_not(None))
-        return {key: cap for key, cap in await self._session.execute(union_all(servers, pools)) if cap is not None}
-
-    async def _waiting(self, caps: Caps, begun: list[Place]) -> list[Waiting]:
+    async def _waiting(self, caps: Caps, begun: list[Place]) -> tuple[list[Waiting], dict[uuid.UUID, Addressed]]:
         """Return who is next: of each server a few, and none where a cap is reached already."""
         servers, pools = Counter(server for server, _ in begun), Counter(pool for _, pool in begun)
         full = {server for server, count in servers.items() if count >= (caps.of_server(server) or math.inf)}
         full |= {pool for pool, count in pools.items() if count >= (caps.of_pool(pool) or math.inf)}
         turn = func.row_number().over(partition_by=Job.server_id, order_by=(Job.priority.desc(), Job.created_at))
         ranked = (
-            select(Job.id, Job.server_id, _POOL, Job.priority, Job.created_at, turn.label("turn"))
+            select(*_ADDRESS, Job.server_id, _POOL, Job.priority, Job.created_at, turn.label("turn"))
             .outerjoin(Repository, Repository.id == Job.repository_id)  # without it, a run begins and fails
             .where(_WAITING, *(or_(column.is_(None), column.not_in(full)) for column in (Job.server_id, _POOL)))
             .subquery()
         )
         few = select(ranked).where(ranked.c.turn <= _OF_EACH_SERVER)
         first = few.order_by(ranked.c.priority.desc(), ranked.c.turn, ranked.c.created_at).limit(_LOOKED_AT)
-        rows = await self._session.execute(first)
-        return [Waiting(row[0], row[1] or row[0], row[2] or row[0], row[3], row[4]) for row in rows]
+        waiting: list[Waiting] = []
+        addressed: dict[uuid.UUID, Addressed] = {}
+        for row in await self._session.execute(first):
+            job = Addressed(*row[: len(_ADDRESS)])
+            server, pool, priority, since, _turn = row[len(_ADDRESS) :]
+            waiting.append(Waiting(job.id, server or job.id, pool or job.id, priority, since))
+            addressed[job.id] = job
+        return waiting, addressed
