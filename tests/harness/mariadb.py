@@ -16,6 +16,10 @@ from shared.testing.sshd import free_port
 _SECONDS = 60.0
 
 
+class ServerSilentError(Exception):
+    """A client program failed; holds what it said."""
+
+
 class MariaServer:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -70,17 +74,17 @@ class MariaServer:
         return url
 
     def sql(self, statement: str, database: str = "") -> str:
-        done = subprocess.run(
-            ["mariadb", "--no-defaults", f"--socket={self._socket}", "-uroot", "-N", database],
-            input=statement, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        return done.stdout
+        return self._client("mariadb", "-N", database, given=statement)
 
     def dump(self, database: str) -> str:
-        done = subprocess.run(
-            ["mariadb-dump", "--no-defaults", f"--socket={self._socket}", "-uroot", "--hex-blob", database],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        # By default it would lock every table against the services that work meanwhile.
+        return self._client("mariadb-dump", "--single-transaction", "--hex-blob", database)
+
+    def _client(self, program: str, *arguments: str, given: str = "") -> str:
+        argv = [program, "--no-defaults", f"--socket={self._socket}", "-uroot", *arguments]
+        done = subprocess.run(argv, input=given, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ServerSilentError(f"{argv}: {done.returncode}\n{done.stderr[-2000:]}")
         return done.stdout
 
     @property
@@ -92,7 +96,7 @@ class MariaServer:
         while time.monotonic() < deadline:
             try:
                 self.sql("SELECT 1")
-            except subprocess.CalledProcessError:
+            except ServerSilentError:
                 time.sleep(0.1)
             else:
                 return
