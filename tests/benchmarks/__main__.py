@@ -330,6 +330,7 @@ def main() -> None:
                 sweep.year(fleet)
                 sweep.with_dead(fleet, 40 if quick else given.servers)
                 sweep.rates(20 if quick else 200, 2 if quick else pairs)
+                sweep.kept_rates(20 if quick else 200, 2 if quick else pairs)
                 return
             dispatch(fleet, count=50 if quick else 300, seconds=3 if quick else 20)
             if given.dispatch:

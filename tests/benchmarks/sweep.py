@@ -31,7 +31,7 @@ from shared.ssh.asyncssh import AsyncSsh
 from shared.ssh.port import Credentials, Target
 from shared.testing.sshd import PrivateSshd, free_port, login_user
 from tests.harness.fleet import Fleet
-from tests.harness.mass_ssh import HANGING, LIVING, mass_ssh
+from tests.harness.mass_ssh import HANGING, LIVING, RECORDED, mass_ssh
 
 PROBE = files("services.stats").joinpath("probe.sh").read_text()
 AT_ONCE = 64
@@ -64,6 +64,23 @@ def raw(key: asyncssh.SSHKey, host_key: str, ports: list[int]) -> Callable[[int]
         ) as connection:  # fmt: skip
             done = await connection.run("exec sh -s", input=PROBE)
             assert "@end" in str(done.stdout)
+
+    return look
+
+
+def raw_kept(key: asyncssh.SSHKey, host_key: str, ports: list[int]) -> Callable[[int], Awaitable[None]]:
+    """Open a connection at the first look at a server, and use it again at the next."""
+    trusted = asyncssh.import_public_key(host_key)
+    opened: dict[int, asyncssh.SSHClientConnection] = {}
+
+    async def look(number: int) -> None:
+        if number not in opened:
+            opened[number] = await asyncssh.connect(
+                "127.0.0.1", ports[number], username=login_user(), client_keys=[key], known_hosts=([trusted], [], []),
+                config=None, agent_path=None,
+            )  # fmt: skip
+        done = await opened[number].run("exec sh -s", input=PROBE)
+        assert "@end" in str(done.stdout)
 
     return look
 
@@ -177,6 +194,33 @@ def rates(servers: int, rounds: int) -> None:
     if peer is not None:
         say(f"| Ansible `setup`, {few} names of one OpenSSH sshd | {peer:.1f} | {peer / ceiling:.2f} x |")
     say(f"\nA kept connection costs {max(0.0, memory[0]) / 1024:.0f} KiB (first round).\n")
+
+
+def kept_rates(servers: int, rounds: int) -> None:
+    """Compare kept connections to servers that answer at once, with what was recorded: our own side is measured."""
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    private, public = key.export_private_key("openssh").decode(), key.export_public_key("openssh").decode().strip()
+
+    async def twice(look: Callable[[int], Awaitable[None]]) -> tuple[float, float]:
+        return await all_at(servers, look), await all_at(servers, look)
+
+    found: dict[str, list[tuple[float, float]]] = {"raw asyncssh": [], "Borgfleet": []}
+    with (
+        tempfile.TemporaryDirectory(prefix="bfs-") as directory,
+        mass_ssh(Path(directory) / "mass", public, *[RECORDED] * servers) as shown,
+    ):
+        ports, host_key = shown["ports"], shown["host_key"]
+        for _ in range(rounds):
+            found["raw asyncssh"].append(asyncio.run(twice(raw_kept(key, host_key, ports))))
+            found["Borgfleet"].append(asyncio.run(twice(product(private, host_key, ports)[1])))
+    say(f"## Kept connections\n\n{servers} SSH servers in one process on the same two cores that answer at once, with a "
+        f"recorded answer: what is left is asking and reading. {AT_ONCE} at once, {rounds} rounds in turn.\n")  # fmt: skip
+    say("| | cold, servers a second | kept, servers a second | kept, against raw |\n|---|---|---|---|")
+    ceiling = statistics.median(warm for _, warm in found["raw asyncssh"])
+    for name, pairs in found.items():
+        cold, warm = (statistics.median(values) for values in zip(*pairs, strict=True))
+        say(f"| {name} | {cold:.0f} | {warm:.0f} | {warm / ceiling:.2f} x |")
+    say()
 
 
 def with_dead(fleet: Fleet, servers: int) -> None:
