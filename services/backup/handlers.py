@@ -11,8 +11,10 @@ from services.backup.create import run_backup
 from services.backup.delete import load_delete, place_of, run_delete
 from services.backup.plan import backup_job_named, load_plan
 from services.backup.prune import load_prune, place_to_prune, record_prune, run_prune
+from services.backup.reconcile import quarantine
 from services.backup.record import record_backup, record_deletion
 from services.backup.window import MISSED, in_its_window
+from shared.borg.exit_codes import ROLLED_BACK
 from shared.db.repositories.missed import note_missed
 from shared.db.repositories.requests import request_backup, request_delete, request_upkeep, requested_before
 from shared.db.tables.storage import Archive, Repository
@@ -159,10 +161,15 @@ async def place_delete(event: ArchiveDelete, ctx: Context) -> None:
 
 
 async def announce_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
-    """Tell the world that a run made no trustworthy archive, and that a scheduled one had no chance to begin."""
+    """Tell the world that a run made no trustworthy archive, and that a scheduled one had no chance to begin.
+
+    A repository that is older than its borg remembers is frozen: what it holds now is not what we left in it.
+    """
     scheduled = scheduled_of(job.params or {})
     if scheduled and error.code in _WHY_MISSED:
         note_missed(tx, job, scheduled, code=_WHY_MISSED[error.code], reason=error.message)
+    if error.code == ROLLED_BACK and job.repository_id:
+        await quarantine(tx, job, job.repository_id, error.message)
     if job.backup_job_id and job.server_id:
         tx.emit(
             BackupFailed(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from services.backup.ports import RepositoryPlace, Storage
     from shared.borg.node import Grant
     from shared.borg.output import Listed
+    from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
     from shared.runtime.context import Context
 
@@ -139,20 +140,26 @@ async def note_whole(tx: UnitOfWork, repository_id: uuid.UUID, whole: Whole) -> 
 
 
 async def freeze(tx: UnitOfWork, ctx: Context, repository_id: uuid.UUID, found: Loss) -> None:
-    """Let nothing be pruned or compacted from now on, mark what is lost, and tell the world."""
-    repository = await tx.session.get_one(Repository, repository_id)
-    if not repository.frozen_reason:
-        repository.frozen_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable
-    repository.frozen_reason = "; then ".join(filter(None, (repository.frozen_reason, found.reason)))
+    """Mark what is lost, and let nothing be pruned or compacted from now on."""
     ours = (Archive.repository_id == repository_id, Archive.borg_id.in_(found.ids))
     await tx.session.execute(update(Archive).where(*ours).values(lost=True))
     if ctx.job is not None:
-        tx.emit(
-            RepositoryFrozen(
-                job_id=ctx.job.id,
-                correlation_id=ctx.correlation_id,
-                repository_id=repository_id,
-                missing=len(found.ids),
-                reason=found.reason,
-            )
+        await quarantine(tx, ctx.job, repository_id, found.reason, missing=len(found.ids))
+
+
+async def quarantine(tx: UnitOfWork, job: Job, repository_id: uuid.UUID, reason: str, *, missing: int = 0) -> None:
+    """Let nothing be pruned or compacted from now on, and tell the world; a reason is noted once."""
+    repository = await tx.session.get_one(Repository, repository_id)
+    if not repository.frozen_reason:
+        repository.frozen_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable
+    if reason not in repository.frozen_reason:
+        repository.frozen_reason = "; then ".join(filter(None, (repository.frozen_reason, reason)))
+    tx.emit(
+        RepositoryFrozen(
+            job_id=job.id,
+            correlation_id=job.correlation_id,
+            repository_id=repository_id,
+            missing=missing,
+            reason=reason,
         )
+    )

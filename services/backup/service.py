@@ -48,7 +48,7 @@ def build(parts: Parts) -> Service:
         name="backup",
         routes=(
             Route(BackupRequested, create, settings.backup.concurrency, node=here, on_failure=announce_failure),
-            Route(ArchiveDelete, delete, node=here),
+            Route(ArchiveDelete, delete, node=here, on_failure=announce_failure),
             Route(RepositoryPrune, prune, node=here, on_failure=announce_failure),
             Route(RepositoryCompact, compact, node=here, on_failure=announce_failure),
             Route(RepositoryCheck, check, node=here, on_failure=announce_failure),

@@ -19,6 +19,7 @@ _SIGNALLED = 128
 _LEASE = 75
 _BAD_ARGUMENTS = 2
 _REASON = 500
+ROLLED_BACK = "repository_rolled_back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ _NO_ROUTE = _Kind(
 )
 _REFUSED = _Kind(Permanent, "path_refused", "the storage endpoint lets this server reach its own repositories only")
 _ROLLED_BACK = _Kind(
-    Permanent, "repository_rolled_back", "an incident: the repository is older or elsewhere than this server remembers"
+    Permanent, ROLLED_BACK, "an incident: the repository is older or elsewhere than borg remembers; see docs/operations"
 )
 _CORRUPT = _Kind(
     Permanent, "repository_corrupt", "run a check of this repository before anything else; see docs/operations"

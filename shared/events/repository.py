@@ -88,7 +88,7 @@ class UpkeepMissed(Event):
 
 
 class RepositoryFrozen(JobFact):
-    """Archives are missing without our doing: nothing is pruned or compacted until a person has looked."""
+    """Archives are missing without our doing, or all is older than it was: nothing is pruned until somebody looked."""
 
     subject: ClassVar[str] = "repository.frozen"
 

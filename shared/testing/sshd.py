@@ -28,7 +28,7 @@ UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin yes
-SetEnv HOME={home}
+SetEnv HOME={home}{environment}
 MaxStartups 200:30:500
 LogLevel ERROR
 """
@@ -41,6 +41,8 @@ class PrivateSshd:
     directory: Path
     address: str = "127.0.0.1"
     port: int = field(default_factory=lambda: free_port())
+    environment: dict[str, str] = field(default_factory=dict[str, str])
+    """What else every session finds in its environment."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -77,9 +79,9 @@ class PrivateSshd:
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         config = self.directory / "sshd_config"
-        config.write_text(
-            _CONFIG.format(address=self.address, port=self.port, directory=self.directory, home=self.home)
-        )
+        more = "".join(f" {name}={value}" for name, value in self.environment.items())
+        places = {"directory": self.directory, "home": self.home, "environment": more}
+        config.write_text(_CONFIG.format(address=self.address, port=self.port, **places))
         sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin") or "sshd"
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,27 @@ exit 0
     assert not [archive for archive in listed if archive["name"].startswith("poison")]
     fleet.borg(definition, "check", "--verify-data", "{repo}", base="fresh")
     fleet.post(f"{path}/unfreeze", {"reason": "the server was cleaned, the repository taken back"})
+
+
+def test_a_repository_that_was_rolled_back_is_frozen_and_heard_of(fleet: Fleet, data: Path, tmp_path: Path) -> None:
+    definition = fleet.backup_job([data])
+    backed_up(fleet, definition, 1)
+    path = keep(fleet, definition, keep_last=1)
+    repository = Path(fleet.kit_entry(definition["repository_id"])["path"])
+    shutil.copytree(repository, tmp_path / "older")
+    backed_up(fleet, definition, 2)
+    shutil.rmtree(repository)
+    shutil.copytree(tmp_path / "older", repository)
+    job = fleet.finished(fleet.run(definition), "failed")
+    assert (job["code"], job["attempt"]) == ("repository_rolled_back", 1)
+    shown = next(one for one in fleet.get("/api/repositories?limit=500")["items"] if one["path"] == str(repository))
+    assert shown["frozen_reason"] == job["reason"]
+    assert fleet.finished(fleet.post(f"{path}/prune", {}), "failed")["code"] == "repository_frozen"
+    about = f"repository:{fleet.host['name']}/{shown['name']}"
+    until(
+        lambda: about in {one["subject"] for one in fleet.get("/api/alerts?state=open&limit=500")["items"]},
+        "an alert is raised", 60,
+    )  # fmt: skip
 
 
 def taken_back(repository: Path, number: int) -> None:

@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 
 from shared.testing.sshd import PrivateSshd, login_user
-from tests.e2e.conftest import SLOWLY
-from tests.harness.fleet import BIN, Fleet, until
+from tests.harness.fleet import BIN, Fleet
 from tests.harness.invariants import assert_invariants, secrets_are_nowhere
-from tests.harness.network import Namespace, NamespacedSshd, available
 
 
 @pytest.fixture
@@ -108,41 +106,6 @@ def test_the_servers_own_key_runs_no_command_and_reaches_nothing_without_a_lease
         )  # fmt: skip
         assert done.returncode != 0
     assert_invariants(fleet, definition)
-
-
-@pytest.mark.timeout(420)
-def test_a_half_open_connection_is_noticed_and_the_backup_is_done_again(
-    fleet: Fleet, slow_data: Path, tmp_path: Path
-) -> None:
-    if not available():
-        pytest.skip("this machine does not let tests make network namespaces")
-    with Namespace(61) as namespace:
-        sshd = NamespacedSshd(tmp_path / "far", address=namespace.inside)
-        sshd.namespace = namespace
-        sshd.start()
-        try:
-            server = _tunnel_only(fleet, sshd)
-            definition = fleet.backup_job([slow_data], host=server, **SLOWLY)
-            job = fleet.run(definition)
-            fleet.reading(job)
-            namespace.cut()
-            until(lambda: fleet.job(job)["state"] == "queued" or fleet.job(job)["code"], "the cut is noticed", 25)
-            namespace.mend()
-            ended = fleet.finished(job, "succeeded", seconds=150)
-            assert ended["attempt"] >= 2
-            assert_invariants(fleet, definition)
-        finally:
-            sshd.stop()
-
-
-def _tunnel_only(fleet: Fleet, sshd: PrivateSshd) -> dict:
-    """Set up a server that cannot reach the storage endpoint: the last step fails, the tunnel still works."""
-    sshd.authorize(fleet.get("/api/fleet-key")["public_key"])
-    server = add(fleet, sshd, approved_fingerprint=sshd.fingerprint())
-    job = set_up(fleet, server)
-    assert job["state"] == "warning", job
-    assert any("tunnel" in warning for warning in job["warnings"])
-    return server
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import time
 from typing import Self
@@ -10,9 +11,10 @@ from shared.testing.sshd import PrivateSshd
 
 
 class Namespace:
-    """One namespace with one link; 10.213.N.1 is ours, 10.213.N.2 is inside."""
+    """One namespace with one link; 10.213.N.1 is ours, 10.213.N.2 is inside, and N is any."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self) -> None:
+        number = secrets.randbelow(255)
         self.name = f"bf{number}"
         self.inside = f"10.213.{number}.2"
         self._outside = f"10.213.{number}.1"
@@ -35,6 +37,15 @@ class Namespace:
         _ip("link", "set", f"{self.name}a", "down")
         shown = subprocess.run(["ip", "link", "show", f"{self.name}a"], capture_output=True, text=True, check=True)
         assert "state DOWN" in shown.stdout
+
+    def slow(self, rate: str) -> None:
+        """Let no more than this through each way, as `1mbit`."""
+        shape = ("root", "tbf", "rate", rate, "burst", "16kb", "latency", "400ms")
+        for where in (
+            ("-n", self.name, "qdisc", "replace", "dev", f"{self.name}b"),
+            ("qdisc", "replace", "dev", f"{self.name}a"),
+        ):
+            subprocess.run(["tc", *where, *shape], check=True, capture_output=True)
 
     def mend(self) -> None:
         _ip("link", "set", f"{self.name}a", "up")

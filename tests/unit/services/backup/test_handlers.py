@@ -164,6 +164,15 @@ async def test_failures_are_announced_and_others_jobs_are_not(world: World) -> N
     assert [row.subject for row in await world.rows(OutboxRow)].count("backup.failed") == 1
 
 
+async def test_a_repository_that_is_older_than_borg_remembers_is_frozen_with_its_reason_once(world: World) -> None:
+    job = await world.request()
+    error = Permanent("borg: replay", code="repository_rolled_back")
+    for _ in range(2):
+        await world.db.run(lambda tx: announce_failure(tx, job, error))
+    assert [row.frozen_reason for row in await world.rows(Repository)] == ["borg: replay"]
+    assert "repository.frozen" in [row.subject for row in await world.rows(OutboxRow)]
+
+
 # -- deletion ---------------------------------------------------------------------------------------------
 
 
