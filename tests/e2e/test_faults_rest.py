@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import pymysql
+import pytest
 
 from tests.e2e.conftest import SLOWLY
 from tests.harness.fleet import Fleet, until
@@ -35,6 +41,40 @@ def test_mariadb_stopped_still_gives_an_honest_503_and_comes_back(fleet: Fleet) 
     assert "Retry-After" in answer.headers
     assert waited < 30
     until(lambda: fleet.request("GET", "/api/servers").status_code == 200, "the API answers again", 30)
+
+
+def test_mariadb_out_of_connections_makes_a_request_wait_and_loses_none(fleet: Fleet, data: Path) -> None:
+    definition = fleet.backup_job([data])
+    with ThreadPoolExecutor(1) as hand, all_connections_taken(fleet):
+        answer = fleet.request("GET", "/api/servers")
+        assert (answer.status_code, answer.json()["code"]) == (503, "database_busy")
+        assert "Retry-After" in answer.headers
+        posted = hand.submit(fleet.run, definition)
+        with pytest.raises(TimeoutError):
+            posted.result(timeout=2)
+    fleet.finished(posted.result(), "succeeded")
+    assert_invariants(fleet, definition)
+
+
+@contextmanager
+def all_connections_taken(fleet: Fleet) -> Iterator[None]:
+    """Close the services' connections and take all there are, so that they get none again."""
+    port = fleet.maria.port
+    taken = [pymysql.connect(host="127.0.0.1", port=port, user="root") for _ in range(11)]  # one more is for root
+    mine = {connection.thread_id() for connection in taken}
+    fleet.maria.sql("SET GLOBAL max_connections = 10")
+    try:
+        with taken[0].cursor() as cursor:
+            cursor.execute("SELECT id FROM information_schema.processlist WHERE user = 'root'")
+            for (number,) in cursor.fetchall():
+                if number not in mine:
+                    with suppress(pymysql.err.OperationalError):  # it may have gone by itself
+                        cursor.execute(f"KILL {number}")
+        yield
+    finally:
+        for connection in taken:
+            connection.close()
+        until(lambda: fleet.maria.sql("SET GLOBAL max_connections = 200") == "", "there is a connection again", 30)
 
 
 def test_ssh_cut_in_mid_backup_is_tried_again(fleet: Fleet, slow_data: Path) -> None:
