@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import uuid
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,24 @@ def test_nats_killed_while_runs_are_posted_still_answers_202_and_runs_each_once(
     fleet.nats.kill()
     jobs = [fleet.run(definition) for _ in range(3)]
     fleet.nats.start()
+    for job in jobs:
+        fleet.finished(job, "succeeded")
+    assert len(fleet.backups(definition)) == len(jobs)
+    assert_invariants(fleet, definition)
+
+
+def test_nats_stopped_while_runs_are_posted_is_noticed_and_runs_each_once(fleet: Fleet, data: Path) -> None:
+    """No connection breaks: there is only silence."""
+    definition = fleet.backup_job([data])
+    gateway = fleet.restart("api")
+    nats = fleet.nats.process
+    assert nats is not None
+    nats.send_signal(signal.SIGSTOP)
+    try:
+        jobs = [fleet.run(definition) for _ in range(2)]
+        until(lambda: "relay_stalled" in gateway.log.read_text(), "the silence is noticed", 30)
+    finally:
+        nats.send_signal(signal.SIGCONT)
     for job in jobs:
         fleet.finished(job, "succeeded")
     assert len(fleet.backups(definition)) == len(jobs)
