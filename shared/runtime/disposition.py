@@ -46,7 +46,7 @@ def decide(  # noqa: PLR0911 - one return a rule, in the order of their weight
     """Turn how a handler ended into what becomes of its message and its job. Pure."""
     if isinstance(error, LeaseLost) or ctx.abort is Abort.LEASE_LOST:
         return Decision(Verdict.LOST, error if isinstance(error, LeaseLost) else None)
-    if error is None:
+    if error is None or (ctx.finished and ctx.abort):  # told to stop when its last word was written already
         return Decision(Verdict.DONE)
     if ctx.abort is Abort.CANCELLED:
         return Decision(Verdict.CANCELLED, AppError("cancelled on request", code="cancelled"))

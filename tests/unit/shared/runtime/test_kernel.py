@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 
 from shared.bus.memory import MemoryBus
 from shared.db.tables import Job, JobLog, OutboxRow
+from shared.db.unit_of_work import UnitOfWork
 from shared.domain.job import JobState, JobType
 from shared.errors import LeaseLost, Permanent, Transient
 from shared.events.backup import BackupRequested
@@ -212,6 +213,27 @@ async def test_shutdown_hands_the_job_over_without_counting_a_failure(kernel: Ke
     row = await kernel.row(job)
     assert (row.state, row.failures, row.lease) == ("queued", 0, None)
     assert await kernel.parts.bus.count(JOBS, SUBJECT) == 1
+
+
+async def test_a_run_that_is_told_to_stop_while_its_end_is_written_has_ended(kernel: Kernel) -> None:
+    writing = asyncio.Event()
+
+    async def runs(event: BackupRequested, ctx: Context) -> None:
+        if await ctx.claim(event.job_id) is None:
+            return
+
+        async def end(tx: UnitOfWork) -> None:
+            await ctx.finish(tx, JobState.SUCCEEDED)
+            writing.set()
+            await asyncio.sleep(0.2)
+
+        await ctx.run(end)
+
+    job = await kernel.queue()
+    async with kernel.working(runs):
+        await asyncio.wait_for(writing.wait(), 5)
+    assert (await kernel.row(job)).state == "succeeded"
+    assert await kernel.parts.bus.count(JOBS, SUBJECT) == 0
 
 
 async def test_a_superseded_run_is_stopped_and_writes_nothing(kernel: Kernel) -> None:
