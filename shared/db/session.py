@@ -71,7 +71,7 @@ class Database:
         deadline, delay = time.monotonic() + patience, _RETRY_FIRST
         while True:
             try:
-                return await to_its_end(self._once(work))
+                return await _to_its_end(self._once(work))
             except Transient as error:
                 if not error.code.startswith("database_") or time.monotonic() + delay > deadline:
                     raise
@@ -95,7 +95,7 @@ class Database:
         await self._reader.dispose()
 
 
-async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
     """Await work that must not be cut short; who is cancelled meanwhile is cancelled once it has ended."""
     task = asyncio.create_task(work)
     try:

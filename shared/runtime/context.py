@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from shared.db.session import to_its_end
 from shared.db.tables.job import Job
 from shared.errors import Permanent, Transient, Waiting
 from shared.runtime.progress import ProgressReporter
@@ -76,26 +76,27 @@ class Context:
 
     async def claim(self, job_id: uuid.UUID) -> Job | None:
         """Take the job; None if it is done, cancelled or held by a live worker; Waiting if it is not due yet."""
-        await to_its_end(self._take(job_id))  # or a run cancelled just now would not know what it holds
+        await self._db.run(partial(self._take, job_id))
         if self.job is None:
             await self._db.run(lambda tx: self._why_not(tx, job_id))
             return None
         self._progress = ProgressReporter(self._bus, self.job.id, self.job.correlation_id)
         return self.job
 
-    async def _take(self, job_id: uuid.UUID) -> None:
-        self.job = await self._db.run(lambda tx: tx.jobs.claim(job_id, lease=self.lease, seconds=self.lease_seconds))
+    async def _take(self, job_id: uuid.UUID, tx: UnitOfWork) -> None:
+        # Noted within the transaction: a run that is cancelled just after its commit must know what it holds.
+        self.job = await tx.jobs.claim(job_id, lease=self.lease, seconds=self.lease_seconds)
 
     async def hold(self, name: str, shown_as: str, *, on_beat: Callable[[int], None]) -> int:
         """Take a lease that lives as long as this run; Waiting, for people to see, while another holds it."""
-        await to_its_end(self._acquire(name, on_beat))
+        await self._db.run(partial(self._acquire, name, on_beat))
         if name not in self._held:
             message = f"waiting for {shown_as}"
             raise Waiting(message, code=shown_as, retry_after=self._patience())
         return self._held[name][0]
 
-    async def _acquire(self, name: str, on_beat: Callable[[int], None]) -> None:
-        epoch = await self._db.run(lambda tx: tx.leases.acquire(name, self.lease, self.lease_seconds))
+    async def _acquire(self, name: str, on_beat: Callable[[int], None], tx: UnitOfWork) -> None:
+        epoch = await tx.leases.acquire(name, self.lease, self.lease_seconds)
         if epoch is not None:
             self._held[name] = epoch, on_beat
 
