@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 _PASSPHRASE_FD = 3
 
-_RELAY = """import os,socket,sys,threading
+# A small block is followed by a moment of patience: borg writes chunk by chunk, and each packet has its price.
+_RELAY = """import os,socket,sys,threading,time
 s=socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[1])
 def up():
-    for b in iter(lambda:os.read(0,262144),b''): s.sendall(b)
+    for b in iter(lambda:os.read(0,262144),b''):
+        s.sendall(b)
+        if len(b)<32768: time.sleep(.002)
     s.shutdown(1)
 threading.Thread(target=up,daemon=True).start()
 o=sys.stdout.buffer

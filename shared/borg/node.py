@@ -31,6 +31,8 @@ _SCRIPTS = ("guard.sh", "serve.sh")
 _OWN_END_SECONDS = 1.0
 _STOP_SECONDS = 20.0
 _BLOCK = 256 * 1024
+_SMALL = 32 * 1024
+_GATHER_SECONDS = 0.002
 _LINES_KEPT = 2000
 OnOutput: TypeAlias = "Callable[[LogLine | Progress | Phase], None]"
 
@@ -200,6 +202,8 @@ async def _join(
     async def down() -> None:
         while data := await stdout.read(_BLOCK):
             await write(data)
+            if len(data) < _SMALL:  # borg answers each of thousands of puts: together they cost a packet, not one each
+                await asyncio.sleep(_GATHER_SECONDS)
 
     sending = asyncio.create_task(up())
     try:

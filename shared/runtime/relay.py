@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
     from shared.bus.port import Bus
     from shared.db.session import Database
     from shared.db.tables.kernel import OutboxRow
+    from shared.db.unit_of_work import UnitOfWork
     from shared.telemetry.metrics import KernelMetrics
 
 _log = structlog.get_logger()
 _BATCH = 200
 _POLL_SECONDS = 1.0
 _STRAGGLER_SECONDS = 2.0
+_SWEEP = "outbox"
+_SWEEP_SECONDS = 5.0
 
 
 class Relay:
@@ -36,6 +40,7 @@ class Relay:
         self._db = db
         self._bus = bus
         self._metrics = metrics
+        self._name = secrets.token_hex(8)
         self._wake = asyncio.Event()
         self._fresh: list[OutboxRow] = []
         self._ok = True
@@ -54,14 +59,20 @@ class Relay:
         await self._attempt(self._publish_fresh)
 
     async def publish_all(self, *, older_than: float = 0.0) -> int:
-        """Publish every unsent row that is so many seconds old, whoever left it; return how many."""
+        """Publish every unsent row so many seconds old, whoever left it; return how many. One relay sweeps for all."""
         total = 0
-        while rows := await self._db.run(lambda tx: tx.outbox.unsent(_BATCH, older_than=older_than), patience=0):
+        while rows := await self._db.run(partial(self._stragglers, older_than), patience=0):
             await self._deliver(rows)
             total += len(rows)
             if len(rows) < _BATCH:
                 break
         return total
+
+    async def _stragglers(self, older_than: float, tx: UnitOfWork) -> Sequence[OutboxRow]:
+        rows = await tx.outbox.unsent(_BATCH, older_than=older_than)
+        if rows and await tx.leases.acquire(_SWEEP, self._name, _SWEEP_SECONDS) is None:
+            return ()
+        return rows
 
     def _remember(self, rows: Sequence[OutboxRow]) -> None:
         self._fresh.extend(rows)

@@ -28,6 +28,8 @@ _BEAT_SECONDS = 3.0
 _STOP_SECONDS = 50.0
 _STDOUT_LIMIT = 64 * 1024 * 1024
 _ANSWER_LIMIT = 8 * 1024 * 1024
+_CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
+"""First those that processors have instructions for, then asyncssh's own order."""
 _OUR_KEYS = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512"]
 
 
@@ -65,6 +67,7 @@ class AsyncSsh:
                     known_hosts=([trusted], [], []),
                     config=None,
                     agent_path=None,
+                    encryption_algs=_CIPHERS,
                     connect_timeout=self._settings.connect_timeout,
                     login_timeout=self._settings.login_timeout,
                     keepalive_interval=self._settings.keepalive_interval,

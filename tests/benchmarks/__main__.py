@@ -306,39 +306,58 @@ def first_backup() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all if none is named")
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
-    parser.add_argument("--sweep", action="store_true", help="the statistics alone")
-    parser.add_argument("--dispatch", action="store_true", help="how soon a job begins, alone")
-    parser.add_argument("--schedules", action="store_true", help="the scheduler alone")
     parser.add_argument("--servers", type=int, default=500)
     parser.add_argument("--files", type=int, default=50_000)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=100_000)
     given = parser.parse_args()
-    quick, files, pairs, jobs = given.quick, given.files, given.pairs, given.jobs
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"there is no part {', '.join(unknown)}")
+    if given.quick:
+        given.servers, given.files, given.pairs, given.jobs = 40, 2000, 2, 2000
     say("# Benchmarks\n")
     say(f"`python -m tests.benchmarks {' '.join(sys.argv[1:])}`, {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} shared cores "
         f"({platform.machine()}), {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()}, Python "
         f"{platform.python_version()}. Everything on one machine and loopback: only ratios within one run mean anything elsewhere.\n")  # fmt: skip
-    if given.schedules:
-        schedules.run(say, schedules=2000 if quick else 100_000, herd=500 if quick else 10_000)
-        return
-    with tempfile.TemporaryDirectory(prefix="bfb-", ignore_cleanup_errors=True) as name:
-        directory = Path(name)
-        with a_fleet(directory) as fleet:
-            if given.sweep:
-                sweep.year(fleet)
-                sweep.with_dead(fleet, 40 if quick else given.servers)
-                sweep.rates(20 if quick else 200, 2 if quick else pairs)
-                sweep.kept_rates(20 if quick else 200, 2 if quick else pairs)
-                return
-            dispatch(fleet, count=50 if quick else 300, seconds=3 if quick else 20)
-            if given.dispatch:
-                return
-            backups(fleet, directory, files=2000 if quick else files, pairs=2 if quick else pairs)
-            throughput(fleet, jobs=2000 if quick else jobs)
-            memory(fleet, directory)
-    first_backup()
+    wanted = given.parts or list(PARTS)
+    if fleet_parts := [PARTS[part] for part in wanted if part in ON_A_FLEET]:
+        with (
+            tempfile.TemporaryDirectory(prefix="bfb-", ignore_cleanup_errors=True) as name,
+            a_fleet(Path(name)) as fleet,
+        ):
+            for measure in fleet_parts:
+                measure(fleet, Path(name), given)
+    for part in wanted:
+        if part not in ON_A_FLEET:
+            PARTS[part](None, None, given)
+
+
+def _sweep(fleet: Fleet, _directory: Path, given: argparse.Namespace) -> None:
+    sweep.year(fleet)
+    sweep.with_dead(fleet, given.servers)
+    servers = 20 if given.quick else 200
+    sweep.rates(servers, given.pairs)
+    sweep.kept_rates(servers, given.pairs)
+
+
+def _schedules(_fleet: None, _directory: None, given: argparse.Namespace) -> None:
+    schedules.run(say, schedules=2000 if given.quick else 100_000, herd=500 if given.quick else 10_000)
+
+
+ON_A_FLEET = ("dispatch", "backups", "throughput", "memory", "sweep")
+PARTS: dict[str, Callable[..., None]] = {
+    "dispatch": lambda fleet, _, given: dispatch(
+        fleet, count=50 if given.quick else 300, seconds=3 if given.quick else 20
+    ),
+    "backups": lambda fleet, directory, given: backups(fleet, directory, files=given.files, pairs=given.pairs),
+    "throughput": lambda fleet, _, given: throughput(fleet, jobs=given.jobs),
+    "memory": lambda fleet, directory, _: memory(fleet, directory),
+    "sweep": _sweep,
+    "schedules": _schedules,
+    "demo": lambda *_: first_backup(),
+}
 
 
 if __name__ == "__main__":
