@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 _PASSPHRASE_FD = 3
 
-# A small block is followed by a moment of patience: borg writes chunk by chunk, and each packet has its price.
-_RELAY = """import os,socket,sys,threading,time
+# A small block is followed by a moment of patience: borg writes chunk by chunk, and each packet has its price. By
+# select, since time.sleep waits for an absolute time, which a library that fakes a process's clock misreads.
+_RELAY = """import os,select,socket,sys,threading
 s=socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[1])
 def up():
     for b in iter(lambda:os.read(0,262144),b''):
         s.sendall(b)
-        if len(b)<32768: time.sleep(.002)
+        if len(b)<32768: select.select((),(),(),.002)
     s.shutdown(1)
 threading.Thread(target=up,daemon=True).start()
 o=sys.stdout.buffer
