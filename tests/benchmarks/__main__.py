@@ -346,14 +346,14 @@ def _schedules(_fleet: None, _directory: None, given: argparse.Namespace) -> Non
     schedules.run(say, schedules=2000 if given.quick else 100_000, herd=500 if given.quick else 10_000)
 
 
-ON_A_FLEET = ("dispatch", "backups", "throughput", "memory", "sweep")
+ON_A_FLEET = ("memory", "dispatch", "backups", "throughput", "sweep")
 PARTS: dict[str, Callable[..., None]] = {
+    "memory": lambda fleet, directory, _: memory(fleet, directory),
     "dispatch": lambda fleet, _, given: dispatch(
         fleet, count=50 if given.quick else 300, seconds=3 if given.quick else 20
     ),
     "backups": lambda fleet, directory, given: backups(fleet, directory, files=given.files, pairs=given.pairs),
     "throughput": lambda fleet, _, given: throughput(fleet, jobs=given.jobs),
-    "memory": lambda fleet, directory, _: memory(fleet, directory),
     "sweep": _sweep,
     "schedules": _schedules,
     "demo": lambda *_: first_backup(),
