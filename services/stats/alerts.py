@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from shared.db.unit_of_work import UnitOfWork
 
 LEASE = "stats:alerts"
-_LEASE_SECONDS = 90.0
+_LEASE_SECONDS = 45.0
 _TREND_SECONDS = 6 * 3600
 _TREND_POINTS = 6
 _OF_MOUNTS = (AlertKind.DISK, AlertKind.INODES)
@@ -80,6 +80,10 @@ class Alerts:
         """Evaluate everything once, unless another replica does."""
         if await self._db.run(lambda tx: tx.leases.acquire(LEASE, self._name, _LEASE_SECONDS)) is not None:
             await self._db.run(lambda tx: hold_against_thresholds(tx, figures))
+
+    async def release(self) -> None:
+        """Let another replica evaluate at once."""
+        await self._db.run(lambda tx: tx.leases.release(LEASE, self._name), patience=0)
 
 
 async def hold_against_thresholds(tx: UnitOfWork, figures: list[Triple]) -> None:

@@ -134,6 +134,7 @@ class Figures(Collector):
             await pause(_LEAST_SECONDS, stopping)
             await pause(_EVERY_SECONDS - _LEAST_SECONDS, self._wake, stopping)
             self._wake.clear()
+        await self._alerts.release()
 
     async def listen(self, bus: Bus, stopping: asyncio.Event) -> None:
         """Do it now at every event that may begin or end an alert; one that is missed waits for the next refresh."""
