@@ -8,8 +8,8 @@ from sqlalchemy.dialects import mysql
 
 import shared.db.tables.base
 
-revision = ${repr(up_revision)}
-down_revision = ${repr(down_revision)}
+revision = "${up_revision}"
+down_revision = ${f"\"{down_revision}\"" if down_revision else None}
 branch_labels = None
 depends_on = None
 

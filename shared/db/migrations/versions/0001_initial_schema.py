@@ -8,7 +8,7 @@ from sqlalchemy.dialects import mysql
 
 import shared.db.tables.base
 
-revision = '0001'
+revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None

@@ -8,8 +8,8 @@ from sqlalchemy.dialects import mysql
 
 import shared.db.tables.base
 
-revision = '0002'
-down_revision = '0001'
+revision = "0002"
+down_revision = "0001"
 branch_labels = None
 depends_on = None
 

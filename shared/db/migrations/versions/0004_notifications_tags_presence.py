@@ -8,8 +8,8 @@ from sqlalchemy.dialects import mysql
 
 import shared.db.tables.base
 
-revision = '0004'
-down_revision = '0003'
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

@@ -8,8 +8,8 @@ from sqlalchemy.dialects import mysql
 
 import shared.db.tables.base
 
-revision = '0006'
-down_revision = '0005'
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

@@ -8,8 +8,8 @@ from sqlalchemy.dialects import mysql
 
 import shared.db.tables.base
 
-revision = '0007'
-down_revision = '0006'
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
