@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import func, select
 
 from services.api.schemas.schedule import ExpectedRun
+from shared.db.repositories.retention import good_archives
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import db_now
 from shared.db.tables.job import Job
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-_GOOD = ("succeeded", "warning")
+_DONE = ("succeeded", "warning")
 _UPKEEP = (JobType.REPOSITORY_PRUNE.value, JobType.REPOSITORY_COMPACT.value, JobType.REPOSITORY_CHECK.value)
 _TYPICAL = 10
 _LOOKED_BACK = 14 * 86_400.0
@@ -50,11 +51,6 @@ async def foresee(session: AsyncSession, span: timedelta) -> list[ExpectedRun]:
     runs = sorted(runs, key=lambda run: (run.starts_at, run.name))[:_MOST_RUNS]
     _mark_collisions(runs)
     return runs
-
-
-def is_good() -> ColumnElement[bool]:
-    """Select the archives that can be relied on."""
-    return and_(Archive.state.in_(_GOOD), Archive.lost.is_(False), Archive.damage == "")
 
 
 async def _enabled(session: AsyncSession) -> list[tuple[Schedule, str, uuid.UUID, str, str]]:
@@ -105,11 +101,11 @@ async def _typical_seconds(session: AsyncSession) -> dict[tuple[str, uuid.UUID |
     """Return the median duration of the last good runs, by type, and backup job or repository."""
     seen: defaultdict[tuple[str, uuid.UUID | None], list[float]] = defaultdict(list)
     number = func.row_number().over(partition_by=Archive.backup_job_id, order_by=Archive.created_at.desc())
-    ranked = select(Archive.backup_job_id, Archive.duration, number.label("n")).where(is_good()).subquery()
+    ranked = select(Archive.backup_job_id, Archive.duration, number.label("n")).where(good_archives()).subquery()
     for backup_job_id, duration, _ in await session.execute(select(ranked).where(ranked.c.n <= _TYPICAL)):
         seen[JobType.BACKUP_CREATE.value, backup_job_id].append(duration)
     upkeep = select(Job.type, Job.repository_id, Job.started_at, Job.finished_at).where(
-        Job.type.in_(_UPKEEP), Job.state.in_(_GOOD), Job.created_at > db_now(-_LOOKED_BACK)
+        Job.type.in_(_UPKEEP), Job.state.in_(_DONE), Job.created_at > db_now(-_LOOKED_BACK)
     )
     for kind, repository_id, started_at, finished_at in await session.execute(upkeep):
         if started_at is not None and finished_at is not None:

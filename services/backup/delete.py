@@ -18,6 +18,7 @@ from services.backup.reconcile import (
     recorded_archives,
     refuse_unsound,
 )
+from shared.db.clock import read_now
 from shared.db.tables.storage import Archive, Repository, is_held
 from shared.errors import Conflict
 
@@ -63,7 +64,7 @@ async def place_of(tx: UnitOfWork, job: Job) -> RepositoryPlace | None:
     archive = await tx.session.get(Archive, job.archive_id)
     if archive is None:
         return None
-    if is_held(archive):
+    if is_held(archive, await read_now(tx.session)):
         message = f"the archive {archive.name} is held: {archive.held_reason}"
         raise Conflict(message, code="archive_held", remedy="release the hold first")
     refuse_unsound(await tx.session.get_one(Repository, archive.repository_id))

@@ -11,6 +11,7 @@ from services.backup.truth import Baseline
 from services.backup.window import window_of
 from shared.borg.commands import CreateOptions
 from shared.borg.environment import Endpoint
+from shared.db.repositories.retention import good_archives
 from shared.db.repositories.secrets import FLEET_KEY, repository_passphrase
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.server import Server
@@ -116,7 +117,7 @@ def _options(definition: BackupJob) -> CreateOptions:
 async def _baseline(tx: UnitOfWork, backup_job_id: uuid.UUID) -> Baseline | None:
     query = (
         select(Archive)
-        .where(Archive.backup_job_id == backup_job_id, Archive.state.in_(("succeeded", "warning")))
+        .where(Archive.backup_job_id == backup_job_id, good_archives())
         .order_by(Archive.created_at.desc())
         .limit(1)
     )

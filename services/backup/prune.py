@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
@@ -21,6 +20,7 @@ from services.backup.reconcile import (
     refuse_unsound,
     unknown,
 )
+from shared.db.clock import read_now
 from shared.db.repositories.retention import Policies, judge_archives, load_policies
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
@@ -32,6 +32,7 @@ from shared.events.repository import RepositoryPruned
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Sequence
+    from datetime import datetime
 
     from services.backup.ports import RepositoryPlace, Storage
     from shared.borg.node import Grant
@@ -78,13 +79,12 @@ async def load_prune(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> PruneP
     repository = await _prunable(tx, job)
     query = select(Archive).where(Archive.repository_id == place.id)
     archives = {row.borg_id: row for row in await tx.session.scalars(query) if row.borg_id}
-    now = await tx.session.scalar(select(db_now())) or datetime.now(UTC)
     plan = PrunePlan(
         repository=place,
         recorded=await recorded_archives(tx, place.id),
         archives=archives,
         policies=await load_policies(tx.session, repository),
-        now=now,
+        now=await read_now(tx.session),
         past_the_brake=bool(job.params.get("past_the_brake")),
         whole=await last_seen_whole(tx, place.id),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import or_, select, update
 
+from shared.db.clock import read_now
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository, is_held
 from shared.errors import Conflict
@@ -63,7 +64,8 @@ async def intend(
     """
     await ctx.fence(tx)
     rows = await tx.session.scalars(select(Archive).where(Archive.id.in_(ids)).with_for_update())
-    going = [row for row in rows if not is_held(row)]
+    now = await read_now(tx.session)
+    going = [row for row in rows if not is_held(row, now)]
     for row in going:
         row.leaving = True
     repository = await tx.session.get_one(Repository, repository_id)

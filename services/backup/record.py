@@ -37,6 +37,7 @@ async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome:
         backup_job_id=plan.backup_job_id,
         job_id=plan.job_id,
         state=verdict.state.value,
+        trusted=verdict.state is JobState.SUCCEEDED,
         **figures.model_dump(),
     )
     result = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import and_, func, select
 
+from shared.db.repositories.retention import good_archives
 from shared.db.tables.alert import AlertRule
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import db_now
@@ -36,7 +37,7 @@ _RECENT = 10
 _RUNS_SEEN = 14 * 86_400.0
 """Only so far back are runs looked through: the table of jobs is large. Backups are looked through whole."""
 _LETTERS_SEEN = 86_400.0
-_GOOD = (JobState.SUCCEEDED.value, JobState.WARNING.value)
+_NOT_FAILED = (JobState.SUCCEEDED.value, JobState.WARNING.value)
 _STATUS = {"succeeded": 0, "warning": 1, "failed": 2, "cancelled": 3}
 _RATIOS = {"cpu_usage_percent": "cpu", "memory_percent": "memory", "swap_percent": "swap"}
 _PLAIN = {
@@ -173,8 +174,8 @@ def _of_runs(label: tuple[str, str], runs: list[Any]) -> Iterator[Triple]:
     if ended:
         yield "borgfleet_backup_last_run_timestamp_seconds", label, _at(ended[0].finished_at)
         yield "borgfleet_backup_last_status", label, _STATUS[ended[0].state]
-    good = next((number for number, run in enumerate(ended) if run.state in _GOOD), len(ended))
-    failed = sum(run.state == JobState.FAILED for run in ended[:good])
+    since = next((number for number, run in enumerate(ended) if run.state in _NOT_FAILED), len(ended))
+    failed = sum(run.state == JobState.FAILED for run in ended[:since])
     yield "borgfleet_backup_failures_in_a_row", label, failed
     if running:
         yield "borgfleet_backup_running_since_timestamp_seconds", label, _at(running[0].started_at)
@@ -210,8 +211,7 @@ async def _recent_archives(session: AsyncSession) -> dict[uuid.UUID, list[Any]]:
     columns = (
         Archive.created_at, Archive.duration, Archive.original_size, Archive.deduplicated_size, Archive.files,
     )  # fmt: skip
-    good = and_(Archive.state.in_(_GOOD), Archive.lost.is_(False), Archive.damage == "")
-    return await _latest(session, Archive.backup_job_id, Archive.created_at, columns, good)
+    return await _latest(session, Archive.backup_job_id, Archive.created_at, columns, good_archives())
 
 
 async def _latest(

@@ -278,6 +278,7 @@ async def definition(db: Database, server: Server, *runs: str, archives: int = 0
                 Archive(
                     repository_id=repository.id, server_id=server.id, backup_job_id=made.id, name=f"a{number}",
                     started_at=at, ended_at=at, created_at=at, duration=10.0 * (number + 1), original_size=100,
+                    trusted=True,
                 )
             )  # fmt: skip
         return made

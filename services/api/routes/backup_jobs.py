@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import Select, func, select
 
 from services.api.dependencies import PageBounds, Parts
 from services.api.queries import by_text, found
@@ -16,7 +16,7 @@ from services.api.schemas.backup_job import BackupJobIn, BackupJobOut
 from services.api.schemas.common import Page
 from services.api.schemas.job import JobOut
 from shared.db.repositories.requests import request_backup
-from shared.db.repositories.retention import GOOD
+from shared.db.repositories.retention import good_archives
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Archive, Repository
@@ -138,7 +138,7 @@ async def _read(tx: UnitOfWork, backup_job_id: uuid.UUID) -> BackupJobOut:
 
 
 async def _last_good(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID | None, datetime]:
-    good = and_(Archive.state.in_(GOOD), Archive.lost.is_(False), Archive.damage == "")
+    good = good_archives()
     query = select(Archive.backup_job_id, func.max(Archive.created_at)).where(good, Archive.backup_job_id.in_(ids))
     return {row[0]: row[1] for row in await session.execute(query.group_by(Archive.backup_job_id))}
 

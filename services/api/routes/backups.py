@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
@@ -14,9 +13,10 @@ from services.api.queries import found, newest_first
 from services.api.schemas.common import Page
 from services.api.schemas.job import JobOut
 from services.api.schemas.storage import BackupOut, HoldIn
+from shared.db.clock import read_now
 from shared.db.repositories.requests import request_delete
 from shared.db.tables.server import Server
-from shared.db.tables.storage import Archive, Repository
+from shared.db.tables.storage import Archive, Repository, is_held
 from shared.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ async def delete_backup(backup_id: uuid.UUID, parts: Parts) -> JobOut:
 
     async def queue(tx: UnitOfWork) -> Job:
         archive = found(await tx.session.get(Archive, backup_id), "backup")
-        until = archive.held_until
-        if archive.held_reason is not None and (until is None or until > datetime.now(UTC)):
+        if is_held(archive, await read_now(tx.session)):
             message = f"this backup is held: {archive.held_reason}"
             raise Conflict(message, code="archive_held", remedy="release it first: DELETE /api/backups/{id}/hold")
         job = await request_delete(tx, archive)

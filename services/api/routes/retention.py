@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
@@ -15,6 +14,7 @@ from services.api.queries import found
 from services.api.routes.storage import read_repository
 from services.api.schemas.job import JobOut
 from services.api.schemas.storage import PreviewedPrune, PruneIn, RepositoryOut, RetentionPreview, UnfreezeIn
+from shared.db.clock import read_now
 from shared.db.repositories.requests import request_upkeep
 from shared.db.repositories.retention import Policies, judge_archives, load_policies
 from shared.db.tables.backup_job import BackupJob
@@ -57,7 +57,7 @@ async def preview_of_backup_job(backup_job_id: uuid.UUID, body: Policy, parts: P
 async def _previewed(session: AsyncSession, policies: Policies, which: ColumnElement[bool]) -> PreviewedPrune:
     query = select(Archive).where(which, Archive.lost.is_(False), Archive.leaving.is_(False))
     archives = list(await session.scalars(query.order_by(Archive.created_at.desc())))
-    verdicts = judge_archives(policies, archives, datetime.now(UTC))
+    verdicts = judge_archives(policies, archives, await read_now(session))
     rules = {archive_id: rule for verdict in verdicts for archive_id, rule in verdict.kept.items()}
     return PreviewedPrune(
         kept=len(rules),

@@ -25,7 +25,8 @@ from services.api.schemas.schedule import (
     PreviewOut,
     ScheduleIn,
 )
-from services.api.tonight import foresee, is_good
+from services.api.tonight import foresee
+from shared.db.repositories.retention import good_archives
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.schedule import MissedRun, Pause, Schedule
 from shared.db.tables.server import Server
@@ -118,7 +119,7 @@ async def compliance(parts: Parts, csv_text: Annotated[bool, Query(alias="csv")]
 
 async def _compliance(session: AsyncSession) -> list[ComplianceOut]:
     now = datetime.now(UTC)
-    good = select(Archive.backup_job_id, func.max(Archive.created_at)).where(is_good())
+    good = select(Archive.backup_job_id, func.max(Archive.created_at)).where(good_archives())
     last = {row[0]: row[1] for row in await session.execute(good.group_by(Archive.backup_job_id))}
     periods: defaultdict[uuid.UUID, list[int]] = defaultdict(list)
     for backup_job_id, period in await session.execute(select(Schedule.backup_job_id, Schedule.period_seconds)):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 from shared.db.tables.backup_job import BackupJob
-from shared.db.tables.storage import is_held
-from shared.domain.job import JobState
+from shared.db.tables.storage import Archive, is_held
+from shared.domain import backup_state
 from shared.domain.retention import Candidate, Policy, Verdict, apply
 
 if TYPE_CHECKING:
@@ -20,9 +20,48 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from shared.db.tables.storage import Archive, Repository
+    from shared.db.tables.storage import Repository
 
-GOOD = (JobState.SUCCEEDED.value, JobState.WARNING.value)
+
+def good_archives() -> ColumnElement[bool]:
+    """Select the archives that can be relied on: the table of `backup_state.is_good`, for the database."""
+    return and_(_acceptable(), or_(Archive.trusted.is_(True), Archive.accepted_at.is_not(None)))
+
+
+def doubtful_archives() -> ColumnElement[bool]:
+    """Select the archives that a person's word would make good: the table of `backup_state.is_doubtful`."""
+    return and_(_acceptable(), Archive.trusted.is_(False), Archive.accepted_at.is_(None))
+
+
+def _acceptable() -> ColumnElement[bool]:
+    return and_(
+        Archive.state.in_([state.value for state in backup_state.MADE]),
+        Archive.damage == "",
+        Archive.leaving.is_(False),
+        Archive.lost.is_(False),
+    )
+
+
+def is_good(archive: Archive) -> bool:
+    """Tell whether an archive can be relied on."""
+    return backup_state.is_good(deleting=archive.leaving, missing=archive.lost, **_evidence(archive))
+
+
+def is_doubtful(archive: Archive) -> bool:
+    """Tell whether a person's word would make an archive good."""
+    return backup_state.is_doubtful(deleting=archive.leaving, missing=archive.lost, **_evidence(archive))
+
+
+class _Evidence(TypedDict):
+    state: str
+    trusted: bool
+    accepted: bool
+    damage: str
+
+
+def _evidence(archive: Archive) -> _Evidence:
+    accepted = archive.accepted_at is not None
+    return {"state": archive.state, "trusted": archive.trusted, "accepted": accepted, "damage": archive.damage}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +88,14 @@ async def load_policies(session: AsyncSession, repository: Repository) -> Polici
 
 
 def judge_archives(policies: Policies, archives: Iterable[Archive], now: datetime) -> list[Verdict]:
-    """Apply to the archives of each backup job its policy; give only those that are there."""
+    """Apply to the archives of each backup job its policy; give only those that are there.
+
+    What a deletion left half done, or was missing, is judged as what it is: it is there.
+    """
     groups: defaultdict[uuid.UUID | None, list[Candidate]] = defaultdict(list)
     for archive in archives:
-        good, held = archive.state in GOOD and not archive.damage, is_held(archive)
+        good = backup_state.is_good(deleting=False, missing=False, **_evidence(archive))
+        held = is_held(archive, now)
         groups[archive.backup_job_id].append(Candidate(archive.id, archive.created_at, good=good, held=held))
     return [_judge(policies.of(backup_job_id), group, now) for backup_job_id, group in groups.items()]
 

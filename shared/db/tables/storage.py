@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db.tables.base import Base, binary_text, db_now, long_text
+from shared.domain import backup_state
 from shared.domain.ids import new_id
 
 
@@ -112,6 +113,14 @@ class Archive(Base):
     name: Mapped[str] = mapped_column(binary_text(700))
     borg_id: Mapped[str | None] = mapped_column(binary_text(64), default=None)
     state: Mapped[str] = mapped_column(binary_text(20), default="succeeded")
+    trusted: Mapped[bool] = mapped_column(default=False)
+    """The truth gate found no doubt; nobody else writes this."""
+    reasons: Mapped[list[dict[str, str]]] = mapped_column(JSON, default=list)
+    """What the gate found: `shared.domain.backup_state.Reason` as JSON."""
+    accepted_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When a person said that a doubtful archive is as it should be."""
+    accepted_by: Mapped[str] = mapped_column(binary_text(63), default="")
+    accepted_reason: Mapped[str] = mapped_column(long_text(), default="")
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime]
     duration: Mapped[float] = mapped_column(default=0.0)
@@ -133,8 +142,6 @@ class Archive(Base):
     """When we observed the run: retention counts by this, never by the client's clock."""
 
 
-def is_held(archive: Archive) -> bool:
-    """Tell whether an archive is pinned now."""
-    if archive.held_reason is None:
-        return False
-    return archive.held_until is None or archive.held_until > datetime.now(UTC)
+def is_held(archive: Archive, now: datetime) -> bool:
+    """Tell whether an archive is pinned at the database's time `now`."""
+    return backup_state.is_held(reason=archive.held_reason, until=archive.held_until, now=now)

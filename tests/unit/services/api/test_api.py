@@ -448,7 +448,7 @@ async def test_a_retention_is_previewed_saved_and_followed(api: httpx2.AsyncClie
         for age in range(5):
             at = now - timedelta(days=age)
             times = {"created_at": at, "started_at": at, "ended_at": at}
-            tx.session.add(Archive(name=f"a{age}", borg_id=f"{age:064}", **ids, **times))
+            tx.session.add(Archive(name=f"a{age}", borg_id=f"{age:064}", trusted=True, **ids, **times))
 
     await parts.db.run(add)
     refused = await api.post(f"{repository}/prune", json={})
@@ -474,7 +474,8 @@ async def test_a_frozen_repository_is_let_go_by_name_and_with_a_reason(api: http
         ids = {"repository_id": uuid.UUID(all_["repository"]["id"]), "server_id": uuid.UUID(all_["server"]["id"])}
         times = {"started_at": datetime.now(UTC), "ended_at": datetime.now(UTC)}
         tx.session.add_all(
-            Archive(name=letter, borg_id=letter * 64, lost=letter == "a", **ids, **times) for letter in "ab"
+            Archive(name=letter, borg_id=letter * 64, trusted=True, lost=letter == "a", **ids, **times)
+            for letter in "ab"
         )
 
     await parts.db.run(freeze)
