@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Depends, FastAPI
 
 from services.api.dependencies import Gateway, authenticated
+from services.api.door import Door
 from services.api.errors import install_error_handlers
 from services.api.metrics import CountRequests, HttpMetrics
 from services.api.routes import ROUTERS
@@ -22,6 +23,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (401, "No valid token."),
         (404, "No such thing."),
         (409, "The state of things forbids it."),
+        (413, "The body is larger than a request may be."),
         (422, "The input is wrong; `errors` names the fields."),
         (503, "Not available now; try again after `Retry-After` seconds."),
     )
@@ -38,7 +40,9 @@ def build_app(parts: Parts) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    app.state.gateway = Gateway(parts.db, parts.bus, ChildSender(parts.settings.notify.networks()), {})
+    gateway = Gateway(parts.db, parts.bus, ChildSender(parts.settings.notify.networks()), {})
+    app.state.gateway = gateway
+    app.add_middleware(Door, parts=gateway)
     app.add_middleware(CountRequests, metrics=HttpMetrics(parts.registry))
     install_error_handlers(app)
     for router in ROUTERS:

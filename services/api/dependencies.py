@@ -15,6 +15,7 @@ from services.api.errors import Unauthenticated
 from shared.bus.port import Bus
 from shared.db.session import Database
 from shared.db.tables.kernel import ApiToken
+from shared.domain.values import CleanText
 from shared.notify.port import Sender
 
 _REMEMBERED_SECONDS = 10.0
@@ -48,11 +49,17 @@ Parts = Annotated[Gateway, Depends(gateway)]
 async def authenticated(
     parts: Parts, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> str:
+    """Return the token's name; the door has let the request in before its body was read."""
+    return await authenticate(parts, f"Bearer {credentials.credentials}" if credentials else None)
+
+
+async def authenticate(parts: Gateway, header: str | None) -> str:
     """Return the token's name; nobody is let in without one. A known one is remembered for seconds."""
-    if credentials is None:
+    scheme, _, token = (header or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
         message = "this path needs a token"
         raise Unauthenticated(message, remedy="send `Authorization: Bearer <token>`")
-    digest = token_digest(credentials.credentials)
+    digest = token_digest(token.strip())
     name, until = parts.remembered.get(digest, ("", 0.0))
     if until > time.monotonic():
         return name
@@ -83,7 +90,7 @@ class Bounds:
 
 def bounds(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+    after: Annotated[CleanText | None, Query(description="`next` of the page before.")] = None,
 ) -> Bounds:
     """Read a page's bounds."""
     return Bounds(limit, after)

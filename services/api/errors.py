@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from fastapi.exceptions import RequestValidationError
@@ -9,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from services.api.schemas.common import Problem
+from shared.domain.text import clean
 from shared.errors import AppError, Conflict, Forbidden, Invalid, NotFound, Transient
 
 if TYPE_CHECKING:
@@ -23,7 +25,12 @@ _STATUS: tuple[tuple[type[AppError], int, str], ...] = (
     (Transient, 503, "Not available now"),
     (AppError, 400, "Refused"),
 )
-_CODES = {401: "unauthenticated", 404: "not_found", 405: "method_not_allowed"}
+_HTTP: dict[int, tuple[str, str, str]] = {
+    400: ("bad_body", "the body is no JSON that can be read", "send JSON in UTF-8, as GET /api/openapi.json says"),
+    404: ("not_found", "there is no such path", "GET /api/openapi.json lists the paths"),
+    405: ("method_not_allowed", "this path knows no such method", "GET /api/openapi.json lists the methods"),
+}
+_MOST_ERRORS, _LONGEST_FIELD, _LONGEST_DETAIL = 50, 200, 1000
 
 
 class Unauthenticated(Forbidden):
@@ -37,11 +44,17 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
 
 
 async def _app_error(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, AppError):
         raise error
+    return answer_error(error)
+
+
+def answer_error(error: AppError) -> JSONResponse:
+    """Return an expected error as a problem."""
     status, title = next((status, title) for kind, status, title in _STATUS if isinstance(error, kind))
     headers: dict[str, str] = {}
     if isinstance(error, Unauthenticated):
@@ -49,15 +62,18 @@ async def _app_error(_request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, Transient):
         headers["Retry-After"] = str(int(error.retry_after or 1))
     problem = Problem(title=title, status=status, code=error.code, detail=error.message, remedy=error.remedy)
-    return _answer(problem, headers)
+    return problem_answer(problem, headers)
 
 
 async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
-    # The input itself is not repeated: it may hold a password.
-    errors = [{"field": ".".join(map(str, e["loc"])), "message": str(e["msg"])} for e in error.errors()]
-    detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)[:1000]
+    # The input itself is not repeated: it may hold a password. A field's name may be the input's own.
+    errors = [
+        {"field": clean(".".join(map(str, one["loc"])), _LONGEST_FIELD), "message": clean(one["msg"], _LONGEST_DETAIL)}
+        for one in error.errors()[:_MOST_ERRORS]
+    ]
+    detail = "; ".join(f"{one['field']}: {one['message']}" for one in errors)[:_LONGEST_DETAIL]
     problem = Problem(
         title="Invalid input",
         status=422,
@@ -66,18 +82,33 @@ async def _validation_error(_request: Request, error: Exception) -> JSONResponse
         remedy="correct the fields named",
         errors=errors,
     )
-    return _answer(problem, {})
+    return problem_answer(problem, {})
 
 
 async def _http_error(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
-    code = _CODES.get(error.status_code, "error")
-    problem = Problem(title=str(error.detail), status=error.status_code, code=code, detail=str(error.detail))
-    return _answer(problem, dict(error.headers or {}))
+    title = HTTPStatus(error.status_code).phrase
+    code, detail, remedy = _HTTP.get(error.status_code, ("error", str(error.detail), ""))
+    problem = Problem(title=title, status=error.status_code, code=code, detail=detail, remedy=remedy)
+    return problem_answer(problem, dict(error.headers or {}))
 
 
-def _answer(problem: Problem, headers: dict[str, str]) -> JSONResponse:
+async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
+    """Say nothing of what went wrong: the server raises it again, and the log has it whole."""
+    problem = Problem(
+        title="Internal error",
+        status=500,
+        code="internal",
+        detail="the request met an error that Borgfleet does not know",
+        remedy="see the log of the api service, and report it",
+    )
+    return problem_answer(problem, {})
+
+
+def problem_answer(problem: Problem, headers: dict[str, str]) -> JSONResponse:
+    """Return a problem as the answer it is; what it quotes of the input may hold anything."""
+    problem.detail, problem.remedy = clean(problem.detail), clean(problem.remedy)
     return JSONResponse(
         problem.model_dump(), status_code=problem.status, headers=headers, media_type="application/problem+json"
     )

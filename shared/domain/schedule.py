@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
+from shared.domain.values import CleanText
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -61,7 +63,7 @@ def check_time(value: time) -> time:
     return value
 
 
-Zone = Annotated[str, AfterValidator(check_zone)]
+Zone = Annotated[CleanText, AfterValidator(check_zone)]
 At = Annotated[list[Annotated[time, AfterValidator(check_time)]], Field(min_length=1, max_length=24)]
 
 
@@ -75,7 +77,7 @@ class Cron(_Spec):
     """A cron expression; at a clock change as Debian's cron: nothing twice, nothing left out."""
 
     kind: Literal["cron"]
-    expression: Annotated[str, Field(max_length=200), AfterValidator(check_cron)] = Field(examples=["30 2 * * 1-5"])
+    expression: Annotated[CleanText, Field(max_length=200), AfterValidator(check_cron)] = Field(examples=["30 2 * * 1-5"])
 
 
 class Hours(_Spec):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shared.db.unit_of_work import UnitOfWork
 
 router = APIRouter(tags=["schedules"])
+_SHOWN = 5
 
 
 @router.get("/api/limits")
@@ -46,7 +47,7 @@ async def _set_own(tx: UnitOfWork, table: type[Server | StoragePool], wanted: Ma
     await tx.session.execute(update(table).values(max_runs=None))
     known = set(await tx.session.scalars(select(table.name).where(table.name.in_(wanted))))
     if unknown := sorted(set(wanted) - known):
-        message = f"there is none of the name {', '.join(unknown)}"
+        message = f"there is none of the name {', '.join(unknown[:_SHOWN])}"
         raise Invalid(message, code="name_unknown", remedy="GET /api/servers and GET /api/storage-pools list the names")
     for name, cap in wanted.items():
         await tx.session.execute(update(table).where(table.name == name).values(max_runs=cap))

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 from sqlalchemy import select
 
 from services.api.dependencies import Parts
@@ -18,6 +17,7 @@ from services.api.schemas.stats import CollectIn, HistoryOut
 from shared.db.repositories.requests import request_collect
 from shared.db.tables.job import Job
 from shared.db.tables.server import Server
+from shared.domain.values import Moment
 from shared.errors import NotFound
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ async def collect_stats_of_many(body: CollectIn, parts: Parts) -> JobOut:
 async def server_history(
     server_id: uuid.UUID,
     parts: Parts,
-    from_: Annotated[AwareDatetime | None, Query(alias="from", description="Default: a day before `to`.")] = None,
-    to: Annotated[AwareDatetime | None, Query(description="Default: now.")] = None,
+    from_: Annotated[Moment | None, Query(alias="from", description="Default: a day before `to`.")] = None,
+    to: Annotated[Moment | None, Query(description="Default: now.")] = None,
     step: Annotated[int | None, Query(ge=60, le=30 * 86_400, description="Seconds; default: about 500 points.")] = None,
 ) -> HistoryOut:
     """Return a server's history: raw for 48 hours, five minutes for 14 days, hours and days for two years."""

@@ -6,11 +6,12 @@ import uuid
 from datetime import datetime
 from typing import Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from services.api.schemas.common import In, Out
 from shared.domain.alerts import AlertKind
 from shared.domain.names import Name
+from shared.domain.values import CleanText, Figure, Moment
 
 
 class AlertOut(Out):
@@ -52,17 +53,17 @@ class AlertDetail(AlertOut):
 class AcknowledgeIn(In):
     """That somebody knows, and until when nobody is to be reminded."""
 
-    until: AwareDatetime | None = Field(default=None, description="For as long as it lasts, without.")
-    note: str = Field(default="", max_length=1000)
+    until: Moment | None = Field(default=None, description="For as long as it lasts, without.")
+    note: CleanText = ""
 
 
 class ThresholdIn(In):
     """Where a kind of alert begins; in the kind's unit."""
 
-    warning: float | None
-    critical: float | None
-    for_seconds: float = Field(default=0, ge=0, le=7 * 86_400, description="How long it has to last first.")
-    hysteresis: float = Field(default=0, ge=0, description="How far it has to come back before the alert ends.")
+    warning: Figure | None
+    critical: Figure | None
+    for_seconds: Figure = Field(default=0, ge=0, le=7 * 86_400, description="How long it has to last first.")
+    hysteresis: Figure = Field(default=0, ge=0, description="How far it has to come back before the alert ends.")
     enabled: bool = True
 
 
@@ -81,9 +82,9 @@ class WindowIn(In):
 
     server: Name | None = Field(default=None, description="This server alone.")
     tag: Name | None = Field(default=None, description="All servers with this tag; without both, all servers.")
-    starts_at: AwareDatetime
-    ends_at: AwareDatetime
-    reason: str = Field(default="", max_length=1000)
+    starts_at: Moment
+    ends_at: Moment
+    reason: CleanText = ""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -6,13 +6,14 @@ import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field
 
 from services.api.schemas.common import In, Out
 from services.api.schemas.schedule import ScheduleIn, ScheduleOut
 from shared.borg.commands import check_compression, check_exclude, check_pattern
 from shared.domain.names import Name, SourcePath
 from shared.domain.retention import Policy
+from shared.domain.values import CleanLines, CleanText, Int32
 from shared.errors import Invalid
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ def _plainly(check: Callable[[str], str]) -> Callable[[str], str]:
     return checked
 
 
-Exclude = Annotated[str, AfterValidator(_plainly(check_exclude))]
-Pattern = Annotated[str, AfterValidator(_plainly(check_pattern))]
-Compression = Annotated[str, AfterValidator(_plainly(check_compression))]
-Hook = Annotated[str, StringConstraints(min_length=1, max_length=10_000, pattern=r"^[^\x00]*$")]
+Exclude = Annotated[CleanText, AfterValidator(_plainly(check_exclude))]
+Pattern = Annotated[CleanText, AfterValidator(_plainly(check_pattern))]
+Compression = Annotated[CleanText, AfterValidator(_plainly(check_compression))]
+Hook = Annotated[CleanLines, Field(min_length=1)]
 
 
 class BackupJobIn(In):
@@ -50,14 +51,14 @@ class BackupJobIn(In):
     compression: Compression = "zstd,3"
     one_file_system: bool = False
     exclude_caches: bool = True
-    upload_limit_kib: int | None = Field(default=None, ge=1, description="KiB a second.")
+    upload_limit_kib: Int32 | None = Field(default=None, ge=1, description="KiB a second.")
     transport: Literal["tunnel", "direct"] = "tunnel"
     pre_hook: Hook | None = Field(
         default=None, description="A shell command run before, on the server; it must end with 0."
     )
     post_hook: Hook | None = Field(default=None, description="A shell command run after, whatever happened.")
     hook_seconds: int = Field(default=300, ge=1, le=86_400)
-    time_limit_seconds: int | None = Field(default=None, ge=1)
+    time_limit_seconds: Int32 | None = Field(default=None, ge=1)
     rpo_seconds: int | None = Field(
         default=None, ge=300, le=366 * 86_400, description="How old the last good backup may be before an alert."
     )

@@ -6,9 +6,9 @@ import uuid
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
-from services.api.schemas.common import In, Out
+from services.api.schemas.common import In, Out, Secret
 from services.api.schemas.hours import HoursIn
 from shared.domain.alerts import AlertKind
 from shared.domain.names import Name
@@ -19,7 +19,7 @@ class ChannelRules(In):
 
     enabled: bool = True
     least_level: Literal["warning", "critical"] = "warning"
-    kinds: list[AlertKind] = Field(default_factory=list[AlertKind], description="Only these; all without.")
+    kinds: list[AlertKind] = Field(default_factory=list[AlertKind], max_length=100, description="Only these; all without.")
     tags: list[Name] = Field(
         default_factory=list[str], max_length=50, description="Only servers with one of these; everything without."
     )
@@ -35,8 +35,7 @@ class ChannelIn(ChannelRules):
 
     name: Name = Field(examples=["on-call"])
     kind: Literal["webhook", "apprise"]
-    url: SecretStr = Field(
-        max_length=2000,
+    url: Secret = Field(
         description="Never shown again. webhook: http(s). apprise: any URL that Apprise knows.",
         examples=["mailtos://user:password@example.org?to=admins@example.org"],
     )
@@ -45,7 +44,7 @@ class ChannelIn(ChannelRules):
 class ChannelChange(ChannelRules):
     """A channel's new rules, and its new URL if it has one."""
 
-    url: SecretStr | None = Field(default=None, max_length=2000, description="The old one stays, without.")
+    url: Secret | None = Field(default=None, description="The old one stays, without.")
 
 
 class ChannelOut(Out):

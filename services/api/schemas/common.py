@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from shared.domain.values import check_clean
 
 T = TypeVar("T")
+
+
+def _clean_secret(value: SecretStr) -> SecretStr:
+    check_clean(value.get_secret_value())
+    return value
+
+
+Secret = Annotated[SecretStr, Field(max_length=2000), AfterValidator(_clean_secret)]
+"""A password or a URL with one; never shown again."""
 
 
 class In(BaseModel):

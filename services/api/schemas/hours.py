@@ -16,7 +16,7 @@ class HoursIn(In):
 
     zone: Zone = Field(default="UTC", examples=["Europe/Paris"])
     days: list[Annotated[int, Field(ge=1, le=7)]] = Field(
-        default=[1, 2, 3, 4, 5, 6, 7], min_length=1, description="1 is Monday."
+        default=[1, 2, 3, 4, 5, 6, 7], min_length=1, max_length=7, description="1 is Monday."
     )
     begins: time = Field(default=time(0, 0), examples=["08:00"])
     ends: time = Field(

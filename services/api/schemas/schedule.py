@@ -6,11 +6,12 @@ import uuid
 from datetime import datetime
 from typing import Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from services.api.schemas.common import In, Out
 from services.api.schemas.hours import HoursIn
 from shared.domain.schedule import Spec
+from shared.domain.values import CleanText, Moment
 from shared.domain.verification import CheckOptions
 
 
@@ -70,8 +71,8 @@ class PreviewOut(Out):
 class PauseIn(In):
     """Until when nothing scheduled runs, and why."""
 
-    until: AwareDatetime | None = Field(default=None, description="Until it is taken back, without.")
-    reason: str = Field(default="", max_length=1000)
+    until: Moment | None = Field(default=None, description="Until it is taken back, without.")
+    reason: CleanText = ""
 
 
 class PauseOut(Out):

@@ -6,13 +6,13 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, StringConstraints
 
-from services.api.schemas.common import In, Out
+from services.api.schemas.common import In, Out, Secret
 from services.api.schemas.stats import StatusOut
-from shared.domain.names import Host, Name, User
+from shared.domain.names import Host, Login, Name
 
-Fingerprint = Annotated[str, StringConstraints(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
+Fingerprint = Annotated[str, StringConstraints(max_length=50, pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
 Tags = Annotated[
     list[Name],
     Field(max_length=20, description="In the order of their weight: thresholds of the first tag that has one hold."),
@@ -26,9 +26,9 @@ class ServerIn(In):
     name: Name = Field(examples=["web1"])
     host: Host = Field(examples=["192.0.2.10"])
     port: Port = 22
-    username: User = "root"
+    username: Login = "root"
     tags: Tags = Field(default_factory=list, examples=[["production", "db"]])
-    password: SecretStr | None = Field(default=None, description="Used once by set-up, then forgotten; never shown.")
+    password: Secret | None = Field(default=None, description="Used once by set-up, then forgotten; never shown.")
     approved_fingerprint: Fingerprint | None = Field(
         default=None, description="The host key's fingerprint, if it is known from elsewhere."
     )
@@ -39,8 +39,8 @@ class ServerChange(In):
 
     host: Host
     port: Port = 22
-    username: User = "root"
-    password: SecretStr | None = None
+    username: Login = "root"
+    password: Secret | None = None
     tags: Tags | None = Field(default=None, description="As they are, without.")
 
 

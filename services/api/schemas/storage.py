@@ -12,6 +12,7 @@ from services.api.schemas.common import In, Out
 from services.api.schemas.schedule import UpkeepScheduleIn, UpkeepScheduleOut
 from shared.domain.names import Name, Node, PoolPath, Text
 from shared.domain.retention import Policy
+from shared.domain.values import Int63, Moment
 
 
 class PoolIn(In):
@@ -37,10 +38,8 @@ class PoolOut(Out):
 
 
 Quota = Annotated[
-    int | None,
-    Field(
-        ge=1, lt=2**63, description="How large it is meant to become: an alert tells of it, no backup is stopped by it."
-    ),
+    Int63 | None,
+    Field(ge=1, description="How large it is meant to become: an alert tells of it, no backup is stopped by it."),
 ]
 
 
@@ -166,4 +165,4 @@ class HoldIn(In):
     """Why an archive must stay, and until when; without an end, until it is released."""
 
     reason: Text = Field(min_length=1, examples=["audit 2026"])
-    until: datetime | None = None
+    until: Moment | None = None
