@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Select, and_, or_
 
+from shared.domain.values import check_clean, check_moment
 from shared.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _cut(rows: Sequence[Any], limit: int, key: Callable[[Any], str]) -> tuple[Se
 
 def _decoded(cursor: str) -> str:
     try:
-        return base64.urlsafe_b64decode(cursor.encode()).decode()
+        return check_clean(base64.b64decode(cursor, altchars=b"-_", validate=True).decode())
     except (binascii.Error, ValueError) as error:
         raise _bad_cursor() from error
 
@@ -73,7 +74,7 @@ def _decoded(cursor: str) -> str:
 def _time_and_id(text: str) -> tuple[datetime, uuid.UUID]:
     try:
         at, identity = text.split("|")
-        return datetime.fromisoformat(at).astimezone(UTC), uuid.UUID(identity)
+        return check_moment(datetime.fromisoformat(at)), uuid.UUID(identity)
     except ValueError as error:
         raise _bad_cursor() from error
 

@@ -78,10 +78,10 @@ def check_user(value: str) -> str:
 
 
 def check_login(value: str) -> str:
-    """Return a login name as a server may know it, Admin, svc$ and DOMAIN\\user among them; no shell misreads it."""
+    r"""Return a login name as a server may know it, Admin, svc$ and DOMAIN\user among them; no shell misreads it."""
     if not _LOGIN.fullmatch(value):
         message = (
-            "a login name: letters, digits, '_', '.', '+' and '-', perhaps as DOMAIN\\name, perhaps with '$' at its end; "
+            "a login name: letters, digits, '_', '.', '+' and '-', perhaps as DOMAIN\\name or with '$' at its end; "
             "it does not begin with '-' or '.'"
         )
         raise ValueError(message)

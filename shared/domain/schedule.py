@@ -77,7 +77,9 @@ class Cron(_Spec):
     """A cron expression; at a clock change as Debian's cron: nothing twice, nothing left out."""
 
     kind: Literal["cron"]
-    expression: Annotated[CleanText, Field(max_length=200), AfterValidator(check_cron)] = Field(examples=["30 2 * * 1-5"])
+    expression: Annotated[CleanText, Field(max_length=200), AfterValidator(check_cron)] = Field(
+        examples=["30 2 * * 1-5"]
+    )
 
 
 class Hours(_Spec):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, TypeAlias
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from shared.domain.text import clean
 
@@ -57,7 +57,7 @@ Int32: TypeAlias = Annotated[int, Field(ge=-INT32 - 1, le=INT32)]
 """What a column of 32 bits holds; narrow it with `Field(ge=..., le=...)`."""
 Int63: TypeAlias = Annotated[int, Field(ge=0, le=INT63)]
 """A count or a size in a column of 64 bits."""
-Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(check_moment)]
+Moment: TypeAlias = Annotated[datetime, AfterValidator(check_moment)]
 """A time, in UTC from here on."""
 Figure: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 """A number that JSON and every database know: neither NaN nor infinite."""

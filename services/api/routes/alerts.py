@@ -112,6 +112,7 @@ async def list_thresholds(parts: Parts, scope: OfScope) -> list[ThresholdOut]:
 @router.put("/api/thresholds/{kind}")
 async def set_threshold(kind: AlertKind, body: ThresholdIn, parts: Parts, scope: OfScope) -> ThresholdOut:
     """Set a threshold for the fleet, for all servers with a tag, or for one server."""
+    _check_order(kind, body)
 
     async def put(tx: UnitOfWork) -> None:
         if scope.server:
@@ -165,6 +166,18 @@ async def delete_window(window_id: uuid.UUID, parts: Parts) -> None:
         await tx.session.delete(found(await tx.session.get(MaintenanceWindow, window_id), "maintenance window"))
 
     await parts.db.run(forget)
+
+
+def _check_order(kind: AlertKind, body: ThresholdIn) -> None:
+    """Refuse levels of which the critical one would be reached before the warning."""
+    if body.warning is None or body.critical is None or body.warning == body.critical:
+        return
+    below = DEFAULTS[kind].below
+    if (body.critical < body.warning) != below:
+        side = "above" if below else "below"
+        message = f"the critical level {body.critical:g} of {kind.value} lies {side} its warning {body.warning:g}"
+        remedy = f"small values of {kind.value} are the bad ones" if below else f"large values of {kind.value} are bad"
+        raise Invalid(message, code="thresholds_contradict", remedy=f"{remedy}: exchange the two levels")
 
 
 def _exactly(kind: AlertKind, scope: Scope) -> tuple[ColumnElement[bool], ...]:

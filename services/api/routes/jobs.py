@@ -63,7 +63,9 @@ async def get_log(
     job_id: uuid.UUID,
     parts: Parts,
     limit: Annotated[int, Query(ge=1, le=2000)] = 500,
-    after: Annotated[str | None, Query(max_length=20, pattern=r"^[0-9]{1,9}\.[0-9]{1,9}$", description="`next` of the page before.")] = None,
+    after: Annotated[
+        str | None, Query(max_length=20, pattern=r"^[0-9]{1,9}\.[0-9]{1,9}$", description="`next` of the page before.")
+    ] = None,
 ) -> Page[LogLineOut]:
     """Return the job's log, oldest line first."""
     query = select(JobLog).where(JobLog.job_id == job_id)

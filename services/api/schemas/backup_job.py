@@ -115,15 +115,6 @@ class BackupJobOut(Out):
     created_at: datetime
 
 
-class WizardIn(In):
-    """A repository, a backup job in it, and its first run, in one transaction."""
-
-    server_id: uuid.UUID
-    pool_id: uuid.UUID
-    repository: Name
-    job: WizardJob
-
-
 class WizardJob(In):
     """The backup job of the wizard."""
 
@@ -132,3 +123,12 @@ class WizardJob(In):
     excludes: list[Exclude] = Field(default=[], max_length=500)
     compression: Compression = "zstd,3"
     transport: Literal["tunnel", "direct"] = "tunnel"
+
+
+class WizardIn(In):
+    """A repository, a backup job in it, and its first run, in one transaction."""
+
+    server_id: uuid.UUID
+    pool_id: uuid.UUID
+    repository: Name
+    job: WizardJob

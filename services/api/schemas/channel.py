@@ -19,7 +19,9 @@ class ChannelRules(In):
 
     enabled: bool = True
     least_level: Literal["warning", "critical"] = "warning"
-    kinds: list[AlertKind] = Field(default_factory=list[AlertKind], max_length=100, description="Only these; all without.")
+    kinds: list[AlertKind] = Field(
+        default_factory=list[AlertKind], max_length=100, description="Only these; all without."
+    )
     tags: list[Name] = Field(
         default_factory=list[str], max_length=50, description="Only servers with one of these; everything without."
     )

@@ -21,5 +21,9 @@ class Limits(In):
     fleet: Cap | None = Field(default=50)
     per_server: Cap | None = Field(default=2)
     per_pool: Cap | None = Field(default=20)
-    servers: dict[Name, Cap] = Field(default={}, max_length=10_000, description="Of single servers, by name, instead of `per_server`.")
-    pools: dict[Name, Cap] = Field(default={}, max_length=1000, description="Of single pools, by name, instead of `per_pool`.")
+    servers: dict[Name, Cap] = Field(
+        default={}, max_length=10_000, description="Of single servers, by name, instead of `per_server`."
+    )
+    pools: dict[Name, Cap] = Field(
+        default={}, max_length=1000, description="Of single pools, by name, instead of `per_pool`."
+    )

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shared.domain.names import (
     check_host,
+    check_login,
     check_name,
     check_node,
     check_pool_path,
@@ -15,6 +16,7 @@ from shared.domain.names import (
     check_text,
     check_user,
     repository_path,
+    shown_address,
 )
 
 
@@ -49,15 +51,60 @@ def test_a_node_holds_no_dot_because_it_is_a_token_of_a_subject() -> None:
         check_node("a.b")
 
 
-@pytest.mark.parametrize("good", ["a", "web1.example.org", "192.0.2.1", "2001:db8::1"])
-def test_hosts(good: str) -> None:
-    assert check_host(good) == good
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("a", "a"), ("web1.example.org", "web1.example.org"), ("web1.example.org.", "web1.example.org"),
+        ("WEB1", "WEB1"), ("_db", "_db"), ("my_host._tcp", "my_host._tcp"), ("3com.example", "3com.example"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"), ("a" * 63 + ".x", "a" * 63 + ".x"),
+        ("192.0.2.1", "192.0.2.1"), ("::1", "::1"), ("[::1]", "::1"), ("2001:db8::", "2001:db8::"),
+        ("2001:DB8:0:0::1", "2001:db8::1"), ("fe80::1%eth0", "fe80::1%eth0"), ("fe80::1%br-lan.7", "fe80::1%br-lan.7"),
+    ],
+)  # fmt: skip
+def test_hosts_that_people_really_have_are_taken(given: str, kept: str) -> None:
+    assert check_host(given) == kept
+    assert check_host(kept) == kept
 
 
-@pytest.mark.parametrize("bad", ["", "-oProxyCommand=x", "a b", "a..b", "a;b", "a\n", "x" * 255])
-def test_bad_hosts(bad: str) -> None:
-    with pytest.raises(ValueError, match="host name"):
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        ("", "host name"), ("-oProxyCommand=x", "host name"), ("a b", "host name"), ("a..b", "host name"),
+        ("a;b", "host name"), ("a\n", "host name"), ("x" * 255, "host name"), (".", "host name"), ("a..", "host name"),
+        ("-a.example", "begins"), ("a-.example", "begins"), ("x" * 64 + ".a", "63"), ("ß.example", "xn--"),
+        (".".join(["x" * 60] * 5), "253"), ("a\ud800", "host name"), ("user@host", "host name"),
+        ("256.1.1.1", "IPv4"), ("192.0.2.010", "IPv4"), ("0x7f.1", "IPv4"), ("127.1", "IPv4"), ("1.2.3.0x10", "IPv4"),
+        ("fe80::1%", "interface"), ("fe80::1%eth0;id", "interface"), ("fe80::1% -o", "interface"),
+        ("192.0.2.1%eth0", "interface"), ("::1::", "IPv6"), ("[::1", "IPv6"), ("[::1]:22", "IPv6"), ("web1:22", "IPv6"),
+        ("1:2:3:4:5:6:7:8:9", "IPv6"), ("[web1]", "IPv6"),
+    ],
+)  # fmt: skip
+def test_a_refused_host_says_why(bad: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         check_host(bad)
+
+
+def test_an_ipv6_address_is_shown_in_brackets_before_its_port() -> None:
+    assert shown_address("::1", 22) == "[::1]:22"
+    assert shown_address("fe80::1%eth0", 2222) == "[fe80::1%eth0]:2222"
+    assert shown_address("web1", 22) == "web1:22"
+
+
+@pytest.mark.parametrize(
+    "good",
+    ["root", "Admin", "svc$", "DOM\\user", "EXAMPLE.ORG\\jane.doe", "_backup", "a+b", "7of9", "jürgen", "x" * 32],
+)
+def test_logins_that_servers_really_have_are_taken(good: str) -> None:
+    assert check_login(good) == good
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "-x", ".x", "a b", "a:b", "a@b", "r;id", "$(id)", "a$b", "`id`", "a'b", 'a"b', "a\n", "a\x00", "\\x",
+            "a\\", "a\\b\\c", "a/b", "a|b", "a*", "~", "#x", "a\u202eb", "a\ud800", "{x}"],
+)  # fmt: skip
+def test_a_login_that_a_shell_could_misread_is_refused_and_says_why(bad: str) -> None:
+    with pytest.raises(ValueError, match="login name: letters"):
+        check_login(bad)
 
 
 @pytest.mark.parametrize("bad", ["", "Root", "a b", "-x", "a" * 33, "r;id"])
