@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import getpass
 import os
 import secrets
@@ -10,12 +11,15 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
-_READY_SECONDS = 10.0
+_READY_SECONDS = 120.0
 _PORTS = range(10_000, 32_000)
+_RESERVED: dict[str, TextIO] = {}
 
 _CONFIG = """\
 ListenAddress {address}
@@ -117,13 +121,35 @@ def login_user() -> str:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago, below those that outgoing connections take for themselves."""
+    """Return a port that nobody uses, below those that outgoing connections take; ours for as long as we live."""
     while True:
-        port = _PORTS.start + secrets.randbelow(len(_PORTS))  # so that two test runs seldom want the same one
+        port = _PORTS.start + secrets.randbelow(len(_PORTS))
+        if not reserved(f"port-{port}"):
+            continue
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def reserved(name: str) -> bool:
+    """Take a name for this process, among all that reserve by this function; False if another process has it.
+
+    A port that was free a moment ago may be taken by the test beside us before our server listens on it.
+    """
+    directory = Path(tempfile.gettempdir()) / f"borgfleet-reserved-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    holder = (directory / name).open("w")
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder.close()
+        return False
+    if name in _RESERVED:
+        holder.close()
+        return False
+    _RESERVED[name] = holder  # the lock ends with the process
+    return True
 
 
 def wait_for_listener(address: str, port: int, seconds: float = _READY_SECONDS) -> None:

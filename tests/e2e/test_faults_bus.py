@@ -15,6 +15,7 @@ import pytest
 from tests.harness.fleet import Fleet, until
 from tests.harness.idle_worker import start_idle_worker
 from tests.harness.invariants import assert_invariants, queued
+from tests.harness.patience import WAIT
 
 
 def publish(fleet: Fleet, subject: str, *payloads: bytes) -> None:
@@ -53,7 +54,7 @@ def jobs_of(fleet: Fleet, definition: dict[str, Any]) -> list[dict[str, Any]]:
 def test_an_outside_publisher_starts_a_backup_by_name(fleet: Fleet, data: Path) -> None:
     definition = fleet.backup_job([data])
     publish(fleet, "backup.requested", json.dumps({"backup_job": definition["name"]}).encode())
-    job = until(lambda: jobs_of(fleet, definition), "a job is made", 20)[0]
+    job = until(lambda: jobs_of(fleet, definition), "a job is made")[0]
     fleet.finished(job, "succeeded")
     assert_invariants(fleet, definition)
 
@@ -80,7 +81,7 @@ def test_an_outside_publisher_deletes_a_backup_by_id(fleet: Fleet, data: Path) -
 def test_garbage_on_backup_requested_is_dead_lettered_with_its_reason(fleet: Fleet, payload: bytes, code: str) -> None:
     before = len(dead_letters(fleet))
     publish(fleet, "backup.requested", payload)
-    letters = until(lambda: found if len(found := dead_letters(fleet)) > before else None, "a dead letter", 20)
+    letters = until(lambda: found if len(found := dead_letters(fleet)) > before else None, "a dead letter")
     letter = letters[-1]
     assert letter["code"] == code
     assert letter["payload"].encode() == payload.decode(errors="replace").encode()
@@ -92,7 +93,7 @@ def test_garbage_on_backup_requested_is_dead_lettered_with_its_reason(fleet: Fle
 def test_a_message_for_an_unknown_job_is_dead_lettered_and_not_looped(fleet: Fleet) -> None:
     before = len(dead_letters(fleet))
     publish(fleet, "backup.requested.node1", json.dumps({"job_id": str(uuid.uuid4())}).encode())
-    letters = until(lambda: found if len(found := dead_letters(fleet)) > before else None, "a dead letter", 20)
+    letters = until(lambda: found if len(found := dead_letters(fleet)) > before else None, "a dead letter")
     assert letters[-1]["code"] == "job_unknown"
 
 
@@ -142,7 +143,7 @@ def test_nats_stopped_while_runs_are_posted_is_noticed_and_runs_each_once(fleet:
     nats.send_signal(signal.SIGSTOP)
     try:
         jobs = [fleet.run(definition) for _ in range(2)]
-        until(lambda: "relay_stalled" in gateway.log.read_text(), "the silence is noticed", 30)
+        until(lambda: "relay_stalled" in gateway.log.read_text(), "the silence is noticed")
     finally:
         nats.send_signal(signal.SIGCONT)
     for job in jobs:
@@ -161,12 +162,12 @@ def test_nats_down_while_a_thousand_runs_are_posted_runs_each_once(fleet: Fleet)
     fleet.nats.start()
     worker = start_idle_worker(fleet, "idle")
     try:
-        until(lambda: _states(fleet, "idle") == {"succeeded 1": len(jobs)}, "each ran once", 200)
+        until(lambda: _states(fleet, "idle") == {"succeeded 1": len(jobs)}, "each ran once")
         # The reaper may have re-sent runs that waited long: their messages too must go while somebody takes them.
         until(lambda: not _unsent(fleet) and not queued(fleet), lambda: f"no message is left; left: {queued(fleet)}")
     finally:
         worker.terminate()
-        worker.wait(timeout=30)
+        worker.wait(timeout=WAIT)
 
 
 def _states(fleet: Fleet, node: str) -> dict[str, int]:

@@ -14,6 +14,7 @@ import yaml
 
 from shared.testing.sshd import free_port
 from tests.harness.fleet import Fleet, until
+from tests.harness.patience import WAIT
 from tests.harness.webhook import webhook_channel
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,13 +47,13 @@ class Prometheus:
                  f"--storage.tsdb.path={self.directory / 'data'}", f"--web.listen-address=127.0.0.1:{self.port}"],
                 stderr=log, stdout=log,
             )  # fmt: skip
-        until(self.ready, "prometheus is ready", 30)
+        until(self.ready, "prometheus is ready")
         return self
 
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=WAIT)
 
     def ready(self) -> bool:
         try:
@@ -77,10 +78,6 @@ def prometheus(fleet: Fleet, tmp_path: Path) -> Iterator[Prometheus]:
     made.stop()
 
 
-TAKE_OVER = 140.0
-"""An evaluator that another test ended holds its lease for 90 s; the next one looks at least each 30 s."""
-
-
 def open_alerts(fleet: Fleet) -> set[tuple[str, str]]:
     return {(alert["kind"], alert["subject"]) for alert in fleet.get("/api/alerts?state=open&limit=500")["items"]}
 
@@ -102,14 +99,14 @@ def test_an_overload_is_raised_and_resolved_in_the_product_and_in_prometheus(
         fleet.call("PUT", path, {"warning": 0.5, "critical": None})
         try:
             collect(fleet)  # wakes the evaluation
-            until(lambda: overload in open_alerts(fleet), "the product raises it", TAKE_OVER)
-            until(lambda: space_low(prometheus, server), "prometheus raises it", 60)
+            until(lambda: overload in open_alerts(fleet), "the product raises it")
+            until(lambda: space_low(prometheus, server), "prometheus raises it")
         finally:
             fleet.call("DELETE", path)
         collect(fleet)
-        until(lambda: overload not in open_alerts(fleet), "the product resolves it", TAKE_OVER)
-        until(lambda: not space_low(prometheus, server), "prometheus resolves it", 60)
-        until(lambda: len(told) == 2, "the webhook is told of both", 30)
+        until(lambda: overload not in open_alerts(fleet), "the product resolves it")
+        until(lambda: not space_low(prometheus, server), "prometheus resolves it")
+        until(lambda: len(told) == 2, "the webhook is told of both")
     assert [(one["what"], one["about"]) for message in told for one in message["alerts"]] == [
         ("raise", overload[1]), ("resolve", overload[1]),
     ]  # fmt: skip
@@ -127,11 +124,11 @@ def test_a_failed_backup_is_an_alert_at_once_and_its_success_the_end_of_it(fleet
     definition = fleet.backup_job([data / "not there"])
     about = ("backup_failed", f"backup_job:{definition['name']}")
     fleet.finished(fleet.run(definition), "failed")
-    until(lambda: about in open_alerts(fleet), "it is raised", 10)
+    until(lambda: about in open_alerts(fleet), "it is raised")
     body = {key: definition[key] for key in ("name", "server_id", "repository_id")} | {"sources": [str(data)]}
     fleet.call("PUT", f"/api/backup-jobs/{definition['id']}", body)
     fleet.finished(fleet.run(definition), "succeeded", "warning")
-    until(lambda: about not in open_alerts(fleet), "it is over", 10)
+    until(lambda: about not in open_alerts(fleet), "it is over")
 
 
 def test_a_service_that_is_gone_is_an_incident_that_ends_when_it_is_back(fleet: Fleet) -> None:
@@ -140,9 +137,9 @@ def test_a_service_that_is_gone_is_an_incident_that_ends_when_it_is_back(fleet: 
     missing = ("service_missing", "service:setup")
     try:
         fleet.services["setup"].kill()
-        until(lambda: missing in open_alerts(fleet), "it is missed", 90)
+        until(lambda: missing in open_alerts(fleet), "it is missed")
         fleet.spawn("setup")
-        until(lambda: missing not in open_alerts(fleet), "it is back", 60)
+        until(lambda: missing not in open_alerts(fleet), "it is back")
     finally:
         fleet.call("DELETE", "/api/thresholds/service_missing")
 
@@ -154,7 +151,7 @@ def test_a_test_message_that_cannot_arrive_says_why(fleet: Fleet) -> None:
     try:
         sent = fleet.post(f"{path}/test")
         log = f"/api/notifications/{sent['id']}"
-        failed = until(lambda: found if (found := fleet.get(log))["error"] else None, "it says why", 60)
+        failed = until(lambda: found if (found := fleet.get(log))["error"] else None, "it says why")
         assert failed["state"] == "waiting"
         assert failed["error"].startswith("not delivered")
         assert "token-canary" not in failed["error"] + fleet.logs()
@@ -168,9 +165,9 @@ def test_every_panel_of_every_dashboard_has_data(fleet: Fleet, data: Path, prome
     collect(fleet)
     name = definition["name"]
     metric = f'borgfleet_backup_last_success_timestamp_seconds{{backup_job="{name}"}}'
-    until(lambda: prometheus.query(metric), "the backup's figures are scraped", 60)
-    until(lambda: prometheus.query("borgfleet_pool_size_bytes"), "the pool is measured", 90)
-    until(lambda: prometheus.query("rate(borgfleet_http_requests_total[5m])"), "two scrapes", 20)
+    until(lambda: prometheus.query(metric), "the backup's figures are scraped")
+    until(lambda: prometheus.query("borgfleet_pool_size_bytes"), "the pool is measured")
+    until(lambda: prometheus.query("rate(borgfleet_http_requests_total[5m])"), "two scrapes")
     empty = []
     for file in (ROOT / "deploy/grafana/dashboards").glob("*.json"):
         for panel in json.loads(file.read_text())["panels"]:

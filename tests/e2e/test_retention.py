@@ -11,6 +11,7 @@ from typing import Any
 from shared.testing.sshd import login_user
 from tests.harness.fleet import BIN, Fleet, until
 from tests.harness.invariants import assert_invariants
+from tests.harness.patience import WAIT
 
 
 def keep(fleet: Fleet, definition: dict[str, Any], **policy: int) -> str:
@@ -44,19 +45,19 @@ def test_a_scheduled_run_is_made_by_itself_and_pruned_after(fleet: Fleet, data: 
     definition = fleet.backup_job([data])
     fleet.call("PUT", f"/api/repositories/{definition['repository_id']}", {"retention": {"keep_last": 1}})
     backed_up(fleet, definition, 1)
-    soon = (datetime.now(UTC) + timedelta(minutes=1)).replace(second=0)
+    soon = (datetime.now(UTC) + timedelta(seconds=90)).replace(second=0)
     body = {key: definition[key] for key in ("name", "server_id", "repository_id", "sources")}
     when = {"kind": "cron", "expression": f"{soon.minute} {soon.hour} * * *"}
     changed = fleet.call("PUT", f"/api/backup-jobs/{definition['id']}", body | {"schedules": [{"when": when}]})
     assert changed["schedules"][0]["next_run_at"].startswith(f"{soon:%Y-%m-%dT%H:%M}:00")
     jobs = f"/api/jobs?backup_job_id={definition['id']}"
-    run = until(lambda: found[0] if len(found := fleet.get(jobs)["items"]) == 2 else None, "it is made", 90)
+    run = until(lambda: found[0] if len(found := fleet.get(jobs)["items"]) == 2 else None, "it is made")
     fleet.finished(run, "succeeded")
     begun = datetime.fromisoformat(run["created_at"])
-    assert timedelta(0) <= begun - soon.replace(microsecond=0) < timedelta(seconds=10)
-    until(lambda: len(fleet.listed(definition)) == 1, "the older one is pruned", 60)
+    assert timedelta(0) <= begun - soon.replace(microsecond=0) < timedelta(seconds=WAIT)
+    until(lambda: len(fleet.listed(definition)) == 1, "the older one is pruned")
     fleet.call("PUT", f"/api/backup-jobs/{definition['id']}", body | {"schedules": []})
-    until(lambda: not _pruning(fleet, definition), "the prune has ended", 60)
+    until(lambda: not _pruning(fleet, definition), "the prune has ended")
     assert_invariants(fleet, definition)
 
 
@@ -97,7 +98,7 @@ done
 exit 0
 """
     )
-    ended = fleet.finished(fleet.run(definition), "warning", seconds=240)
+    ended = fleet.finished(fleet.run(definition), "warning")
     names = set(fleet.listed(definition).values())
     assert genuine[0]["name"] not in names, (tmp_path / "out").read_text()[-2000:]
     assert {"poison2097", "poison2098", "poison2099"} <= names

@@ -63,7 +63,7 @@ def made(fleet: Fleet, definitions: list[dict[str, Any]]) -> Counter[str]:
 
 def all_made(fleet: Fleet, definitions: list[dict[str, Any]], times: int) -> None:
     wanted = Counter({definition["id"]: times for definition in definitions})
-    until(lambda: made(fleet, definitions) >= wanted, lambda: f"all are made: {made(fleet, definitions)}", 60)
+    until(lambda: made(fleet, definitions) >= wanted, lambda: f"all are made: {made(fleet, definitions)}")
     assert made(fleet, definitions) == wanted
 
 
@@ -152,7 +152,7 @@ def test_a_server_that_is_down_for_its_whole_window_is_heard_of(fleet: Fleet, da
     assert ended["failures"] == 1, "tried twice, and the second failure is the end"
     about = ("backup_failed", f"backup_job:{definition['name']}")
     alerts = "/api/alerts?state=open&limit=500"
-    until(lambda: about in {(one["kind"], one["subject"]) for one in fleet.get(alerts)["items"]}, "an alert", 60)
+    until(lambda: about in {(one["kind"], one["subject"]) for one in fleet.get(alerts)["items"]}, "an alert")
     (missed,) = fleet.get(f"/api/missed-runs?backup_job_id={definition['id']}")["items"]
     assert missed["code"] == "unreachable"
-    until(lambda: "backup_missed" in {one["kind"] for one in fleet.get(alerts)["items"]}, "and of the missed run", 60)
+    until(lambda: "backup_missed" in {one["kind"] for one in fleet.get(alerts)["items"]}, "and of the missed run")

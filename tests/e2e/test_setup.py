@@ -30,7 +30,7 @@ def add(fleet: Fleet, sshd: PrivateSshd, **more: object) -> dict:
 
 
 def set_up(fleet: Fleet, server: dict, *states: str) -> dict:
-    return fleet.finished(fleet.post(f"/api/servers/{server['id']}/setup"), *states, seconds=300)
+    return fleet.finished(fleet.post(f"/api/servers/{server['id']}/setup"), *states)
 
 
 def test_an_unknown_host_key_is_shown_approved_and_pinned_and_a_second_setup_changes_nothing(
@@ -109,7 +109,6 @@ def test_the_servers_own_key_runs_no_command_and_reaches_nothing_without_a_lease
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_bare_debian_is_set_up_from_a_password_with_sudo_and_real_apt(fleet: Fleet, scratch: Path) -> None:
     root = _bare_debian(scratch / "debian")
     sshd = _ChrootSshd(root)

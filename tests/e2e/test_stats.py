@@ -137,10 +137,9 @@ def mass(running_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iter
             running_fleet.call("DELETE", f"/api/servers/{identity}")
 
 
-@pytest.mark.timeout(240)
 def test_two_hundred_servers_answer_while_four_misbehave_each_with_its_reason(fleet: Fleet, mass: Mass) -> None:
     mass.forget()
-    job = fleet.finished(mass.sweep(mass.all), "succeeded", seconds=120)
+    job = fleet.finished(mass.sweep(mass.all), "succeeded")
     assert job["result"] == {"collected": MASS, "unreachable": 4, "left_alone": 0}
     strange = (HANGING, GARBLING, CLOSING, "changed")
     assert {name: fleet.get(f"/api/servers/{mass.ids[name]}")["status"]["code"] for name in strange} == {
@@ -148,26 +147,24 @@ def test_two_hundred_servers_answer_while_four_misbehave_each_with_its_reason(fl
         "changed": "host_key_changed",
     }  # fmt: skip
     before = logins(mass.directory)
-    fleet.finished(mass.sweep(mass.living), "succeeded", seconds=120)
+    fleet.finished(mass.sweep(mass.living), "succeeded")
     assert logins(mass.directory) == before  # a steady sweep pays no handshake
     assert {mass.samples()[identity] for identity in mass.living} == {2}
 
 
-@pytest.mark.timeout(240)
 def test_two_replicas_collect_nothing_twice(fleet: Fleet, mass: Mass) -> None:
     mass.forget()
     second = ServiceProcess(fleet, "stats").wait_ready()
     try:
         jobs = [mass.sweep(mass.living[:100]), mass.sweep(mass.living[100:])]
         for job in jobs:
-            fleet.finished(job, "succeeded", seconds=120)
+            fleet.finished(job, "succeeded")
     finally:
         second.stop()
     samples = mass.samples()
     assert [samples.get(identity) for identity in mass.living] == [1] * MASS
 
 
-@pytest.mark.timeout(240)
 def test_a_sweep_whose_worker_is_killed_goes_on_where_it_was(fleet: Fleet, mass: Mass) -> None:
     mass.forget()
     worker = fleet.restart("stats", BORGFLEET_STATS__CONCURRENCY="4")
@@ -177,24 +174,23 @@ def test_a_sweep_whose_worker_is_killed_goes_on_where_it_was(fleet: Fleet, mass:
     before = mass.samples()
     assert len(before) < MASS
     fleet.spawn("stats")
-    ended = fleet.finished(job, "succeeded", seconds=120)
+    ended = fleet.finished(job, "succeeded")
     after = mass.samples()
     assert ended["attempt"] >= 2
     assert set(after) == set(mass.living)
     assert [after[identity] for identity in before] == [1] * len(before)
 
 
-@pytest.mark.timeout(240)
 def test_dead_servers_are_left_alone_for_a_while_and_slow_nobody(fleet: Fleet, mass: Mass) -> None:
     mass.forget()
-    fleet.finished(fleet.post("/api/collect-stats", {}), "succeeded", seconds=120)
+    fleet.finished(fleet.post("/api/collect-stats", {}), "succeeded")
     strange = (HANGING, GARBLING, CLOSING, "changed")
 
     def looked_at() -> list[str]:
         return [fleet.get(f"/api/servers/{mass.ids[name]}")["status"]["checked_at"] for name in strange]
 
     before = looked_at()
-    job = fleet.finished(fleet.post("/api/collect-stats", {}), "succeeded", seconds=120)
+    job = fleet.finished(fleet.post("/api/collect-stats", {}), "succeeded")
     assert looked_at() == before
     assert job["result"]["unreachable"] == 0
     assert job["result"]["left_alone"] >= len(strange)

@@ -70,7 +70,7 @@ def test_a_flipped_byte_is_found_marked_and_told_and_nothing_is_repaired(fleet: 
     assert damaged(fleet, definition) == {hit}
     shown = repository(fleet, definition)
     about = ("repository_damaged", f"repository:{shown['server']}/{shown['name']}")
-    until(lambda: about in open_alerts(fleet), "an alert is raised", 60)
+    until(lambda: about in open_alerts(fleet), "an alert is raised")
 
     # It is neither pruned nor compacted, and not repaired either.
     path = f"/api/repositories/{definition['repository_id']}"
@@ -83,7 +83,7 @@ def test_a_flipped_byte_is_found_marked_and_told_and_nothing_is_repaired(fleet: 
     check(fleet, definition, "succeeded", depth="data")
     assert damaged(fleet, definition) == set()
     assert repository(fleet, definition)["damage"] == ""
-    until(lambda: about not in open_alerts(fleet), "the alert is resolved", 60)
+    until(lambda: about not in open_alerts(fleet), "the alert is resolved")
     ended = fleet.finished(fleet.post(f"{path}/prune", {}), "succeeded")
     assert ended["result"]["kept"] == 1
     assert_invariants(fleet, definition)
@@ -118,7 +118,7 @@ def test_a_check_is_made_by_its_schedule_and_another_does_not_pile_up(fleet: Fle
     (schedule,) = shown["schedules"]
     assert (schedule["task"], schedule["check"]["depth"]) == ("check", "data")
     due = datetime.fromisoformat(schedule["next_run_at"])
-    until(lambda: repository(fleet, definition)["checked_at"], "it is checked", 120)
+    until(lambda: repository(fleet, definition)["checked_at"], "it is checked")
     fleet.call("PUT", path, {"schedules": []})
     jobs = [
         job for job in fleet.get("/api/jobs?limit=100")["items"] if job["repository_id"] == definition["repository_id"]

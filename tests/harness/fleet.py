@@ -24,12 +24,11 @@ from shared.config.settings import Settings
 from shared.testing.sshd import PrivateSshd, free_port, login_user, wait_for_listener
 from tests.harness.mariadb import MariaServer
 from tests.harness.nats_server import NatsServer
+from tests.harness.patience import WAIT
 
 BIN = Path(sys.executable).parent
 ENDED = ("succeeded", "warning", "failed", "cancelled")
 ACK_WAIT = 6.0
-DEADLINE = 90.0
-HEALTHY_SECONDS = 40.0
 
 
 class ServiceProcess:
@@ -50,13 +49,13 @@ class ServiceProcess:
             )
 
     def wait_ready(self) -> ServiceProcess:
-        until(lambda: self.ready() or self.process.poll() is not None, f"{self.name} is ready", HEALTHY_SECONDS)
+        until(lambda: self.ready() or self.process.poll() is not None, f"{self.name} is ready")
         assert self.process.poll() is None, self.log.read_text()[-3000:]
         return self
 
     def ready(self) -> bool:
         try:
-            return httpx2.get(f"http://127.0.0.1:{self.health_port}/readyz", timeout=5).status_code == 200
+            return httpx2.get(f"http://127.0.0.1:{self.health_port}/readyz", timeout=WAIT).status_code == 200
         except httpx2.HTTPError:
             return False
 
@@ -65,13 +64,13 @@ class ServiceProcess:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=WAIT)
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(timeout=90)
+        return self.process.wait(timeout=WAIT)
 
-    def wait_dead(self, seconds: float = 60.0) -> None:
+    def wait_dead(self, seconds: float = WAIT) -> None:
         self.process.wait(timeout=seconds)
         assert self.process.returncode == -signal.SIGKILL, (
             f"ended with {self.process.returncode}, not at its crash point"
@@ -94,7 +93,7 @@ class Fleet:
         self.data_dir = directory / "data"
         self.services: dict[str, ServiceProcess] = {}
         self.sshd: subprocess.Popen[bytes] | None = None
-        self.http = httpx2.Client(base_url=f"http://127.0.0.1:{self.api_port}", timeout=30)
+        self.http = httpx2.Client(base_url=f"http://127.0.0.1:{self.api_port}", timeout=WAIT)
         self.environment = self._environment()
         self.pool: dict[str, Any] = {}
         self.host: dict[str, Any] = {}
@@ -142,7 +141,7 @@ class Fleet:
                 self.services[name] = ServiceProcess(self, name)
         for name in names:
             self.services[name].wait_ready()
-        wait_for_listener("127.0.0.1", self.api_port, HEALTHY_SECONDS)
+        wait_for_listener("127.0.0.1", self.api_port)
 
     def restart(self, name: str, **extra: str) -> ServiceProcess:
         """Stop a service in order and start it with other settings."""
@@ -210,7 +209,7 @@ class Fleet:
     def job(self, job: dict[str, Any]) -> dict[str, Any]:
         return self.get(f"/api/jobs/{job['id']}")
 
-    def finished(self, job: dict[str, Any], *states: str, seconds: float = DEADLINE) -> dict[str, Any]:
+    def finished(self, job: dict[str, Any], *states: str, seconds: float = 5 * WAIT) -> dict[str, Any]:
         """Wait for a job's end; it must be one of these states."""
         ended = until(lambda: found if (found := self.try_job(job)) and found["state"] in ENDED else None,
                       f"job {job['id']} ends", seconds)  # fmt: skip
@@ -225,7 +224,7 @@ class Fleet:
         """Wait until borg reads files on the server."""
         return until(lambda: found if (found := self.job(job))["state"] == "running"
                      and ((found["progress"] or {}).get("original_size") or 0) >= minimum else None,
-                     f"job {job['id']} reads; now {self.job(job)}", DEADLINE)  # fmt: skip
+                     f"job {job['id']} reads; now {self.job(job)}")  # fmt: skip
 
     def log(self, job: dict[str, Any]) -> str:
         lines = self.get(f"/api/jobs/{job['id']}/log")["items"]
@@ -293,7 +292,7 @@ class Fleet:
         }  # fmt: skip
 
 
-def until(probe: Callable[[], Any], what: str | Callable[[], str], seconds: float = DEADLINE) -> Any:
+def until(probe: Callable[[], Any], what: str | Callable[[], str], seconds: float = WAIT) -> Any:
     """Wait until a probe returns something true, and return it; `what` says what was missed, asked then if it can be."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -15,8 +15,6 @@ import psutil
 
 from tests.harness.fleet import Fleet, until
 
-_ORPHAN_SECONDS = 60.0
-
 
 def assert_invariants(fleet: Fleet, definition: dict[str, Any], *, extract: bool = True) -> None:
     """Check a backup job's world at rest."""
@@ -69,16 +67,16 @@ def no_orphans(fleet: Fleet) -> None:
     def gone() -> bool:
         return not [p for p in fleet.processes(pool) if _name(p) in ("borg", "ssh", "sh")]
 
-    until(gone, f"no orphans; left: {[_line(p) for p in fleet.processes(pool)]}", _ORPHAN_SECONDS)
+    until(gone, f"no orphans; left: {[_line(p) for p in fleet.processes(pool)]}")
 
 
 def nothing_in_flight(fleet: Fleet) -> None:
     """I7: the outbox is empty and the work queue too."""
     name = fleet.database_url.rsplit("/", 1)[1]
     until(lambda: fleet.maria.sql("SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL", name).strip() == "0",
-          "the outbox is empty", 20)  # fmt: skip
+          "the outbox is empty")  # fmt: skip
 
-    until(lambda: not queued(fleet), lambda: f"the work queue is empty; left: {queued(fleet)}", 30)
+    until(lambda: not queued(fleet), lambda: f"the work queue is empty; left: {queued(fleet)}")
 
 
 def queued(fleet: Fleet) -> dict[str, int]:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from shared.db.migrations import migrate
 from shared.testing.sshd import free_port
-
-_SECONDS = 60.0
+from tests.harness.patience import WAIT
 
 
 class ServerSilentError(Exception):
@@ -51,7 +50,7 @@ class MariaServer:
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(timeout=60)
+            self.process.wait(timeout=WAIT)
             self.process = None
 
     def kill(self) -> None:
@@ -92,7 +91,7 @@ class MariaServer:
         return self.directory / "s"
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + WAIT
         while time.monotonic() < deadline:
             try:
                 self.sql("SELECT 1")

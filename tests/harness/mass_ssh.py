@@ -18,6 +18,8 @@ from typing import Any
 
 import asyncssh
 
+from tests.harness.patience import WAIT
+
 LIVING = "living"
 RECORDED = "recorded"
 """Answers at once with what this machine said when it was asked first: what is measured then is not the servers."""
@@ -38,7 +40,7 @@ def mass_ssh(directory: Path, fleet_key: str, *behaviours: str) -> Iterator[dict
         yield json.loads(process.stdout.readline())
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=WAIT)
         process.stdout.close()
 
 

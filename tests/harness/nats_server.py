@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from shared.testing.sshd import free_port, wait_for_listener
+from tests.harness.patience import WAIT
 
 _CONFIG = """\
 listen: "127.0.0.1:{port}"
@@ -58,7 +59,7 @@ class NatsServer:
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=WAIT)
             self.process = None
 
     def kill(self) -> None:
