@@ -135,13 +135,11 @@ class _Collector:
         self.lines: list[LogLine] = []
 
     def __call__(self, line: str) -> None:
-        parsed = output.parse_line(line)
-        if parsed is None:
-            return
-        if isinstance(parsed, LogLine):
-            # The last message says why borg failed: it always finds room.
-            self.lines = [*self.lines[: _KEPT_LINES - 1], parsed]
-        self._on_output(parsed)
+        for parsed in output.parse_line(line):
+            if isinstance(parsed, LogLine):
+                # The last message says why borg failed: it always finds room.
+                self.lines = [*self.lines[: _KEPT_LINES - 1], parsed]
+            self._on_output(parsed)
 
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from shared.borg import commands
 from shared.borg.environment import on_node
 from shared.borg.exit_codes import failure
 from shared.borg.output import LogLine, parse_line
+from shared.domain.lines import CUT, each_line, whole
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _SCRIPTS = ("guard.sh", "serve.sh")
 _OWN_END_SECONDS = 1.0
 _STOP_SECONDS = 20.0
 _BLOCK = 256 * 1024
+_ANSWER_LIMIT = 64 * 1024 * 1024
 _SMALL = 32 * 1024
 _GATHER_SECONDS = 0.002
 _LINES_KEPT = 2000
@@ -140,11 +142,17 @@ class BorgNode:
             os.close(reader)
         answer, said = cast("asyncio.StreamReader", process.stdout), cast("asyncio.StreamReader", process.stderr)
         try:
-            stdout, lines = await asyncio.gather(answer.read(), _listen(said, on_output))
+            (stdout, left_out), lines = await asyncio.gather(
+                whole(answer.read, _ANSWER_LIMIT), _listen(said, on_output)
+            )
             status = await process.wait()
         except asyncio.CancelledError:
             await _end(process)
             raise
+        if left_out:
+            message = f"borg answered with {left_out} bytes more than the {_ANSWER_LIMIT} that are read"
+            remedy = "see whether something else writes to borg's standard output on this node"
+            raise Permanent(message, code="answer_too_long", remedy=remedy)
         return status, stdout.decode(errors="replace"), lines
 
     def _guarded(self, grant: Grant) -> list[str]:
@@ -165,23 +173,19 @@ class BorgNode:
 
 
 async def _listen(said: asyncio.StreamReader, on_output: OnOutput | None) -> list[LogLine]:
-    """Read stderr to its end, passing each line on; return the last messages."""
+    """Read stderr to its end, passing each message on; return the last ones of many."""
     lines: deque[LogLine] = deque(maxlen=_LINES_KEPT)
-    rest = b""
-    while block := await said.read(_BLOCK):
-        *whole, rest = (rest + block).split(b"\n")
-        for raw in whole:
-            _hear(raw, lines, on_output)
-    _hear(rest, lines, on_output)
+
+    def hear(raw: bytes) -> None:
+        for output in parse_line(raw):
+            if isinstance(output, LogLine):
+                lines.append(output)
+            if on_output is not None:
+                on_output(output)
+
+    if dropped := await each_line(said.read, hear):
+        hear(CUT.format(dropped).encode())
     return list(lines)
-
-
-def _hear(raw: bytes, lines: deque[LogLine], on_output: OnOutput | None) -> None:
-    line = parse_line(raw.decode(errors="replace"))
-    if isinstance(line, LogLine):
-        lines.append(line)
-    if line is not None and on_output is not None:
-        on_output(line)
 
 
 async def _join(

@@ -61,8 +61,8 @@ async def _ask(work: Work, pinned: PinnedEndpoint, home: str) -> AppError | None
     location = environment.location(pinned.endpoint.alias, _PROBE_PATH)
     assignments = [*environment.as_argv(variables), "borg", "list", "--log-json", "--json", "--", location]
     done = await work.root.run('exec 3</dev/null; exec "$@"', *assignments)
-    parsed = [parse_line(line) for line in done.stderr.splitlines()]
-    lines = [line for line in parsed if isinstance(line, LogLine)]
+    said = [output for line in done.stderr.split("\n") for output in parse_line(line)]
+    lines = [output for output in said if isinstance(output, LogLine)]
     error = failure(done.exit_status, lines)
     if error is None or error.code == "repository_missing":
         return None
