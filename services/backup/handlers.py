@@ -169,7 +169,7 @@ async def announce_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
     if scheduled and error.code in _WHY_MISSED:
         note_missed(tx, job, scheduled, code=_WHY_MISSED[error.code], reason=error.message)
     if error.code == ROLLED_BACK and job.repository_id:
-        await quarantine(tx, job, job.repository_id, error.message)
+        await quarantine(tx, job, job.repository_id, error.message, code=error.code)
     if job.backup_job_id and job.server_id:
         tx.emit(
             BackupFailed(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shared.db.unit_of_work import UnitOfWork
     from shared.runtime.context import Context
 
+ARCHIVES_MISSING = "archives_missing"
 _NAMED = 10
 
 
@@ -119,7 +120,10 @@ def refuse_unsound(repository: Repository) -> None:
     """Raise if nothing may be deleted or compacted here: it is frozen, or damaged."""
     if repository.frozen_reason:
         message = f"the repository is frozen: {repository.frozen_reason}"
-        remedy = "find out who deleted them; then POST /api/repositories/{id}/unfreeze, which is recorded"
+        remedy = (
+            "find out who did it; GET /api/repositories/{id}/recover says what can be brought back, POST does it; "
+            "or POST /api/repositories/{id}/unfreeze: both are recorded"
+        )
         raise Conflict(message, code="repository_frozen", remedy=remedy)
     if damage := repository.segments_damage or repository.archives_damage:
         message = f"the repository is damaged: {damage}"
@@ -146,15 +150,21 @@ async def freeze(tx: UnitOfWork, ctx: Context, repository_id: uuid.UUID, found: 
     ours = (Archive.repository_id == repository_id, Archive.borg_id.in_(found.ids))
     await tx.session.execute(update(Archive).where(*ours).values(lost=True))
     if ctx.job is not None:
-        await quarantine(tx, ctx.job, repository_id, found.reason, missing=len(found.ids))
+        await quarantine(tx, ctx.job, repository_id, found.reason, code=ARCHIVES_MISSING, missing=len(found.ids))
 
 
-async def quarantine(tx: UnitOfWork, job: Job, repository_id: uuid.UUID, reason: str, *, missing: int = 0) -> None:
-    """Let nothing be pruned or compacted from now on, and tell the world; a reason is noted once."""
+async def quarantine(
+    tx: UnitOfWork, job: Job, repository_id: uuid.UUID, reason: str, *, code: str, missing: int = 0
+) -> None:
+    """Let nothing be pruned or compacted from now on, and tell the world; a reason is noted once.
+
+    The code says what happened: a recovery takes away those causes that it cured, and leaves the others.
+    """
     repository = await tx.session.get_one(Repository, repository_id)
     if not repository.frozen_reason:
         repository.frozen_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable
     if reason not in repository.frozen_reason:
+        repository.frozen_for = [*repository.frozen_for, {"code": code, "reason": reason}]
         repository.frozen_reason = "; then ".join(filter(None, (repository.frozen_reason, reason)))
     tx.emit(
         RepositoryFrozen(
@@ -163,5 +173,6 @@ async def quarantine(tx: UnitOfWork, job: Job, repository_id: uuid.UUID, reason:
             repository_id=repository_id,
             missing=missing,
             reason=reason,
+            code=code,
         )
     )

@@ -88,10 +88,12 @@ class UpkeepMissed(Event):
 
 
 class RepositoryFrozen(JobFact):
-    """Archives are missing without our doing, or all is older than it was: nothing is pruned until somebody looked."""
+    """Something happened to a repository without our doing: nothing is pruned until somebody looked."""
 
     subject: ClassVar[str] = "repository.frozen"
 
     repository_id: uuid.UUID
     missing: int
     reason: str
+    code: str = ""
+    """What happened, as `archives_missing`, `history_rewritten` or `repository_key_changed`."""

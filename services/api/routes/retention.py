@@ -121,7 +121,8 @@ async def unfreeze(repository_id: uuid.UUID, body: UnfreezeIn, parts: Parts, cal
         if not repository.frozen_reason:
             message = "this repository is not frozen"
             raise Conflict(message, code="repository_not_frozen", remedy="nothing to do")
-        repository.frozen_reason, repository.frozen_at = "", None
+        repository.frozen_reason, repository.frozen_at, repository.frozen_for = "", None, []
+        repository.proven_transaction = repository.rewritten_after = None  # what a person repaired by hand is ours now
         repository.unfrozen_by, repository.unfrozen_reason = caller, body.reason
         repository.unfrozen_at = await tx.session.scalar(select(db_now()))
         return await read_repository(tx, repository_id)

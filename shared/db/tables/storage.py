@@ -73,6 +73,19 @@ class Repository(Base):
     frozen_reason: Mapped[str] = mapped_column(long_text(), default="")
     """Why nothing may be pruned or compacted until a person has looked; empty when it may."""
     frozen_at: Mapped[datetime | None] = mapped_column(default=None)
+    frozen_for: Mapped[list[dict[str, str]]] = mapped_column(JSON, default=list)
+    """Each cause by its code, as {"code", "reason"}; `frozen_reason` is their text."""
+    proven_transaction: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    """The last transaction that is known to be ours: the proof of what was written goes on after it."""
+    session: Mapped[str] = mapped_column(binary_text(10), default="")
+    """Whose session did not come to its end: `server` or `node`; empty when none is open."""
+    rewritten_after: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    """The last transaction before objects were deleted or replaced behind our back: a recovery undoes what followed."""
+    verified_segment: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    """Every object up to this segment was read and decrypted, or was there before that was done."""
+    manifest_transaction: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    """As of which transaction its node keeps a copy of the manifest."""
+    manifest_kept_at: Mapped[datetime | None] = mapped_column(default=None)
     unfrozen_by: Mapped[str] = mapped_column(binary_text(63), default="")
     unfrozen_reason: Mapped[str] = mapped_column(long_text(), default="")
     unfrozen_at: Mapped[datetime | None] = mapped_column(default=None)
@@ -132,6 +145,10 @@ class Archive(Base):
     """A deletion of ours is under way, or broke off: that it is missing is no loss."""
     lost: Mapped[bool] = mapped_column(default=False)
     """It was missing from the repository without our doing, and has not been seen there since."""
+    segment: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    """The repository's last transaction when its run ended: all that the run added stands before it."""
+    proven_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When every object that its run added had been read and decrypted."""
     verified_at: Mapped[datetime | None] = mapped_column(default=None)
     """When all its data was last read and was sound."""
     damage: Mapped[str] = mapped_column(long_text(), default="")

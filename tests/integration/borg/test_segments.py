@@ -143,7 +143,7 @@ def test_the_nodes_own_maintenance_is_what_the_starting_point_is_for(repository:
     assert history(path, before).rewritten
     node(repository, home, "compact", "--threshold=0", "{repo}")
     start = last_transaction(path)
-    Client(DEBIAN, repository, tmp_path / "client").create("after", tmp_path)
+    Client(DEBIAN, repository, tmp_path / "client").create("after", home)
     found = history(path, start)
     assert found.rewritten == frozenset()
     assert history(path, found.upto).upto == found.upto
