@@ -88,7 +88,8 @@ class _Session:
     async def _create(
         self, argv: Sequence[str], rsh: str, grant: Grant, collect: _Collector, scratch: str = ""
     ) -> tuple[int, str]:
-        variables = environment.as_argv(environment.on_server(rsh, grant.token))
+        own = self._plan.backup_job_id.hex
+        variables = environment.as_argv(environment.on_server(rsh, grant.token, files_cache=own))
         done = await self._leashed(
             [*variables, *argv],
             collect,

@@ -32,3 +32,8 @@ def test_no_environment_holds_a_passphrase() -> None:
         assert environment["TZ"] == "UTC"
     assert as_argv({"A": "b c"}) == ["env", "A=b c"]
     assert on_server("ssh", "g-1")["BORG_REMOTE_PATH"] == "borgfleet-g-1"
+
+
+def test_each_backup_job_has_a_files_cache_of_its_own() -> None:
+    assert on_server("ssh", "g", files_cache="abc")["BORG_FILES_CACHE_SUFFIX"] == "abc"
+    assert "BORG_FILES_CACHE_SUFFIX" not in on_server("ssh", "g")
