@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import typer
 
-from borgfleet.cli.client import Client
+from borgfleet.cli.client import Client, segment
 from borgfleet.cli.output import AsJson, console, show, show_one
 
 app = typer.Typer(no_args_is_help=True)
@@ -37,7 +37,7 @@ def list_alerts(
 @app.command("show")
 def show_alert(alert_id: str, as_json: AsJson = False) -> None:
     """Show one incident with its history."""
-    alert = Client().get(f"/api/alerts/{alert_id}")
+    alert = Client().get(f"/api/alerts/{segment(alert_id)}")
     if as_json:
         show_one(alert, as_json=True)
         return
@@ -51,7 +51,7 @@ def acknowledge(
     alert_id: str, note: Annotated[str, typer.Option(help="Who looks into it, and what is known.")] = ""
 ) -> None:
     """Say that somebody knows; it is heard of again when it becomes worse."""
-    alert = Client().post(f"/api/alerts/{alert_id}/acknowledge", {"note": note})
+    alert = Client().post(f"/api/alerts/{segment(alert_id)}/acknowledge", {"note": note})
     console.print(f"acknowledged: {alert['kind']} of {alert['subject']}", highlight=False, soft_wrap=True)
 
 
@@ -93,4 +93,4 @@ def reset_threshold(kind: str, server: OfServer = None, tag: OfTag = None) -> No
 
 def _path(kind: str, server: str | None, tag: str | None) -> str:
     scope = {name: value for name, value in (("server", server), ("tag", tag)) if value}
-    return f"/api/thresholds/{kind}" + (f"?{urlencode(scope)}" if scope else "")
+    return f"/api/thresholds/{segment(kind)}" + (f"?{urlencode(scope)}" if scope else "")

@@ -18,9 +18,11 @@ from borgfleet.cli import (
     task,
     upkeep,
 )
+from borgfleet.cli.guard import GuardedGroup
 
 app = typer.Typer(
     name="borgfleet",
+    cls=GuardedGroup,
     help="Back up fleets of Linux servers with BorgBackup.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -10,6 +10,7 @@ import typer
 
 from borgfleet.cli.client import Client, fail
 from borgfleet.cli.output import AsJson, console, show, show_one
+from borgfleet.cli.schedule import day_numbers
 
 app = typer.Typer(no_args_is_help=True)
 _PATH = "/api/notification-channels"
@@ -44,8 +45,7 @@ def add(
     if critical_only:
         body["least_level"] = "critical"
     if zone is not None:
-        week = [int(day) for day in days.split(",")]
-        body["hours"] = {"zone": zone, "days": week, "begins": begins, "ends": ends}
+        body["hours"] = {"zone": zone, "days": day_numbers(days), "begins": begins, "ends": ends}
     show_one(Client().post(_PATH, body), as_json=as_json)
 
 

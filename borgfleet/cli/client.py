@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote
 
 import httpx2
 import typer
 from rich.console import Console
 from rich.markup import escape
+
+from shared.domain.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +24,12 @@ EXIT_WARNING = 3
 EXIT_NO_API = 4
 _DEFAULT_URL = "http://127.0.0.1:8080"
 _SECONDS = 30.0
-_FIRST_ERROR = 400
-_UNAUTHENTICATED = 401
+_REDIRECT, _FIRST_ERROR, _UNAUTHENTICATED = 300, 400, 401
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{3,512}")
+"""What a bearer token may be (RFC 6750); those that Borgfleet makes are bf_ and letters, digits, '-' and '_'."""
+
+_LONGEST = 2000
+"""Of a sentence, whatever a server or a variable made of it."""
 
 errors = Console(stderr=True)
 
@@ -30,11 +39,12 @@ class Client:
 
     def __init__(self) -> None:
         """Read URL and token from the environment."""
-        self._http = httpx2.Client(
-            base_url=os.environ.get("BORGFLEET_URL", _DEFAULT_URL),
-            headers={"Authorization": f"Bearer {_token()}"},
-            timeout=_SECONDS,
-        )
+        url, token = _url(), _token()
+        try:
+            self._http = httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=_SECONDS)
+        except (ValueError, httpx2.InvalidURL, OSError, ImportError) as error:
+            remedy = "correct HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR, or unset them"
+            fail(f"the environment's proxy or certificates cannot be used: {error}", remedy, EXIT_NO_API)
 
     def get(self, path: str, **query: Any) -> Any:
         """GET; return the answer's JSON."""
@@ -56,7 +66,9 @@ class Client:
         """Yield every item of a list, page by page."""
         after: str | None = None
         while True:
-            page = self.get(path, after=after, **query)
+            page: dict[str, Any] = self.get(path, after=after, **query)
+            if not isinstance(page, dict) or not isinstance(page.get("items"), list):  # pyright: ignore[reportUnnecessaryIsInstance] - whatever answers there
+                self._not_ours()
             yield from page["items"]
             after = page.get("next")
             if after is None:
@@ -71,33 +83,83 @@ class Client:
         try:
             answer = self._http.request(method, path, **options)
         except httpx2.HTTPError as error:
-            fail(f"the API at {self._http.base_url} does not answer: {error}", "set BORGFLEET_URL", EXIT_NO_API)
+            said = str(error) or type(error).__name__
+            fail(f"the API at {self._http.base_url} does not answer: {said}", "set BORGFLEET_URL", EXIT_NO_API)
+        except (ValueError, httpx2.InvalidURL) as error:
+            fail(f"this cannot be sent to the API: {error}", "correct the arguments: text is UTF-8, numbers are finite")
         if answer.status_code >= _FIRST_ERROR:
             _problem(answer)
-        return answer.json() if answer.content else None
+        if answer.status_code >= _REDIRECT:
+            self._not_ours()
+        try:
+            return answer.json() if answer.content else None
+        except (ValueError, RecursionError):
+            self._not_ours()
+
+    def _not_ours(self) -> NoReturn:
+        remedy = "set BORGFLEET_URL to where `borgfleet run api` or `borgfleet up` listens"
+        fail(f"what answers at {self._http.base_url} is not Borgfleet's API", remedy, EXIT_NO_API)
 
 
 def fail(message: str, remedy: str = "", status: int = EXIT_FAILED) -> NoReturn:
     """End with a message and what to do about it."""
-    errors.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    errors.print(f"[bold red]error:[/] {escape(clean(message, _LONGEST))}", highlight=False, soft_wrap=True)
     if remedy:
-        errors.print(f"  [dim]→[/] {escape(remedy)}", highlight=False, soft_wrap=True)
+        errors.print(f"  [dim]→[/] {escape(clean(remedy, _LONGEST))}", highlight=False, soft_wrap=True)
     raise typer.Exit(status)
 
 
 def _problem(answer: httpx2.Response) -> NoReturn:
-    try:
+    problem: dict[str, Any] | None = None
+    with contextlib.suppress(ValueError, RecursionError):
         problem = answer.json()
-    except ValueError:
-        fail(f"the API answered {answer.status_code} without an explanation")
+    if not isinstance(problem, dict):
+        remedy = "see whether BORGFLEET_URL is right, and what stands between (a proxy)"
+        fail(f"the API answered {answer.status_code} without an explanation", remedy)
     unauthenticated = answer.status_code == _UNAUTHENTICATED
-    fail(problem.get("detail", "refused"), problem.get("remedy", ""), EXIT_NO_API if unauthenticated else EXIT_FAILED)
+    detail, remedy = str(problem.get("detail") or "refused"), str(problem.get("remedy") or "")
+    fail(detail, remedy, EXIT_NO_API if unauthenticated else EXIT_FAILED)
+
+
+def segment(text: str) -> str:
+    """Return one part of a path as a URL holds it, whatever a person typed."""
+    return quote(text, safe="", errors="surrogateescape")
+
+
+def _url() -> str:
+    given = os.environ.get("BORGFLEET_URL", "").strip() or _DEFAULT_URL
+    try:
+        url = httpx2.URL(given)
+        usable = url.scheme in ("http", "https") and bool(url.host) and url.port != 0
+    except (httpx2.InvalidURL, ValueError):
+        usable = False
+    if not usable:
+        fail("BORGFLEET_URL is no URL of an API", "write it as http://127.0.0.1:8080 or http://[::1]:8080", EXIT_NO_API)
+    return given
 
 
 def _token() -> str:
-    if token := os.environ.get("BORGFLEET_TOKEN"):
-        return token
-    file = Path(os.environ.get("BORGFLEET_TOKEN_FILE", Path.home() / ".config/borgfleet/token"))
-    if not file.is_file():
-        fail("no API token", f"put it into {file} (mode 600) or into BORGFLEET_TOKEN", EXIT_NO_API)
-    return file.read_text().strip()
+    """Return the token; it is checked before it is used, because an HTTP library repeats a header that it refuses."""
+    where, token = "BORGFLEET_TOKEN", os.environ.get("BORGFLEET_TOKEN", "").strip()
+    if not token:
+        where, token = _token_in_file()
+    if not _TOKEN.fullmatch(token):
+        remedy = "copy it again: a token is one word of letters, digits, '-' and '_', as bf_..."
+        fail(f"what stands in {where} is no API token", remedy, EXIT_NO_API)
+    return token
+
+
+def _token_in_file() -> tuple[str, str]:
+    given = os.environ.get("BORGFLEET_TOKEN_FILE", "").strip()
+    try:
+        file = Path(given) if given else Path.home() / ".config/borgfleet/token"
+        return str(file), file.read_text().strip()
+    except FileNotFoundError as error:
+        fail("no API token", f"put it into {error.filename} (mode 600) or into BORGFLEET_TOKEN", EXIT_NO_API)
+    except OSError as error:
+        said = f"{error.strerror or error}: {error.filename or given}"
+        fail(
+            f"the API token cannot be read: {said}", "see BORGFLEET_TOKEN_FILE, and who may read that file", EXIT_NO_API
+        )
+    except (ValueError, RuntimeError):
+        fail("the API token's file cannot be read as text", "see BORGFLEET_TOKEN_FILE and HOME", EXIT_NO_API)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from borgfleet.cli.client import Client, fail
+from borgfleet.cli.client import Client, fail, segment
 from borgfleet.cli.output import AsJson, console, show
 
 app = typer.Typer(no_args_is_help=True)
@@ -47,7 +47,7 @@ def list_windows(as_json: AsJson = False) -> None:
 @app.command()
 def end(window_id: str) -> None:
     """End a maintenance window now, or forget one that is over or to come."""
-    Client().delete(f"{_WINDOWS}/{window_id}")
+    Client().delete(f"{_WINDOWS}/{segment(window_id)}")
     console.print(f"ended: {window_id}", highlight=False)
 
 

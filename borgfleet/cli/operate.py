@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from tomllib import TOMLDecodeError
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from borgfleet.cli.client import fail
 from shared.config.settings import Settings
-from shared.errors import AppError
 from shared.telemetry.logging import configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+T = TypeVar("T")
+_SETTINGS_REMEDY = "correct the variable BORGFLEET_... or the TOML file that BORGFLEET_CONFIG names"
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Default: /var/lib/borgfleet.")]
 
 
@@ -65,8 +70,7 @@ def doctor(data_dir: DataDir = None) -> None:
     from borgfleet.doctor import examine  # noqa: PLC0415 - loads only where it runs
 
     settings = _settings(data_dir)
-    healthy = asyncio.run(examine(settings, typer.echo))
-    raise typer.Exit(0 if healthy else 1)
+    raise typer.Exit(0 if _execute(examine(settings, typer.echo)) else 1)
 
 
 def recovery_kit(
@@ -75,31 +79,39 @@ def recovery_kit(
     """Print every repository's path and passphrase, to keep in a safe place: with them plain borg restores all."""
     from borgfleet.recovery import kit, kit_as_text  # noqa: PLC0415 - loads only where it runs
 
-    repositories = asyncio.run(kit(_settings(data_dir)))
+    repositories = _execute(kit(_settings(data_dir)))
     typer.echo(json.dumps(repositories) if as_json else kit_as_text(repositories))
 
 
 def _settings(data_dir: Path | None) -> Settings:
+    config = os.environ.get("BORGFLEET_CONFIG")
+    if config is not None and not Path(config).is_file():
+        fail(f"BORGFLEET_CONFIG names {config}, and that is no file", "name the TOML file, or unset it", status=2)
     try:
         settings = Settings(data_dir=data_dir) if data_dir else Settings()
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
-        fail(f"the settings are wrong: {problems}", "correct BORGFLEET_... or the TOML file", status=2)
+        fail(f"the settings are wrong: {problems}", _SETTINGS_REMEDY, status=2)
+    except (SettingsError, TOMLDecodeError, UnicodeError) as error:
+        fail(f"the settings cannot be read: {error}", _SETTINGS_REMEDY, status=2)
+    try:
+        settings.database_url()
+    except (ArgumentError, ValueError):  # its text may hold the password
+        fail("the database's URL is none", "write it as mariadb+aiomysql://user@host/name, or leave it out", status=2)
     configure_logging(settings.log)
     return settings
 
 
-def _execute(work: Coroutine[None, None, None]) -> None:
+def _execute(work: Coroutine[None, None, T]) -> T:
     try:
-        asyncio.run(work)
-    except AppError as error:
-        _refuse(error)
+        return asyncio.run(work)
+    except SQLAlchemyError as error:
+        said = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        fail(f"the database cannot be used: {said}", "see that it runs, and that database.url and its password fit")
+    except ImportError as error:
+        fail(f"the database's driver is not there: {error}", "write database.url as mariadb+aiomysql://...", status=2)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-
-
-def _refuse(error: AppError) -> NoReturn:
-    fail(error.message, error.remedy)
 
 
 def _announce(url: str, token: str | None) -> None:

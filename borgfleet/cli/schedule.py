@@ -13,6 +13,7 @@ from borgfleet.cli.output import AsJson, console, show, show_one
 
 app = typer.Typer(no_args_is_help=True)
 _LIMITS = "/api/limits"
+_DIGITS = 9
 _SCHEDULES = (("BACKUP JOB", "backup_job"), ("WHEN", "words"), ("NEXT", "next"), ("THEN", "then"))
 _TONIGHT = (
     ("STARTS", "starts_at"), ("WHAT", "name"), ("SERVER", "server"), ("SECONDS", "expected_seconds"),
@@ -143,7 +144,7 @@ def limits(
 def _caps(own: dict[str, int], given: list[str] | None) -> dict[str, int]:
     for one in given or ():
         name, _, cap = one.partition("=")
-        if not cap.isdecimal():
+        if not cap.isdecimal() or len(cap) > _DIGITS:
             fail(f"not a limit: {one}", "write it as web1=2")
         own = own | {name: int(cap)}
     return {name: cap for name, cap in own.items() if cap}
@@ -170,13 +171,14 @@ def when_of(
     if not at:
         fail("this says no time", "give --at, --cron or --hours")
     if weekdays is not None:
-        return {"kind": "weekly", "days": _numbers(weekdays), "times": at, "zone": zone}
+        return {"kind": "weekly", "days": day_numbers(weekdays), "times": at, "zone": zone}
     if monthdays is not None:
-        return {"kind": "monthly", "days": _numbers(monthdays), "times": at, "zone": zone}
+        return {"kind": "monthly", "days": day_numbers(monthdays), "times": at, "zone": zone}
     return {"kind": "days", "every": days, "times": at, "zone": zone}
 
 
-def _numbers(text: str) -> list[int]:
+def day_numbers(text: str) -> list[int]:
+    """Return the numbers of days as a person lists them, `1,15,31`."""
     try:
         return [int(one) for one in text.split(",")]
     except ValueError:

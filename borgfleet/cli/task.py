@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from borgfleet.cli.client import Client
+from borgfleet.cli.client import Client, segment
 from borgfleet.cli.output import AsJson, Follow, console, finish, show, show_one
 
 app = typer.Typer(no_args_is_help=True)
@@ -30,13 +30,13 @@ def list_tasks(
 @app.command("show")
 def show_task(task_id: str, as_json: AsJson = False) -> None:
     """Show one task."""
-    show_one(Client().get(f"/api/jobs/{task_id}"), as_json=as_json)
+    show_one(Client().get(f"/api/jobs/{segment(task_id)}"), as_json=as_json)
 
 
 @app.command()
 def log(task_id: str, as_json: AsJson = False) -> None:
     """Print a task's log."""
-    lines = Client().every(f"/api/jobs/{task_id}/log")
+    lines = Client().every(f"/api/jobs/{segment(task_id)}/log")
     if as_json:
         show(lines, (), as_json=True)
         return
@@ -53,7 +53,7 @@ def log(task_id: str, as_json: AsJson = False) -> None:
 def cancel(task_id: str, follow: Follow = True, as_json: AsJson = False) -> None:
     """Cancel a task; a running borg is stopped."""
     client = Client()
-    job = client.post(f"/api/jobs/{task_id}/cancel")
+    job = client.post(f"/api/jobs/{segment(task_id)}/cancel")
     finish(client, job, follow=follow, as_json=as_json)
 
 
@@ -61,11 +61,11 @@ def cancel(task_id: str, follow: Follow = True, as_json: AsJson = False) -> None
 def retry(task_id: str, follow: Follow = True, as_json: AsJson = False) -> None:
     """Queue a failed or cancelled task again."""
     client = Client()
-    finish(client, client.post(f"/api/jobs/{task_id}/retry"), follow=follow, as_json=as_json)
+    finish(client, client.post(f"/api/jobs/{segment(task_id)}/retry"), follow=follow, as_json=as_json)
 
 
 @app.command()
 def watch(task_id: str) -> None:
     """Follow a task to its end."""
     client = Client()
-    finish(client, client.get(f"/api/jobs/{task_id}"), follow=True, as_json=False)
+    finish(client, client.get(f"/api/jobs/{segment(task_id)}"), follow=True, as_json=False)

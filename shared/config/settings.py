@@ -48,7 +48,7 @@ class ApiSettings(_Group):
     """The gateway."""
 
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: int = Field(default=8080, ge=0, le=65535)
     admin_token_file: Path | None = Field(default=None, description="Use this first token instead of a generated one.")
 
 
@@ -78,7 +78,7 @@ class BackupSettings(_Group):
     borg: str = Field(default="borg", description="The borg (>= 1.4.5) of this node.")
     endpoint_user: User = "root"
     endpoint_host: Host = "127.0.0.1"
-    endpoint_port: PositiveInt = 8022
+    endpoint_port: PositiveInt = Field(default=8022, le=65535)
     endpoint_listen: str = Field(
         default="127.0.0.1", description="Where `borgfleet up` lets its own storage sshd listen."
     )
@@ -136,7 +136,9 @@ class HealthSettings(_Group):
     """Where `/livez`, `/readyz` and `/metrics` are served."""
 
     host: str = "127.0.0.1"
-    port: int = Field(default=9090, description="0 takes a free port; each service of `borgfleet run` has its own.")
+    port: int = Field(
+        default=9090, ge=0, le=65535, description="0 takes a free port; each service of `borgfleet run` has its own."
+    )
 
 
 class LogSettings(_Group):
