@@ -13,6 +13,7 @@ from borgfleet.bootstrap import run
 from borgfleet.children import Child, NatsChild, plan_nats, plan_sshd, wait_for_port
 from borgfleet.preparation import prepare
 from borgfleet.registry import SERVICES
+from shared.domain.names import shown_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ async def up(settings: Settings, announce: Callable[[str, str | None], None]) ->
             children.append(asyncio.create_task(Child("sshd", sshd).run(children_stopping)))
         settings = standalone_settings(settings, nats, has_sshd=sshd is not None)
         token = await prepare(settings)
-        announce(f"http://{settings.api.host}:{settings.api.port}", token)
+        announce(f"http://{shown_address(settings.api.host, settings.api.port)}", token)
         await run(settings, list(SERVICES), stopping)
     finally:
         children_stopping.set()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncssh
 
+from shared.domain.names import shown_address
 from shared.errors import AppError, Permanent, Transient
 from shared.ssh.port import Completed, HostKeyChanged
 
@@ -42,11 +43,11 @@ class AsyncSsh:
 
     async def host_key(self, host: str, port: int) -> str:
         """Ask a server for its host key without logging in."""
-        with _translated(f"{host}:{port}"):
+        with _translated(shown_address(host, port)):
             async with asyncio.timeout(self._settings.connect_timeout):
                 key = await asyncssh.get_server_host_key(host, port, config=None, server_host_key_algs=_OUR_KEYS)
         if key is None:
-            message = f"{host}:{port} showed no host key"
+            message = f"{shown_address(host, port)} showed no host key"
             raise Transient(message, code="server_unreachable", remedy="see that an SSH server listens there")
         return _text(key)
 
@@ -56,7 +57,7 @@ class AsyncSsh:
         trusted = asyncssh.import_public_key(target.host_key)
         keys = [asyncssh.import_private_key(credentials.private_key)] if credentials.private_key else []
         try:
-            with _translated(f"{target.name} ({target.username}@{target.host}:{target.port})"):
+            with _translated(f"{target.name} ({target.username}@{shown_address(target.host, target.port)})"):
                 connection = await asyncssh.connect(
                     target.host,
                     target.port,
