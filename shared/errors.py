@@ -8,6 +8,7 @@
     ├── Transient            may work later: retried with back-off
     │   └── Waiting          not a failure: somebody else's turn
     ├── Permanent            will not work until a person changes something
+    │   └── Internal         a fault of ours: its words are in the log
     └── LeaseLost            another worker owns this job now: write nothing
 
 Translated twice only: `services/api/errors.py` (problem+json) and `shared/runtime/disposition.py`.
@@ -39,6 +40,11 @@ class Conflict(AppError):
     """The state of things forbids it now."""
 
     default_code = "conflict"
+
+    def __init__(self, message: str, *, code: str | None = None, remedy: str = "", field: str = "") -> None:
+        """Take the field of the request that is in the way, where it is one."""
+        super().__init__(message, code=code, remedy=remedy)
+        self.field = field
 
 
 class Forbidden(AppError):
@@ -81,6 +87,12 @@ class Permanent(AppError):
     """It will not work until a person changes something."""
 
     default_code = "permanent"
+
+
+class Internal(Permanent):
+    """A fault of ours that nobody foresaw: logged whole where it was met, and told without its words."""
+
+    default_code = "internal"
 
 
 class LeaseLost(AppError):

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from services.api.schemas.common import Problem
 from shared.domain.text import clean
-from shared.errors import AppError, Conflict, Forbidden, Invalid, NotFound, Transient
+from shared.errors import AppError, Conflict, Forbidden, Internal, Invalid, NotFound, Transient
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -23,6 +23,7 @@ _STATUS: tuple[tuple[type[AppError], int, str], ...] = (
     (Forbidden, 403, "Forbidden"),
     (Invalid, 422, "Invalid input"),
     (Transient, 503, "Not available now"),
+    (Internal, 500, "Internal error"),
     (AppError, 400, "Refused"),
 )
 _HTTP: dict[int, tuple[str, str, str]] = {
@@ -62,6 +63,8 @@ def answer_error(error: AppError) -> JSONResponse:
     if isinstance(error, Transient):
         headers["Retry-After"] = str(int(error.retry_after or 1))
     problem = Problem(title=title, status=status, code=error.code, detail=error.message, remedy=error.remedy)
+    if isinstance(error, Conflict) and error.field:
+        problem.errors = [{"field": error.field, "message": error.message}]
     return problem_answer(problem, headers)
 
 

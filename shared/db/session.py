@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidatePoolError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from shared.db.door import translated
 from shared.db.unit_of_work import UnitOfWork
-from shared.errors import Conflict, Transient
+from shared.errors import Transient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Deadlock, lock wait timeout, gone away, lost connection, cannot connect, too many connections, Galera not ready.
-_RETRYABLE = frozenset({1213, 1205, 2006, 2013, 2003, 1040, 1047, 1053})
 _RETRY_FIRST = 0.05
 _RETRY_CAP = 2.0
 _REST_SECONDS = 1.0
@@ -53,7 +51,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[UnitOfWork]:
         """Open one transaction; commits at the end, rolls back on any error. One try."""
-        with _translated():
+        with translated():
             async with asyncio.timeout(self._seconds), AsyncSession(self._writer, expire_on_commit=False) as session:
                 work = UnitOfWork(session, self._key_ring)
                 yield work
@@ -85,7 +83,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncSession]:
         """Open a session for reading; nothing it does is committed."""
-        with _translated():
+        with translated():
             async with asyncio.timeout(self._seconds), AsyncSession(self._reader, expire_on_commit=False) as session:
                 yield session
 
@@ -107,39 +105,11 @@ async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-class _translated:  # noqa: N801 - reads as a phrase: with _translated()
-    """Turn driver errors into our own at the door."""
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Raise our error from the driver's."""
-        if isinstance(error, IntegrityError):
-            raise Conflict(_first_line(error), code="conflict", remedy="choose another name, or look again") from error
-        if isinstance(error, DBAPIError) and _is_passing(error):
-            raise Transient(f"database: {_first_line(error)}", code="database_busy", retry_after=1.0) from error
-        if isinstance(error, (TimeoutError, PoolTimeout, ConnectionError)):
-            message = "the database did not answer in time"
-            raise Transient(message, code="database_silent", retry_after=1.0) from error
-
-
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).splitlines()[0][:300]
-
-
-def _is_passing(error: DBAPIError) -> bool:
-    if error.connection_invalidated:
-        return True
-    args: tuple[object, ...] = error.orig.args if error.orig else ()
-    return bool(args) and (args[0] in _RETRYABLE or "database is locked" in str(args[0]))
-
-
 def _engines(url: str, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
     if make_url(url).get_backend_name() == "sqlite":
         # One writer at a time queues in the pool instead of spinning on SQLite's busy handler.
-        writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=10)
-        reader = create_async_engine(url, pool_size=4, max_overflow=0, pool_timeout=10)
+        writer = create_async_engine(url, hide_parameters=True, pool_size=1, max_overflow=0, pool_timeout=10)
+        reader = create_async_engine(url, hide_parameters=True, pool_size=4, max_overflow=0, pool_timeout=10)
         _prepare_sqlite(writer, "BEGIN IMMEDIATE")
         _prepare_sqlite(reader, "BEGIN")
         return writer, reader
@@ -150,6 +120,7 @@ def _engines(url: str, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
         max_overflow=pool_size,
         pool_timeout=8,
         pool_recycle=1800,
+        hide_parameters=True,  # they may hold what must not be in a log
         pool_reset_on_return=None,  # every session ends its own transaction
         isolation_level="READ COMMITTED",
         connect_args=connect,

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from services.scheduler.schedules import Schedules
 from shared.db.repositories.requests import request_backup
 from shared.db.session import Database
-from shared.db.tables import BackupJob, Job, OutboxRow, Repository, RunLimits, Schedule, Server, StoragePool
+from shared.db.tables import (
+    BackupJob,
+    Job,
+    OutboxRow,
+    Repository,
+    RunLimits,
+    Schedule,
+    Server,
+    ServiceInstance,
+    StoragePool,
+    db_now,
+)
 from shared.domain.ids import new_id
 from shared.domain.job import JobState
 from shared.errors import Transient
@@ -178,3 +190,101 @@ async def test_ten_thousand_runs_due_in_one_second_drain_in_order_of_priority_wi
         await leader.tick()
     assert drained == len(jobs)
     print(f"drained 10,000 in {time.monotonic() - began:.1f} s")
+
+
+async def test_what_is_read_of_caps_and_runs_has_the_types_that_it_is_compared_with(db: Database) -> None:
+    jobs = await world(db, servers=2, jobs_each=1)
+    await db.run(lambda tx: tx.session.execute(update(StoragePool).values(max_runs=3)))
+    await db.run(lambda tx: tx.session.execute(update(Server).values(max_runs=4)))
+    for job in jobs:
+        await db.run(lambda tx, job=job: request_backup(tx, job))
+    own, begun = await db.run(lambda tx: tx.turns.own_and_begun())
+    assert sorted(own.values()) == [3, 3, 4, 4]
+    assert len(begun) == 2
+    for run in begun:
+        assert [type(one) for one in run] == [uuid.UUID, uuid.UUID, str]
+        assert own[run.server] == 4
+        assert own[run.pool] == 3
+
+
+@pytest.mark.parametrize("of", [StoragePool, Server])
+async def test_the_cap_of_one_pool_or_server_holds_however_many_ask(db: Database, of: Any) -> None:
+    jobs = await world(db, servers=4, jobs_each=5)
+    free = update(RunLimits).values(fleet=None, per_server=None, per_pool=None)
+    await db.run(lambda tx: tx.session.execute(free))
+    await db.run(lambda tx: tx.session.execute(update(of).values(max_runs=2)))
+    await asyncio.gather(*(db.run(lambda tx, job=job: request_backup(tx, job)) for job in jobs))
+    places = await begun(db)
+    each = Counter(pool if of is StoragePool else server for server, pool, _ in places)
+    assert set(each.values()) == {2}
+    assert len(each) == (2 if of is StoragePool else 4)
+    await end(db)
+    assert await db.run(lambda tx: tx.turns.give()) == len(places)
+
+
+async def test_a_request_at_the_cap_is_queued_and_not_refused(db: Database) -> None:
+    jobs = await world(db, servers=4, jobs_each=2)
+    await db.run(lambda tx: tx.session.execute(update(RunLimits).values(fleet=50, per_server=None, per_pool=2)))
+    made = [await db.run(lambda tx, job=job: request_backup(tx, job)) for job in jobs]
+    assert len({job.id for job in made}) == 8
+    assert Counter(pool for _, pool, _ in await begun(db)).most_common(1)[0][1] == 2
+
+
+async def of_nodes(db: Database) -> dict[str, list[BackupJob]]:
+    """Each of two pools on a node of its own; their backup jobs by the node."""
+    jobs = await world(db, servers=12, jobs_each=1)
+    named = update(StoragePool).values(node=StoragePool.name)
+    await db.run(lambda tx: tx.session.execute(named))
+    query = select(BackupJob, StoragePool.node).join(Repository, Repository.id == BackupJob.repository_id)
+    found: dict[str, list[BackupJob]] = {"pool0": [], "pool1": []}
+    async with db.read() as session:
+        for job, node in await session.execute(query.join(StoragePool, StoragePool.id == Repository.pool_id)):
+            found[node].append(job)
+    assert len(jobs) == 12
+    return found
+
+
+async def seen(db: Database, node: str, seconds_ago: float = 0.0) -> None:
+    async def write(tx: Any) -> None:
+        await tx.session.execute(delete(ServiceInstance).where(ServiceInstance.node == node))
+        row = {"id": new_id(), "service": "backup", "node": node, "version": "1", "seen_at": db_now(-seconds_ago)}
+        await tx.session.execute(insert(ServiceInstance).values(**row))
+
+    await db.run(write)
+
+
+@pytest.mark.parametrize("dead", ["seen long ago", "never seen"])
+async def test_the_runs_of_a_dead_node_take_no_turn_of_a_living_one(db: Database, dead: str) -> None:
+    jobs = await of_nodes(db)
+    await db.run(lambda tx: tx.session.execute(update(RunLimits).values(fleet=4, per_server=None, per_pool=None)))
+    await seen(db, "pool1")
+    if dead == "seen long ago":
+        await seen(db, "pool0", 61.0)
+    for job in jobs["pool0"] + jobs["pool1"]:
+        await db.run(lambda tx, job=job: request_backup(tx, job))
+    sent = Counter(str(subject) for subject in await subjects(db))
+    assert sent == {"backup.requested.pool0": 4, "backup.requested.pool1": 4}, "each has its own queue"
+    # When it is back its runs count again, and nothing more is sent until there is room.
+    await seen(db, "pool0")
+    assert await db.run(lambda tx: tx.turns.give()) == 0
+    await end(db)
+    assert await db.run(lambda tx: tx.turns.give()) == 4
+
+
+async def test_what_runs_on_a_node_that_fell_silent_still_counts(db: Database) -> None:
+    jobs = await of_nodes(db)
+    await db.run(lambda tx: tx.session.execute(update(RunLimits).values(fleet=4, per_server=None, per_pool=None)))
+    await seen(db, "pool0")
+    await seen(db, "pool1")
+    for job in jobs["pool0"]:
+        await db.run(lambda tx, job=job: request_backup(tx, job))
+    await db.run(lambda tx: tx.session.execute(update(Job).where(Job.sent_at.is_not(None)).values(state="running")))
+    await seen(db, "pool0", 61.0)
+    await db.run(lambda tx: request_backup(tx, jobs["pool1"][0]))
+    assert "backup.requested.pool1" not in await subjects(db)
+
+
+async def subjects(db: Database) -> list[str]:
+    query = select(OutboxRow.subject).where(OutboxRow.subject.startswith("backup.requested"))
+    async with db.read() as session:
+        return list(await session.scalars(query))

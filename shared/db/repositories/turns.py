@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Executable, and_, func, insert, null, or_, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Integer,
+    String,
+    Uuid,
+    and_,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    type_coerce,
+    union_all,
+)
 
 from shared.db.repositories.jobs import Addressed
 from shared.db.tables.base import db_now, or_ignore
 from shared.db.tables.job import Job
-from shared.db.tables.kernel import RunLimits
+from shared.db.tables.kernel import RunLimits, ServiceInstance
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
 from shared.domain.job import JobState
@@ -21,29 +36,64 @@ if TYPE_CHECKING:
     import uuid
 
     from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.types import TypeEngine
 
     from shared.db.repositories.jobs import Jobs
 
-Place: TypeAlias = "tuple[uuid.UUID, uuid.UUID]"
-"""Server and pool of a run."""
 _POOL = Repository.pool_id
 _ADDRESS = (Job.id, Job.type, Job.node, Job.correlation_id, Job.attempt)
 _LOOKED_AT = 500
 _OF_EACH_SERVER = 20
+_SEEN_SECONDS = 60.0
 _BEGUN = and_(Job.state.in_((JobState.QUEUED.value, JobState.RUNNING.value)), Job.sent_at.is_not(None))
 _DUE = or_(Job.not_before.is_(None), Job.not_before <= db_now())
+
+
+def _untold(of: type[TypeEngine[Any]]) -> ColumnElement[Any]:
+    """Return a NULL of a type: a union takes the types of its columns from its first part."""
+    return type_coerce(null(), of())
+
+
 _OWN_AND_BEGUN: Executable = union_all(
     *(
-        select(table.id.label("server"), null().label("pool"), table.max_runs.label("cap")).where(
+        select(table.id, _untold(Uuid), table.max_runs, _untold(String), _untold(String)).where(
             table.max_runs.is_not(None)
         )
         for table in (Server, StoragePool)
     ),
-    select(Job.server_id, _POOL, null())
+    select(Job.server_id, _POOL, _untold(Integer), Job.node, Job.state)
     .join(Repository, Repository.id == Job.repository_id)
     .where(_BEGUN, Job.type.in_(TAKE_TURNS)),
 )
+_SEEN = select(ServiceInstance.node).where(ServiceInstance.node != "", ServiceInstance.seen_at > db_now(-_SEEN_SECONDS))
 _WAITING = and_(Job.state == JobState.QUEUED.value, Job.sent_at.is_(None), _DUE)
+_NODES_AWAITED = select(Job.node).where(_WAITING, Job.node.is_not(None)).distinct()
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """Whose runs are chosen from: one silent node's, or (None) those of all others."""
+
+    node: str | None
+    silent: frozenset[str]
+
+    def counts(self, queued_for: str | None, seen: set[str]) -> bool:
+        """Tell whether a run counts against the caps here: what runs always does."""
+        return queued_for is None or queued_for in seen or queued_for == self.node
+
+    def condition(self) -> ColumnElement[bool]:
+        """Select the runs of this queue."""
+        if self.node is not None:
+            return Job.node == self.node
+        return or_(Job.node.is_(None), Job.node.not_in(self.silent))
+
+
+class Begun(NamedTuple):
+    """A run that is under way: where it runs, and the node for whose slots its message waits, if it still does."""
+
+    server: uuid.UUID
+    pool: uuid.UUID
+    queued_for: str | None
 
 
 class Turns:
@@ -68,32 +118,51 @@ class Turns:
         return await self._session.scalar(select(Job.id).where(_WAITING).limit(1)) is not None
 
     async def give(self) -> int:
-        """Send the runs whose turn it is; return how many. Jobs that are at hand are not refreshed."""
-        limits, total = await self.limits(), 0
-        while True:
-            own, begun = await self._own_and_begun()
-            caps = Caps(limits.fleet, limits.per_server, limits.per_pool, own)
-            if caps.fleet is not None and len(begun) >= caps.fleet:
-                return total
-            waiting, addressed = await self._waiting(caps, begun)
-            chosen = choose(waiting, begun, caps)
+        """Send the runs whose turn it is; return how many. Jobs that are at hand are not refreshed.
+
+        A node that was not seen for a minute has its own queue: what waits there takes no turn of the others.
+        """
+        limits = await self.limits()
+        seen = set(await self._session.scalars(_SEEN))
+        own, begun = await self.own_and_begun()
+        caps = Caps(limits.fleet, limits.per_server, limits.per_pool, own)
+        awaited = set(await self._session.scalars(_NODES_AWAITED))
+        silent = frozenset(node for node in awaited if node is not None and node not in seen)
+        total = 0
+        queues: list[str | None] = [None, *sorted(silent)]
+        for node in queues:
+            total += await self._give(caps, begun, _Queue(node, silent), seen)
+        return total
+
+    async def _give(self, caps: Caps, begun: list[Begun], queue: _Queue, seen: set[str]) -> int:
+        """Let runs of one queue begin until there is no room, or there are no more."""
+        total = 0
+        places = [(run.server, run.pool) for run in begun if queue.counts(run.queued_for, seen)]
+        while caps.fleet is None or len(places) < caps.fleet:
+            waiting, addressed = await self._waiting(caps, places, queue)
+            chosen = choose(waiting, places, caps)
             await self._jobs.send([addressed[job_id] for job_id in chosen])
             total += len(chosen)
-            if len(chosen) < _LOOKED_AT / 2:  # there was no room for more, or there are no more
-                return total
+            if len(chosen) < _LOOKED_AT / 2:
+                break
+            at = {run.id: (run.server, run.pool) for run in waiting}
+            places += [at[job_id] for job_id in chosen]
+        return total
 
-    async def _own_and_begun(self) -> tuple[dict[uuid.UUID, int], list[Place]]:
+    async def own_and_begun(self) -> tuple[dict[uuid.UUID, int], list[Begun]]:
         """Return the caps of single servers and pools, and what is under way; in one round trip, since each costs."""
         own: dict[uuid.UUID, int] = {}
-        begun: list[Place] = []
-        for server, pool, cap in await self._session.execute(_OWN_AND_BEGUN):
+        begun: list[Begun] = []
+        for place, pool, cap, node, state in await self._session.execute(_OWN_AND_BEGUN):
             if cap is not None:
-                own[server] = cap
-            elif server is not None:
-                begun.append((server, pool))
+                own[place] = cap
+            elif place is not None:
+                begun.append(Begun(place, pool, node if state == JobState.QUEUED else None))
         return own, begun
 
-    async def _waiting(self, caps: Caps, begun: list[Place]) -> tuple[list[Waiting], dict[uuid.UUID, Addressed]]:
+    async def _waiting(
+        self, caps: Caps, begun: list[tuple[uuid.UUID, uuid.UUID]], queue: _Queue
+    ) -> tuple[list[Waiting], dict[uuid.UUID, Addressed]]:
         """Return who is next: of each server a few, and none where a cap is reached already."""
         servers, pools = Counter(server for server, _ in begun), Counter(pool for _, pool in begun)
         full = {server for server, count in servers.items() if count >= (caps.of_server(server) or math.inf)}
@@ -102,7 +171,11 @@ class Turns:
         ranked = (
             select(*_ADDRESS, Job.server_id, _POOL, Job.priority, Job.created_at, turn.label("turn"))
             .outerjoin(Repository, Repository.id == Job.repository_id)  # without it, a run begins and fails
-            .where(_WAITING, *(or_(column.is_(None), column.not_in(full)) for column in (Job.server_id, _POOL)))
+            .where(
+                _WAITING,
+                queue.condition(),
+                *(or_(column.is_(None), column.not_in(full)) for column in (Job.server_id, _POOL)),
+            )
             .subquery()
         )
         few = select(ranked).where(ranked.c.turn <= _OF_EACH_SERVER)

@@ -73,7 +73,7 @@ async def test_what_is_made_is_read_back_without_its_secrets(api: httpx2.AsyncCl
 async def test_a_name_taken_is_a_conflict(api: httpx2.AsyncClient) -> None:
     await made(api)
     again = await api.post("/api/servers", json={"name": "web1", "host": "192.0.2.1"})
-    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+    assert (again.status_code, again.json()["code"]) == (409, "server_name_taken")
     assert again.headers["content-type"] == "application/problem+json"
 
 
