@@ -8,6 +8,7 @@ from services.api.app import build_app
 from shared.config.settings import HealthSettings
 from shared.runtime.health import serve
 from shared.runtime.service import Service
+from shared.runtime.tasks import Supervised
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,4 +24,4 @@ def build(parts: Parts) -> Service:
     async def http(stopping: asyncio.Event) -> None:
         await serve(app, listen, stopping)
 
-    return Service(name="api", tasks=(("http", http),))
+    return Service(name="api", tasks=(Supervised("http", http),))

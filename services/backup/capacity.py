@@ -8,19 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
 from sqlalchemy import select
 
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import StoragePool
-from shared.errors import Transient
-from shared.runtime.pause import pause
+from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
     from shared.db.session import Database
     from shared.db.unit_of_work import UnitOfWork
 
-_log = structlog.get_logger()
 _EVERY_SECONDS = 20.0
 
 
@@ -41,14 +38,9 @@ class PoolCapacity:
         self._db = db
         self._node = node
 
-    async def keep(self, stopping: asyncio.Event) -> None:
-        """Measure now, and again and again."""
-        while not stopping.is_set():
-            try:
-                await self.measure()
-            except Transient as error:
-                _log.warning("capacity_stalled", code=error.code, reason=error.message)
-            await pause(_EVERY_SECONDS, stopping)
+    def task(self) -> Periodic:
+        """Measure every few seconds."""
+        return Periodic("capacity", lambda _stopping: self.measure(), every=_EVERY_SECONDS)
 
     async def measure(self) -> None:
         """Write what each pool's directory says; a directory that is not there is a problem, not a zero."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 from typing import TYPE_CHECKING
 
-import structlog
 from sqlalchemy import select
 
 from shared.db.tables.base import db_now
 from shared.db.tables.server import Server
 from shared.db.tables.storage import BackupNode
-from shared.errors import Transient
-from shared.runtime.pause import pause
+from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +20,8 @@ if TYPE_CHECKING:
     from shared.db.session import Database
     from shared.db.unit_of_work import UnitOfWork
 
-_log = structlog.get_logger()
 _EVERY_SECONDS = 1.0
-_ANNOUNCE_TICKS = 60
+_ANNOUNCE_SECONDS = 60.0
 
 
 class Endpoint:
@@ -38,18 +34,15 @@ class Endpoint:
         self._state_dir = state_dir
         self._file = state_dir / "authorized_keys"
 
-    async def keep(self, stopping: asyncio.Event) -> None:
-        """Announce the node now and each minute; render authorized_keys within a second of a change."""
-        tick = 0
-        while not stopping.is_set():
-            try:
-                if tick % _ANNOUNCE_TICKS == 0:
-                    await self._db.run(self.announce)
-                await self.render()
-                tick += 1
-            except Transient as error:
-                _log.warning("endpoint_stalled", code=error.code, reason=error.message)
-            await pause(_EVERY_SECONDS, stopping)
+    def tasks(self) -> tuple[Periodic, Periodic]:
+        """Render authorized_keys within a second of a change; announce the node each minute.
+
+        Two tasks: a state directory that cannot be written must not keep the node from being known.
+        """
+        return (
+            Periodic("endpoint", lambda _stopping: self.render(), every=_EVERY_SECONDS),
+            Periodic("announcement", lambda _stopping: self._db.run(self.announce), every=_ANNOUNCE_SECONDS),
+        )
 
     async def announce(self, tx: UnitOfWork) -> None:
         """Write this node's row: how servers reach it, and its host key."""

@@ -59,7 +59,7 @@ def build(parts: Parts) -> Service:
             Route(ArchiveDelete, place_delete),
         ),
         tasks=(
-            ("endpoint", Endpoint(parts.db, settings.backup, settings.state_dir).keep),
-            ("capacity", PoolCapacity(parts.db, here).keep),
+            *Endpoint(parts.db, settings.backup, settings.state_dir).tasks(),
+            PoolCapacity(parts.db, here).task(),
         ),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,9 @@ from shared.db.tables.job import Job
 from shared.db.tables.kernel import DeadLetter
 from shared.db.tables.notify import Notification
 from shared.db.tables.schedule import MissedRun
-from shared.errors import Transient
+from shared.runtime.leadership import Leadership
 from shared.runtime.pause import pause
+from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import InstrumentedAttribute
@@ -54,7 +54,7 @@ class Housekeeping:
     def __init__(self, db: Database, keep: KeepSettings) -> None:
         """Take the database and how many days each kind of row is kept."""
         self._db = db
-        self._name = secrets.token_hex(8)
+        self._lead = Leadership(db, LEASE, _LEASE_SECONDS)
         self._kinds = (
             # With a job goes its log, of up to 2,000 lines an attempt.
             Kept(Job, Job.created_at, keep.jobs_days, 25, Job.finished_at.is_not(None)),
@@ -64,22 +64,15 @@ class Housekeeping:
             Kept(MissedRun, MissedRun.due_at, keep.missed_runs_days, 500),
         )
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Clean up every few minutes while the lease is ours."""
-        while not stopping.is_set():
-            try:
-                if await self._db.run(lambda tx: tx.leases.acquire(LEASE, self._name, _LEASE_SECONDS)) is not None:
-                    await self.tick(stopping)
-            except Transient as error:
-                _log.warning("housekeeping_stalled", code=error.code, reason=error.message)
-            await pause(_EVERY_SECONDS, stopping)
-        await self._db.run(lambda tx: tx.leases.release(LEASE, self._name), patience=0)
+    def task(self) -> Periodic:
+        """Clean up every few minutes, one of all schedulers."""
+        return Periodic("housekeeping", self.tick, every=_EVERY_SECONDS, lead=self._lead)
 
     async def tick(self, stopping: asyncio.Event) -> dict[str, int]:
         """Delete everything that is too old now; return how many rows of each table went."""
         gone: dict[str, int] = {}
         for kind in self._kinds:
-            while not stopping.is_set() and (count := await self._db.run(partial(_purge, kind=kind))):
+            while not stopping.is_set() and (count := await self._db.run(partial(self._purge, kind))):
                 gone[kind.table.__tablename__] = gone.get(kind.table.__tablename__, 0) + count
                 if count < kind.batch:
                     break
@@ -88,8 +81,12 @@ class Housekeeping:
             _log.info("cleaned_up", **gone)
         return gone
 
+    async def _purge(self, kind: Kept, tx: UnitOfWork) -> int:
+        await self._lead.repeat(tx)
+        return await _purge(tx, kind)
 
-async def _purge(tx: UnitOfWork, *, kind: Kept) -> int:
+
+async def _purge(tx: UnitOfWork, kind: Kept) -> int:
     """Delete a batch of the oldest rows; return how many went."""
     old = select(kind.table.id).where(kind.at < db_now(-kind.days * _DAY)).order_by(kind.at).limit(kind.batch)
     ids = (await tx.session.scalars(old if kind.ended is None else old.where(kind.ended))).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,11 +9,13 @@ import structlog
 from prometheus_client import Counter
 
 from shared.db.repositories.jobs import RESENT_AT_ONCE
-from shared.errors import Transient
 from shared.events.streams import JOBS, STREAMS
-from shared.runtime.pause import pause
+from shared.runtime.leadership import Leadership
+from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
+    import asyncio
+
     from prometheus_client import CollectorRegistry
 
     from shared.bus.port import Bus
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from shared.db.unit_of_work import UnitOfWork
 
 _log = structlog.get_logger()
-_PURGE_TICKS = 100
+_PURGE = "scheduler:sent-events"
+_PURGE_SECONDS = 30.0
+_PURGE_LEASE = 300.0
+_PURGE_BATCH = 1000
 
 
 def recovered_counter(registry: CollectorRegistry) -> Counter:
@@ -44,20 +48,23 @@ class Reaper:
         self._settings = settings
         self._recovered = recovered_counter(registry)
 
-    async def run(self, stopping: asyncio.Event) -> None:
+    def tasks(self) -> tuple[Periodic, Periodic]:
         """Look every few seconds; after trouble wait a whole lease, so that live workers beat first."""
-        tick = 0
+        settings = self._settings
+        return (
+            Periodic("reaper", lambda _stopping: self.tick(), every=settings.reap_every, after_trouble=settings.lease),
+            Periodic("sent-events", self.purge, every=_PURGE_SECONDS, lead=Leadership(self._db, _PURGE, _PURGE_LEASE)),
+        )
+
+    async def purge(self, stopping: asyncio.Event) -> int:
+        """Forget the events that were published long enough ago, all of them, in batches; return how many went."""
+        gone = 0
         while not stopping.is_set():
-            delay = self._settings.reap_every
-            try:
-                await self.tick()
-                if tick % _PURGE_TICKS == 0:
-                    await self._db.run(lambda tx: tx.outbox.purge(older_than=self._sent_kept))
-                tick += 1
-            except Transient as error:
-                _log.warning("reaper_stalled", code=error.code, reason=error.message)
-                delay = self._settings.lease
-            await pause(delay, stopping)
+            count = await self._db.run(lambda tx: tx.outbox.purge(older_than=self._sent_kept, limit=_PURGE_BATCH))
+            gone += count
+            if count < _PURGE_BATCH:
+                break
+        return gone
 
     async def tick(self) -> None:
         """Recover what is lost now."""

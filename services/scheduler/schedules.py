@@ -24,8 +24,7 @@ from shared.db.tables.job import Job
 from shared.db.tables.schedule import Pause, Schedule
 from shared.domain.hours import Hours
 from shared.domain.schedule import SPEC, jitter
-from shared.errors import Transient
-from shared.runtime.pause import pause
+from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
     import asyncio
@@ -64,14 +63,12 @@ class Schedules:
         self._renew_at = 0.0
         self._runs, self._lag = schedule_metrics(registry)
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Make what is due while the lease is ours."""
-        while not stopping.is_set():
-            try:
-                await self.tick()
-            except Transient as error:
-                _log.warning("schedules_stalled", code=error.code, reason=error.message)
-            await pause(_TICK_SECONDS, stopping)
+    def task(self) -> Periodic:
+        """Make what is due, while the lease is ours, and let another scheduler lead at once at the end."""
+        # Its lease is its own: it is renewed at some rounds alone, since a lease that is written waits for the disk.
+        return Periodic("schedules", lambda _stopping: self.tick(), every=_TICK_SECONDS, last_word=self._release)
+
+    async def _release(self, _stopping: asyncio.Event) -> None:
         await self._db.run(lambda tx: tx.leases.release(LEASE, self._name), patience=0)
 
     async def tick(self) -> int:

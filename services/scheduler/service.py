@@ -23,10 +23,5 @@ def build(parts: Parts) -> Service:
     housekeeping = Housekeeping(parts.db, parts.settings.keep)
     return Service(
         name="scheduler",
-        tasks=(
-            ("reaper", reaper.run),
-            ("sweeps", sweeps.run),
-            ("schedules", schedules.run),
-            ("housekeeping", housekeeping.run),
-        ),
+        tasks=(*reaper.tasks(), sweeps.task(), schedules.task(), housekeeping.task()),
     )

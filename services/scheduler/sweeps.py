@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
 from sqlalchemy import func, select
 
 from shared.db.repositories.requests import request_collect
@@ -12,16 +11,13 @@ from shared.db.tables.base import db_now
 from shared.db.tables.job import Job
 from shared.db.tables.server import Server
 from shared.domain.job import TERMINAL
-from shared.errors import Conflict, Transient
-from shared.runtime.pause import pause
+from shared.errors import Conflict
+from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
-    import asyncio
-
     from shared.db.session import Database
     from shared.db.unit_of_work import UnitOfWork
 
-_log = structlog.get_logger()
 _TICK_SECONDS = 5.0
 _KEY = "sweep:"
 
@@ -34,14 +30,10 @@ class Sweeps:
         self._db = db
         self._every = every
 
-    async def run(self, stopping: asyncio.Event) -> None:
+    def task(self) -> Periodic:
         """Look every few seconds whether the next sweep is due."""
-        while not stopping.is_set():
-            try:
-                await self.tick()
-            except Transient as error:
-                _log.warning("sweeps_stalled", code=error.code, reason=error.message)
-            await pause(min(_TICK_SECONDS, self._every or _TICK_SECONDS), stopping)
+        every = min(_TICK_SECONDS, self._every or _TICK_SECONDS)
+        return Periodic("sweeps", lambda _stopping: self.tick(), every=every)
 
     async def tick(self) -> None:
         """Ask for the next sweep if it is due, unless another scheduler does."""

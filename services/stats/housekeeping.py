@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from sqlalchemy import and_, delete, func, insert, literal, select
 
 from shared.db.tables.base import db_now, or_ignore
 from shared.db.tables.stats import ServerMount, ServerRollup, ServerStats, weighted
-from shared.errors import Transient
-from shared.runtime.pause import pause
+from shared.runtime.leadership import Leadership
+from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import InstrumentedAttribute
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from shared.db.tables.base import Base
     from shared.db.unit_of_work import UnitOfWork
 
-_log = structlog.get_logger()
 LEASE = "stats:housekeeping"
 EVERY = 60.0
 _LEASE_SECONDS = 120.0
@@ -51,31 +49,36 @@ class StatsKeeper:
         """Take the database, and how long samples are kept."""
         self._db = db
         self._keep = keep
-        self._name = secrets.token_hex(8)
+        self._lead = Leadership(db, LEASE, _LEASE_SECONDS)
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Work each minute while the lease is ours."""
-        while not stopping.is_set():
-            try:
-                if await self._db.run(lambda tx: tx.leases.acquire(LEASE, self._name, _LEASE_SECONDS)) is not None:
-                    now = await self._db.run(lambda tx: tx.session.scalar(select(db_now())))
-                    if now is not None:
-                        await self.tick(now.timestamp())
-            except Transient as error:
-                _log.warning("stats_keeping_stalled", code=error.code, reason=error.message)
-            await pause(EVERY, stopping)
-        await self._db.run(lambda tx: tx.leases.release(LEASE, self._name), patience=0)
+    def task(self) -> Periodic:
+        """Work each minute, one of all replicas."""
+        return Periodic("keeper", lambda _stopping: self._tick_now(), every=EVERY, lead=self._lead)
+
+    async def _tick_now(self) -> None:
+        now = await self._db.run(lambda tx: tx.session.scalar(select(db_now())))
+        if now is not None:
+            await self.tick(now.timestamp())
 
     async def tick(self, now: float) -> None:
         """Roll up what is complete at `now` (seconds since 1970), a bit at a time, and delete what is too old."""
         to_hours = partial(roll_up_buckets, finer=FIVE_MINUTES, coarser=HOUR)
         to_days = partial(roll_up_buckets, finer=HOUR, coarser=DAY)
         for roll in (roll_up_samples, to_hours, to_days):
-            while await self._db.run(partial(roll, now=now)):
+            while await self._led(partial(roll, now=now)):
                 continue
         for table, column, oldest in _kept_since(now, self._keep):
-            while await self._db.run(partial(_purge, table=table, column=column, oldest=oldest)):
+            while await self._led(partial(_purge, table=table, column=column, oldest=oldest)):
                 continue
+
+    async def _led(self, work: Callable[[UnitOfWork], Awaitable[bool]]) -> bool:
+        """Do a piece of work in one transaction, in which we surely lead: it may have taken long to come here."""
+
+        async def led(tx: UnitOfWork) -> bool:
+            await self._lead.repeat(tx)
+            return await work(tx)
+
+        return await self._db.run(led)
 
 
 async def roll_up_samples(tx: UnitOfWork, *, now: float) -> bool:

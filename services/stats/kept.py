@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.runtime.pause import pause
+from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
     import uuid
@@ -60,12 +60,17 @@ class KeptConnections:
         finally:
             await (self._keep(server_id, kept) if fit else kept.stack.aclose())
 
-    async def tidy(self, stopping: asyncio.Event) -> None:
-        """Close what nobody used for long, until stopping; then all."""
-        while not stopping.is_set():
-            await pause(_TIDY_SECONDS, stopping)
-            oldest = time.monotonic() - self._idle_seconds
-            await self._close([key for key, kept in self._idle.items() if kept.used_at < oldest])
+    def task(self) -> Periodic:
+        """Close what nobody used for long; at the end, all."""
+        return Periodic("kept-connections", lambda _stopping: self.tidy(), every=_TIDY_SECONDS, last_word=self.close)
+
+    async def tidy(self) -> None:
+        """Close what nobody used for long."""
+        oldest = time.monotonic() - self._idle_seconds
+        await self._close([key for key, kept in self._idle.items() if kept.used_at < oldest])
+
+    async def close(self, _stopping: asyncio.Event | None = None) -> None:
+        """Close all that are idle."""
         await self._close(list(self._idle))
 
     async def _open(self, target: Target, credentials: Credentials) -> _Kept:

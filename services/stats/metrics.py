@@ -7,19 +7,18 @@ thresholds and targets stand beside the values, so that a rule needs no number o
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from services.stats.figures import load_figures
-from shared.errors import Transient
 from shared.events.backup import BackupCompleted, BackupFailed, BackupMissed
 from shared.events.repository import RepositoryChecked, RepositoryFrozen, RepositoryPruned
-from shared.runtime.pause import pause
+from shared.runtime.tasks import Periodic, Supervised
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from shared.bus.port import Bus
     from shared.db.session import Database
 
-_log = structlog.get_logger()
 _EVERY_SECONDS = 30.0
 _LEAST_SECONDS = 2.0
 """Between two refreshes, however much happens."""
@@ -121,25 +119,32 @@ class Figures(Collector):
         self._db = db
         self._alerts = alerts
         self._wake = asyncio.Event()
+        self._heard: set[str] = set()
         self._snapshot: tuple[Metric, ...] = ()
         registry.register(self)
 
-    async def keep(self, stopping: asyncio.Event) -> None:
-        """Refresh every few seconds, and hold what was read against the thresholds."""
-        while not stopping.is_set():
-            try:
-                await self._alerts.evaluate(await self.refresh())
-            except Transient as error:
-                _log.warning("figures_stalled", code=error.code, reason=error.message)
-            await pause(_LEAST_SECONDS, stopping)
-            await pause(_EVERY_SECONDS - _LEAST_SECONDS, self._wake, stopping)
-            self._wake.clear()
-        await self._alerts.release()
+    def tasks(self, bus: Bus) -> tuple[Periodic, Supervised]:
+        """Refresh every few seconds and at every event that may begin or end an alert; the news that tells of those."""
+        keep = Periodic(
+            "figures",
+            lambda _stopping: self.keep(),
+            every=_EVERY_SECONDS,
+            wake=self._wake,
+            least=_LEAST_SECONDS,
+            last_word=lambda _stopping: self._alerts.release(),
+        )
+        return keep, Supervised("news", partial(self.listen, bus))
+
+    async def keep(self) -> None:
+        """Refresh, and hold what was read against the thresholds."""
+        await self._alerts.evaluate(await self.refresh())
 
     async def listen(self, bus: Bus, stopping: asyncio.Event) -> None:
         """Do it now at every event that may begin or end an alert; one that is missed waits for the next refresh."""
         for news in _NEWS:
-            await bus.listen(news.subject, self.wake)
+            if news.subject not in self._heard:  # begun anew after a failure, it must not hear everything twice
+                await bus.listen(news.subject, self.wake)
+                self._heard.add(news.subject)
         await stopping.wait()
 
     def wake(self) -> None:

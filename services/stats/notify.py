@@ -17,9 +17,11 @@ from shared.db.tables.server import Server
 from shared.domain.alerts import Change, Level
 from shared.domain.hours import Hours
 from shared.domain.notify import GIVEN_UP_AFTER, UNITS, Entry, Routing, render, retry_delay, settle
-from shared.errors import AppError, Invalid, Transient
+from shared.domain.text import clean
+from shared.errors import AppError, Invalid, NotFound, Permanent, Transient
 from shared.notify.port import Address, Message
-from shared.runtime.pause import pause
+from shared.runtime.outcome import outcome
+from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
     import uuid
@@ -87,10 +89,11 @@ def _notification(
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one message to one channel is made of."""
+    """What one message to one channel is made of, or why none can be sent to that channel."""
 
-    address: Address
+    address: Address | None
     rows: Sequence[Notification]
+    problem: AppError | None = None
 
 
 class Notifier:
@@ -103,21 +106,19 @@ class Notifier:
         self._holder = secrets.token_hex(8)
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def run(self, stopping: asyncio.Event) -> None:
+    def task(self) -> Periodic:
         """Look every two seconds; an undelivered message waits its time in the database."""
-        while not stopping.is_set():
-            try:
-                await self.deliver()
-            except Transient as error:
-                _log.warning("notifier_stalled", code=error.code, reason=error.message)
-            await pause(_EVERY, stopping)
+        return Periodic("notifier", lambda _stopping: self.deliver(), every=_EVERY)
 
     async def deliver(self) -> None:
         """Deliver everything that is due now."""
         due = select(Notification.channel_id).where(Notification.state == "waiting", Notification.due_at <= db_now())
         async with self._db.read() as session:
             channels = list(await session.scalars(due.distinct()))
-        await asyncio.gather(*(self._serve(channel_id) for channel_id in channels))
+        ends = await asyncio.gather(*(outcome(self._serve(channel_id)) for channel_id in channels))
+        for error in ends:  # each channel was served, whatever became of another one
+            if error is not None:
+                raise error
 
     async def _serve(self, channel_id: uuid.UUID) -> None:
         async with self._slots:
@@ -132,15 +133,60 @@ class Notifier:
                 await self._db.run(lambda tx: tx.leases.release(lease, self._holder))
 
     async def _tell(self, batch: Batch) -> None:
-        told, needless = _settled(batch.rows)
+        """Tell a channel; what goes wrong is written on the rows it is about, and on no other."""
+        if batch.address is None:
+            await self._settle(batch.rows, (), batch.problem)
+            return
+        ready = _Ready()
+        if await outcome(ready.make(batch.rows)):
+            ready = await self._without_the_broken(batch.rows)
         error: AppError | None = None
-        if told:
-            try:
-                await self._sender.send(batch.address, compose(told))
-            except (Transient, Invalid) as refused:
-                error = refused
-                _log.warning("not_notified", channel=str(told[0].channel_id), code=error.code, reason=error.message)
+        if ready.message is not None:
+            error = _failure(await outcome(self._sender.send(batch.address, ready.message)))
+        await self._settle(ready.told, ready.needless, error)
+
+    async def _without_the_broken(self, rows: Sequence[Notification]) -> _Ready:
+        """Give up the rows of which no message can be made, each with its own cause; prepare the others."""
+        sound: list[Notification] = []
+        for row in rows:
+            if error := await outcome(_Ready().make([row])):
+                cause = Invalid(f"no message can be made of it: {type(error).__name__}: {error}", code="unexpected")
+                await self._settle([row], (), cause)
+            else:
+                sound.append(row)
+        ready = _Ready()
+        if sound:
+            await ready.make(sound)
+        return ready
+
+    async def _settle(
+        self, told: Sequence[Notification], needless: Sequence[Notification], error: AppError | None
+    ) -> None:
+        if error is not None and told:
+            channel = str(told[0].channel_id)
+            _log.warning("not_notified", channel=channel, code=error.code, reason=error.message)
         await self._db.run(lambda tx: settle_rows(tx, told, needless, error))
+
+
+@dataclass(slots=True)
+class _Ready:
+    """A message that is ready to be sent, and the rows it tells of."""
+
+    message: Message | None = None
+    told: Sequence[Notification] = ()
+    needless: Sequence[Notification] = ()
+
+    async def make(self, rows: Sequence[Notification]) -> None:
+        self.told, self.needless = _settled(rows)
+        self.message = compose(self.told) if self.told else None
+
+
+def _failure(error: BaseException | None) -> AppError | None:
+    """Return why a message was not delivered; what nobody foresaw may pass, and is tried again like the rest."""
+    if error is None or isinstance(error, (Transient, Invalid)):
+        return error
+    _log.error("delivery_crashed", exc_info=error)
+    return Transient(f"an unexpected {type(error).__name__}: {error}", code="unexpected")
 
 
 async def gather(tx: UnitOfWork, channel_id: uuid.UUID) -> Batch | None:
@@ -156,9 +202,13 @@ async def gather(tx: UnitOfWork, channel_id: uuid.UUID) -> Batch | None:
     if not due:
         return None
     tests = [row for row in due if row.what == _TEST]
-    url, key = await tx.secrets.get(channel_url(channel_id)), await tx.secrets.find(channel_key(channel_id))
     for row in rows:
         tx.session.expunge(row)
+    try:
+        url, key = await tx.secrets.get(channel_url(channel_id)), await tx.secrets.find(channel_key(channel_id))
+    except (NotFound, Permanent) as error:
+        # Its address is gone, or sealed with a key that is not here: a person has to set it again.
+        return Batch(None, tests or rows, Invalid(error.message, code=error.code, remedy=error.remedy))
     return Batch(Address(channel.kind, url, key or ""), tests or rows)
 
 
@@ -211,7 +261,7 @@ async def settle_rows(
     if error is None:
         await _set(tx, ids, state="sent", sent_at=db_now(), error="", attempts=Notification.attempts + 1)
         return
-    said = f"{error.message}; {error.remedy}" if error.remedy else error.message
+    said = clean(f"{error.message}; {error.remedy}" if error.remedy else error.message)
     delay = retry_delay(min(row.attempts for row in told) + 1)
     await _set(tx, ids, attempts=Notification.attempts + 1, error=said, due_at=db_now(delay))
     old = Notification.created_at < db_now(-GIVEN_UP_AFTER)

@@ -39,10 +39,9 @@ def build(parts: Parts) -> Service:
             ),
         ),
         tasks=(
-            ("kept-connections", kept.tidy),
-            ("keeper", StatsKeeper(parts.db, parts.settings.keep).run),
-            ("figures", figures.keep),
-            ("news", partial(figures.listen, parts.bus)),
-            ("notifier", Notifier(parts.db, ChildSender(parts.settings.notify.networks())).run),
+            kept.task(),
+            StatsKeeper(parts.db, parts.settings.keep).task(),
+            *figures.tasks(parts.bus),
+            Notifier(parts.db, ChildSender(parts.settings.notify.networks())).task(),
         ),
     )

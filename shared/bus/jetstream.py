@@ -15,7 +15,7 @@ import structlog
 from nats.aio.client import Client
 from nats.js import api
 
-from shared.bus.port import durable_name
+from shared.bus.port import check_publishable, durable_name, too_large
 from shared.errors import Permanent, Transient
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ _MINIMUM = (2, 11)
 _PUBLISH_SECONDS = 5.0
 _CONNECT_SECONDS = 8.0
 _CLOSE_SECONDS = 5.0
+_OVER_STREAM_LIMIT = 10_054
+"""nats-server's own code: larger than the stream allows a message to be."""
 _GONE = (
     nats.errors.NoRespondersError,
     nats.js.errors.NotFoundError,
@@ -118,6 +120,9 @@ class JetStreamBus:
 
     async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         """Publish and wait for the stream's acknowledgement."""
+        # The client measures the payload alone; one that is too large with its headers has the server close the
+        # connection, and whatever else was under way on it is lost with it.
+        check_publishable(subject, payload, headers, most=self._client.max_payload)
         with _translated():
             await self._js.publish(subject, payload, headers=dict(headers))
 
@@ -294,6 +299,10 @@ class _translated:  # noqa: N801 - reads as a phrase: with _translated()
         if isinstance(error, (nats.errors.TimeoutError, TimeoutError)):
             message = "the message bus did not answer in time"
             raise Transient(message, code="bus_timeout") from error
+        if isinstance(error, nats.errors.MaxPayloadError):
+            raise too_large() from error
+        if isinstance(error, nats.js.errors.APIError) and error.err_code == _OVER_STREAM_LIMIT:
+            raise too_large() from error
         if isinstance(error, _GONE):
             message = f"the stream or its consumer is not there: {error!r}"
             raise Transient(message, code="bus_gone") from error

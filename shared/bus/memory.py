@@ -7,7 +7,7 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING
 
-from shared.bus.port import MESSAGE_ID
+from shared.bus.port import MESSAGE_ID, check_publishable
 from shared.errors import Transient
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from shared.events.streams import StreamSpec
 
 _KEPT_IDS = 10_000
+_MOST_BYTES = 1024 * 1024
+"""As nats-server by default."""
 
 
 class _Message:
@@ -98,6 +100,7 @@ class MemoryBus:
     async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         """Keep the message, once per message id."""
         self._check()
+        check_publishable(subject, payload, headers, most=_MOST_BYTES)
         spec = next((s for s in self._streams.values() if any(_matches(p, subject) for p in s.subjects)), None)
         if spec is None:
             message = f"no stream takes {subject}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Protocol
+
+from shared.errors import Permanent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -78,7 +81,10 @@ class Bus(Protocol):
         ...
 
     async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
-        """Publish into a stream and wait for its acknowledgement; Transient means unknown: publish again."""
+        """Publish into a stream and wait for its acknowledgement.
+
+        Transient means unknown: publish again. Permanent means that the bus will never take this message.
+        """
         ...
 
     async def notify(self, subject: str, payload: bytes) -> None:
@@ -113,3 +119,26 @@ class Bus(Protocol):
 def durable_name(subject: str) -> str:
     """Return the name of the one durable consumer of a subject."""
     return subject.replace(".", "-").replace("*", "any")
+
+
+def check_publishable(subject: str, payload: bytes, headers: Mapping[str, str], *, most: int) -> None:
+    """Refuse, before anything is sent, what no server takes: a message of over `most` bytes, a broken subject."""
+    if not _SUBJECT.fullmatch(subject):
+        message = f"{subject[:200]!a} is not a subject that can be published to"
+        raise Permanent(message, code="message_subject_invalid", remedy="use words joined by dots, without wildcards")
+    size = len(payload) + _HEADERS + sum(len(name) + len(value.encode()) + _HEADER for name, value in headers.items())
+    if size > most:
+        raise too_large()
+
+
+def too_large() -> Permanent:
+    """Return the error of a message that is larger than the server or the stream allows."""
+    message = "the message is larger than nats-server takes"
+    return Permanent(
+        message, code="message_too_large", remedy="raise `max_payload` of nats-server, or publish less at once"
+    )
+
+
+_SUBJECT = re.compile(r"[^\s.*>\x00-\x1f]+(\.[^\s.*>\x00-\x1f]+)*")
+_HEADERS = len(b"NATS/1.0\r\n\r\n")
+_HEADER = len(b": \r\n")

@@ -13,7 +13,7 @@ from shared.events.progress import JobChanged
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import Insert
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -54,9 +54,13 @@ class Outbox:
             given = {f"{column.key}_{n}": getattr(row, column.key) for n, row in enumerate(rows) for column in _COLUMNS}
             await connection.execute(_insertion(len(rows)), given)
 
-    async def unsent(self, limit: int, *, older_than: float = 0.0) -> Sequence[OutboxRow]:
-        """Return the oldest unsent rows; never by `id > last`, because commits are not ordered."""
+    async def unsent(
+        self, limit: int, *, older_than: float = 0.0, but: Collection[uuid.UUID] = ()
+    ) -> Sequence[OutboxRow]:
+        """Return the oldest unsent rows, some left out; never by `id > last`, because commits are not ordered."""
         query = select(OutboxRow).where(OutboxRow.sent_at.is_(None), OutboxRow.created_at <= db_now(-older_than))
+        if but:
+            query = query.where(OutboxRow.id.not_in(but))
         return (await self._session.scalars(query.order_by(OutboxRow.created_at).limit(limit))).all()
 
     async def mark_sent(self, ids: Sequence[uuid.UUID]) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import secrets
+import time
 from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared.db.repositories.requests import requested_before
 from shared.db.tables.job import Job
+from shared.domain.text import clean
 from shared.errors import Permanent, Transient, Waiting
 from shared.runtime.progress import ProgressReporter
+from shared.runtime.storable import cleaned, storable
 
 if TYPE_CHECKING:
     import uuid
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LOG_LINES = 2000
+_LINE = 10_000
 _WAIT_SECONDS = 1.0
 _WAIT_CAP = 15.0
 
@@ -39,8 +44,14 @@ class Abort(Enum):
 class Context:
     """One delivery's run. Everything it writes is fenced by its lease."""
 
-    def __init__(self, db: Database, bus: Bus, *, key: str, lease_seconds: float) -> None:
+    def __init__(self, db: Database, bus: Bus, *, key: str, lease_seconds: float, deliveries: int = 1) -> None:
         """Prepare a run; `key` names the message for ever, the lease is fresh."""
+        self.deliveries = deliveries
+        self.job_id: uuid.UUID | None = None
+        """What the message speaks of, claimed or not."""
+        self.heart_failed: BaseException | None = None
+        """Why the lease could not be renewed, if the run was stopped for that."""
+        self._held_at = time.monotonic()
         self._db = db
         self._bus = bus
         self._key = key
@@ -85,7 +96,18 @@ class Context:
 
     async def _take(self, job_id: uuid.UUID, tx: UnitOfWork) -> None:
         # Noted within the transaction: a run that is cancelled just after its commit must know what it holds.
+        self._held_at = time.monotonic()
         self.job = await tx.jobs.claim(job_id, lease=self.lease, seconds=self.lease_seconds)
+
+    def lease_left(self) -> float:
+        """Return for how many seconds more the job is surely ours, by our own clock; 0 or less: no longer."""
+        if self.job is None or self.finished:
+            return self.lease_seconds
+        return self._held_at + self.lease_seconds - time.monotonic()
+
+    async def requested(self) -> bool:
+        """Tell whether a job was made for this very message."""
+        return await self._db.run(lambda tx: requested_before(tx, self._key))
 
     async def hold(self, name: str, shown_as: str, *, on_beat: Callable[[int], None]) -> int:
         """Take a lease that lives as long as this run; Waiting, for people to see, while another holds it."""
@@ -118,7 +140,13 @@ class Context:
         job = self._claimed()
         progress = self._progress.as_row() if self._progress else None
         fresh = await tx.jobs.finish(
-            job, lease=self.lease, state=state, error=error, warnings=warnings, result=result, progress=progress
+            job,
+            lease=self.lease,
+            state=state,
+            error=cleaned(error),
+            warnings=[clean(warning, _LINE) for warning in warnings],
+            result=storable(result),
+            progress=progress,
         )
         if fresh:
             await self._write_lines(tx)
@@ -128,12 +156,12 @@ class Context:
 
     async def put_back(self, tx: UnitOfWork, *, delay: float, error: AppError | None, failed: bool) -> bool:
         """Return the job to the queue in this transaction; True if its message has done its work."""
-        waiting_for = error.code if isinstance(error, Waiting) else None
+        waiting_for = clean(error.code, 200) if isinstance(error, Waiting) else None
         done = await tx.jobs.put_back(
             self._claimed(),
             lease=self.lease,
             delay=delay,
-            error=None if waiting_for else error,
+            error=None if waiting_for else cleaned(error),
             waiting_for=waiting_for,
             failed=failed,
         )
@@ -153,13 +181,15 @@ class Context:
     def progress(self, phase: str, **figures: Any) -> None:
         """Say how far the run is."""
         if self._progress:
-            self._progress(phase, **figures)
+            self._progress(clean(phase, 100), **storable(figures))
 
     def log(self, level: str, source: str, message: str, *, code: str = "") -> None:
         """Add a line to the job's log; the log is bounded, and says how much it left out."""
         self._logged += 1
         if self._logged <= LOG_LINES:
-            self._lines.append((datetime.now(UTC), level, source, code[:60], message[:10_000]))
+            # Cleaned here, where every line passes: one that cannot be stored would end the heartbeat, or the run.
+            line = clean(level, 10), clean(source, 20), clean(code, 60), clean(message, _LINE)
+            self._lines.append((datetime.now(UTC), *line))
         elif self._logged == LOG_LINES + 1:
             text = f"this log is full: only its first {LOG_LINES} lines are kept"
             self._lines.append((datetime.now(UTC), "warning", "kernel", "log_full", text))
@@ -185,7 +215,9 @@ class Context:
             for name in self._held:
                 await tx.leases.renew(name, self.lease, self.lease_seconds)
 
+        began = time.monotonic()
         await self._db.run(extend, patience=0)
+        self._held_at = began
         for epoch, on_beat in self._held.values():
             on_beat(epoch)
 
@@ -200,6 +232,11 @@ class Context:
             raise Permanent(
                 message, code="job_unknown", remedy="publish without `job_id`: the job is made for the request"
             )
+
+    def forget(self) -> None:
+        """Forget what is to be written beside the job's state: its end must be written even if that cannot be."""
+        self._lines.clear()
+        self._progress = None
 
     async def close(self) -> None:
         """Say the last word on the run's progress."""

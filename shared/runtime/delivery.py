@@ -1,4 +1,4 @@
-"""From bytes to an event, or to a dead letter that says why."""
+"""From bytes to an event, or to a dead letter that says why; and from the outbox to one, where nothing else helps."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import structlog
 from pydantic import ValidationError
 from sqlalchemy import insert
 
 from shared.bus.port import EVENT_TYPE, MESSAGE_ID
 from shared.db.tables.base import or_ignore
 from shared.db.tables.kernel import DeadLetter
-from shared.errors import Permanent
+from shared.domain.text import clean
+from shared.errors import AppError, Permanent
 
 if TYPE_CHECKING:
     from shared.bus.port import Bus, Delivery
+    from shared.db.session import Database
+    from shared.db.tables.kernel import OutboxRow
     from shared.db.unit_of_work import UnitOfWork
-    from shared.errors import AppError
     from shared.events.base import Command
 
+_log = structlog.get_logger()
 _SHOWN = 64 * 1024
+_REASON = 10_000
 
 
 def decode(event: type[Command], delivery: Delivery) -> Command:
@@ -28,8 +33,8 @@ def decode(event: type[Command], delivery: Delivery) -> Command:
     try:
         return event.model_validate_json(delivery.data)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'payload'}: {e['msg']}" for e in error.errors())
-        message = f"not a valid {event.type_name()}: {problems[:1000]}"
+        found = (f"{'.'.join(map(str, e['loc'])) or 'payload'}: {e['msg']}" for e in error.errors())
+        message = f"not a valid {event.type_name()}: {clean('; '.join(found), 1000)}"
         raise Permanent(
             message, code="undecodable", remedy="see docs/events.md for the fields of this event"
         ) from error
@@ -37,30 +42,65 @@ def decode(event: type[Command], delivery: Delivery) -> Command:
 
 async def record_dead_letter(tx: UnitOfWork, delivery: Delivery, error: AppError) -> None:
     """Note for people that a message was given up, and why; once per message."""
-    values = {
-        "message_key": delivery.key,
-        "subject": delivery.subject,
-        "code": error.code,
-        "reason": error.message,
-        "remedy": error.remedy,
-        "deliveries": delivery.deliveries,
-    }
-    await tx.session.execute(or_ignore(insert(DeadLetter)).values(values))
+    await _record(tx, delivery.key, delivery.subject, error, delivery.deliveries)
 
 
 async def send_dead_letter(bus: Bus, delivery: Delivery, error: AppError) -> None:
     """Keep what arrived, why it was given up, and its history; once per message."""
+    headers = {clean(name, 200): clean(value, 2000) for name, value in delivery.headers.items()}
+    await _send(bus, delivery.key, delivery.subject, delivery.data, headers, error, delivery.deliveries)
+
+
+async def set_aside(db: Database, bus: Bus, row: OutboxRow, error: Exception, tries: int) -> None:
+    """Make a dead letter of an event that the bus, working, refuses to take: it must not be tried for ever."""
+    refused = error if isinstance(error, AppError) else _unpublishable(error)
+    key, data = f"outbox:{row.id}", row.payload.encode(errors="backslashreplace")
+    _log.error("event_set_aside", event=str(row.id), subject=row.subject, code=refused.code, reason=refused.message)
+    try:
+        await _send(bus, key, row.subject, data, {EVENT_TYPE: row.event_type}, refused, tries)
+    except (Permanent, ValueError) as again:  # the record below says all the same that it was given up
+        _log.error("dead_letter_refused", event=str(row.id), reason=clean(str(again), 500))
+
+    async def record(tx: UnitOfWork) -> None:
+        await _record(tx, key, row.subject, refused, tries)
+        await tx.outbox.mark_sent([row.id])
+
+    await db.run(record)
+
+
+def _unpublishable(error: Exception) -> Permanent:
+    message = f"the event cannot be published: {type(error).__name__}: {clean(str(error), 500)}"
+    return Permanent(
+        message, code="unpublishable", remedy="report it: an event that Borgfleet made itself is not valid"
+    )
+
+
+async def _record(tx: UnitOfWork, key: str, subject: str, error: AppError, deliveries: int) -> None:
+    values = {
+        "message_key": clean(key, 200),
+        "subject": clean(subject, 200),
+        "code": clean(error.code, 60),
+        "reason": clean(error.message, _REASON),
+        "remedy": clean(error.remedy, _REASON),
+        "deliveries": deliveries,
+    }
+    await tx.session.execute(or_ignore(insert(DeadLetter)).values(values))
+
+
+async def _send(
+    bus: Bus, key: str, subject: str, data: bytes, headers: dict[str, str], error: AppError, deliveries: int
+) -> None:
     letter = {
-        "subject": delivery.subject,
-        "payload": delivery.data[:_SHOWN].decode(errors="replace"),
-        "truncated": len(delivery.data) > _SHOWN,
-        "headers": dict(delivery.headers),
-        "deliveries": delivery.deliveries,
-        "key": delivery.key,
+        "subject": subject,
+        "payload": data[:_SHOWN].decode(errors="replace"),
+        "truncated": len(data) > _SHOWN,
+        "headers": headers,
+        "deliveries": deliveries,
+        "key": key,
         "code": error.code,
         "reason": error.message,
         "remedy": error.remedy,
         "at": datetime.now(UTC).isoformat(),
     }
-    headers = {MESSAGE_ID: f"dead:{delivery.key}", EVENT_TYPE: "dead.letter.v1"}
-    await bus.publish(f"dead.{delivery.subject}", json.dumps(letter).encode(), headers)
+    own = {MESSAGE_ID: f"dead:{key}", EVENT_TYPE: "dead.letter.v1"}
+    await bus.publish(f"dead.{subject}", json.dumps(letter).encode(), own)

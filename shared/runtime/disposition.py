@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.domain.job import JobState, backoff
+from shared.domain.text import clean
 from shared.errors import AppError, LeaseLost, Permanent, Transient, Waiting
 from shared.runtime.context import Abort
 from shared.runtime.delivery import record_dead_letter, send_dead_letter
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
     from shared.db.unit_of_work import UnitOfWork
     from shared.runtime.context import Context
     from shared.runtime.service import OnFailure
+
+
+_SEE_LOG = "look into the service's log; report it if it stays"
+_BREATH = 5.0
+"""Seconds before a run begins anew that was stopped because database or bus did not answer."""
 
 
 class Verdict(StrEnum):
@@ -44,6 +51,8 @@ def decide(  # noqa: PLR0911 - one return a rule, in the order of their weight
     error: BaseException | None, ctx: Context, *, max_failures: int
 ) -> Decision:
     """Turn how a handler ended into what becomes of its message and its job. Pure."""
+    if ctx.heart_failed is not None and error is not None and not isinstance(error, LeaseLost):
+        return _heartless(ctx.heart_failed, ctx, max_failures)
     if isinstance(error, LeaseLost) or ctx.abort is Abort.LEASE_LOST:
         return Decision(Verdict.LOST, error if isinstance(error, LeaseLost) else None)
     if error is None or (ctx.finished and ctx.abort):  # told to stop when its last word was written already
@@ -78,9 +87,32 @@ async def dispose(
             await delivery.ack()
         case Verdict.DEAD:
             error = decision.error or Permanent("given up")
-            await ctx.run(lambda tx: record_dead_letter(tx, delivery, error))
+            await ctx.run(partial(_bury, delivery, ctx, error))
             await send_dead_letter(bus, delivery, error)
             await delivery.term()
+
+
+async def give_up(error: BaseException, delivery: Delivery, ctx: Context, bus: Bus, max_failures: int) -> None:
+    """Dispose again, with nothing of what the run said: what cannot be written must not keep the job from its end."""
+    ctx.forget()
+    plain = Transient(
+        f"the end of this run could not be written: {type(error).__name__}", code="unexpected", remedy=_SEE_LOG
+    )
+    await dispose(_again(plain, ctx, max_failures), delivery, ctx, bus)
+
+
+async def _bury(delivery: Delivery, ctx: Context, error: AppError, tx: UnitOfWork) -> None:
+    """Record a dead letter; the job it speaks of, which nobody could take, ends with it, or it would come again."""
+    await record_dead_letter(tx, delivery, error)
+    if ctx.job_id is not None:
+        await tx.jobs.fail_unclaimed(ctx.job_id, error)
+
+
+def _heartless(error: BaseException, ctx: Context, max_failures: int) -> Decision:
+    """Give back a run that could not renew its lease; if another worker took it meanwhile, the fence says so."""
+    if isinstance(error, (Transient, TimeoutError)):
+        return Decision(Verdict.HAND_OVER, delay=_BREATH)
+    return _again(_unexpected(error), ctx, max_failures)
 
 
 async def _end_job(decision: Decision, ctx: Context, on_failure: OnFailure | None) -> None:
@@ -108,9 +140,10 @@ def _again(error: Transient, ctx: Context, max_failures: int) -> Decision:
     if ctx.job and failures >= asked.get("max_failures", max_failures):
         spent = Permanent(f"{error.message} (after {failures} attempts)", code=error.code, remedy=error.remedy)
         return Decision(Verdict.FAIL, spent)
-    return Decision(Verdict.RETRY, error, error.retry_after or backoff(failures, asked.get("retry_seconds")))
+    delay = error.retry_after or backoff(failures if ctx.job else ctx.deliveries, asked.get("retry_seconds"))
+    return Decision(Verdict.RETRY, error, delay)
 
 
 def _unexpected(error: BaseException) -> Transient:
-    message = f"an unexpected {type(error).__name__}: {error}"
-    return Transient(message[:1000], code="unexpected", remedy="look into the service's log; report it if it stays")
+    message = clean(f"an unexpected {type(error).__name__}: {error}", 1000)
+    return Transient(message, code="unexpected", remedy=_SEE_LOG)

@@ -25,15 +25,17 @@ if TYPE_CHECKING:
     from shared.bus.port import Bus
     from shared.config.settings import HealthSettings
     from shared.db.session import Database
+    from shared.runtime.board import Board
 
 _PROBE_SECONDS = 3.0
 
 
 class Health:
-    """Alive: the event loop turns. Ready: database and bus answer."""
+    """Alive: the event loop turns. Ready: database and bus answer, and no task of this process is down."""
 
-    def __init__(self, db: Database, bus: Bus, registry: CollectorRegistry) -> None:
+    def __init__(self, db: Database, bus: Bus, registry: CollectorRegistry, board: Board | None = None) -> None:
         """Watch these."""
+        self._board = board
         self._db = db
         self._bus = bus
         self._registry = registry
@@ -41,7 +43,8 @@ class Health:
     async def problems(self) -> dict[str, str]:
         """Return what does not answer, by name; empty when ready."""
         database, bus = await asyncio.gather(self._database(), self._bus.healthy())
-        return ({"database": database} if database else {}) | ({} if bus else {"bus": "does not answer"})
+        tasks = self._board.problems() if self._board else {}
+        return tasks | ({"database": database} if database else {}) | ({} if bus else {"bus": "does not answer"})
 
     def app(self) -> Starlette:
         """Return the application with the three paths."""

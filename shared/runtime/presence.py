@@ -6,23 +6,19 @@ import uuid
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import structlog
 from sqlalchemy import delete, update
 
 from shared.db.tables.base import db_now
 from shared.db.tables.kernel import ServiceInstance
-from shared.errors import Transient
-from shared.runtime.pause import pause
+from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Sequence
 
     from shared.db.session import Database
     from shared.db.unit_of_work import UnitOfWork
     from shared.runtime.service import Service
 
-_log = structlog.get_logger()
 EVERY = 15.0
 _REMEMBERED = 86_400.0
 
@@ -35,14 +31,9 @@ class Presence:
         self._db = db
         self._rows = [(uuid.uuid4(), service.name, service.node) for service in services]
 
-    async def keep(self, stopping: asyncio.Event) -> None:
-        """Write now and every few seconds; a database that is away is no reason to stop working."""
-        while not stopping.is_set():
-            try:
-                await self._db.run(self.write)
-            except Transient as error:
-                _log.warning("presence_unwritten", code=error.code, reason=error.message)
-            await pause(EVERY, stopping)
+    def task(self) -> Periodic:
+        """Write every few seconds."""
+        return Periodic("presence", lambda _stopping: self._db.run(self.write), every=EVERY)
 
     async def write(self, tx: UnitOfWork) -> None:
         """Say that we are here; forget the processes of long ago in whose place we are."""

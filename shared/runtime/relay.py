@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+import uuid
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from shared.bus.port import EVENT_TYPE, MESSAGE_ID
-from shared.errors import Transient
+from shared.errors import AppError, Transient
+from shared.runtime.board import Board
 from shared.runtime.crashpoint import crashpoint
-from shared.runtime.pause import pause
+from shared.runtime.delivery import set_aside
+from shared.runtime.supervisor import supervise
+from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Collection, Sequence
 
     from shared.bus.port import Bus
     from shared.db.session import Database
@@ -26,6 +31,12 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _BATCH = 200
+_FRESH = 2_000
+"""Rows kept in memory to spare reading them again; what is beyond, the next sweep reads."""
+_FAILED = 2_000
+"""Rows that one sweep steps over because they failed in it."""
+_TRIES = 3
+"""Tries of a message that the bus, working, refuses: then it is set aside."""
 _POLL_SECONDS = 1.0
 _STRAGGLER_SECONDS = 2.0
 _SWEEP = "outbox"
@@ -42,74 +53,109 @@ class Relay:
         self._metrics = metrics
         self._name = secrets.token_hex(8)
         self._wake = asyncio.Event()
-        self._fresh: list[OutboxRow] = []
-        self._ok = True
+        self._fresh: deque[OutboxRow] = deque()
+        self._refused: dict[uuid.UUID, int] = {}
+        self._swept_at = -_POLL_SECONDS
+        self._stalled = False
         db.on_emit(self._remember)
 
+    def task(self) -> Periodic:
+        """Publish at each commit and each second, and all that is left at the end."""
+        return Periodic(
+            "relay",
+            self._round,
+            every=_POLL_SECONDS,
+            wake=self._wake,
+            last_word=lambda _stopping: self._publish_fresh(),
+        )
+
     async def run(self, stopping: asyncio.Event) -> None:
-        """Publish until told to stop, then all that is left."""
-        swept_at = 0.0
-        while not stopping.is_set():
-            await self._attempt(self._publish_fresh)
-            if time.monotonic() - swept_at >= _POLL_SECONDS:
-                await self._attempt(partial(self.publish_all, older_than=_STRAGGLER_SECONDS))
-                swept_at = time.monotonic()
-            await pause(_POLL_SECONDS, self._wake, stopping)
-            self._wake.clear()
-        await self._attempt(self._publish_fresh)
+        """Publish until told to stop, where nothing else watches it."""
+        await supervise(self.task(), Board(self._metrics.tasks), stopping)
 
     async def publish_all(self, *, older_than: float = 0.0) -> int:
-        """Publish every unsent row so many seconds old, whoever left it; return how many. One relay sweeps for all."""
-        total = 0
-        while rows := await self._db.run(partial(self._stragglers, older_than), patience=0):
-            await self._deliver(rows)
-            total += len(rows)
-            if len(rows) < _BATCH:
+        """Publish every unsent row so many seconds old, whoever left it; return how many. One relay sweeps for all.
+
+        A row that fails keeps no other one back. Raises why, at the end, if any failed.
+        """
+        total, failed, why = 0, set[uuid.UUID](), None
+        while rows := await self._db.run(partial(self._stragglers, older_than, failed), patience=0):
+            errors = await self._deliver(rows)
+            total += len(rows) - len(errors)
+            failed |= errors.keys()
+            why = why or next(iter(errors.values()), None)
+            if len(rows) < _BATCH or len(errors) == len(rows) or len(failed) > _FAILED:
                 break
+        if why is not None:
+            raise why
         return total
 
-    async def _stragglers(self, older_than: float, tx: UnitOfWork) -> Sequence[OutboxRow]:
-        rows = await tx.outbox.unsent(_BATCH, older_than=older_than)
+    async def _round(self, _stopping: asyncio.Event) -> None:
+        try:
+            await self._publish_fresh()
+            if time.monotonic() - self._swept_at >= _POLL_SECONDS:
+                await self.publish_all(older_than=_STRAGGLER_SECONDS)
+                self._swept_at = time.monotonic()
+        except Transient as error:
+            if not self._stalled:
+                _log.warning("relay_stalled", code=error.code, reason=error.message)
+            self._stalled = True
+            raise
+        self._stalled = False
+
+    async def _end(self, _stopping: asyncio.Event) -> None:
+        await self._publish_fresh()
+
+    async def _stragglers(
+        self, older_than: float, failed: Collection[uuid.UUID], tx: UnitOfWork
+    ) -> Sequence[OutboxRow]:
+        rows = await tx.outbox.unsent(_BATCH, older_than=older_than, but=failed)
         if rows and await tx.leases.acquire(_SWEEP, self._name, _SWEEP_SECONDS) is None:
             return ()
         return rows
 
     def _remember(self, rows: Sequence[OutboxRow]) -> None:
-        self._fresh.extend(rows)
+        self._fresh.extend(rows[: max(0, _FRESH - len(self._fresh))])
         self._wake.set()
 
     async def _publish_fresh(self) -> None:
         """Publish what this process committed, without asking the database for it again."""
-        while rows := self._fresh[:_BATCH]:
-            del self._fresh[:_BATCH]  # what fails now is found by the next sweep
-            await self._deliver(rows)
+        while self._fresh:
+            errors = await self._deliver([self._fresh.popleft() for _ in range(min(_BATCH, len(self._fresh)))])
+            if errors:
+                self._fresh.clear()  # the next sweep finds them
+                raise next(iter(errors.values()))
 
-    async def _deliver(self, rows: Sequence[OutboxRow]) -> None:
+    async def _deliver(self, rows: Sequence[OutboxRow]) -> dict[uuid.UUID, AppError]:
+        """Publish rows, mark each one that was acknowledged; return the others with what happened to them."""
         crashpoint("after_outbox_commit_before_publish")
-        await self._publish(rows)
+        # An answer for each row: one that cannot be published must not have the others sent again and again.
+        answers = await asyncio.gather(*(self._publish_row(row) for row in rows), return_exceptions=True)
         crashpoint("after_publish_before_mark")
-        ids = [row.id for row in rows]
-        await self._db.run(lambda tx: tx.outbox.mark_sent(ids))
-        self._metrics.published.inc(len(rows))
+        failed = {row.id: (row, answer) for row, answer in zip(rows, answers, strict=True) if answer is not None}
+        if sent := [row.id for row in rows if row.id not in failed]:
+            await self._db.run(lambda tx: tx.outbox.mark_sent(sent))
+            self._metrics.published.inc(len(sent))
+        errors: dict[uuid.UUID, AppError] = {}
+        for row, error in failed.values():
+            if isinstance(error, Transient):
+                errors[row.id] = error
+            elif isinstance(error, Exception):
+                await self._refuse(row, error)
+            else:
+                raise error  # we are being cancelled
+        return errors
 
-    async def _attempt(self, work: Callable[[], Awaitable[object]]) -> None:
-        try:
-            await work()
-        except Transient as error:
-            if self._ok:
-                _log.warning("relay_stalled", code=error.code, reason=error.message)
-            self._ok = False
+    async def _refuse(self, row: OutboxRow, error: Exception) -> None:
+        """Count a row that can not be published as it is; after a few tries it is set aside and the rest goes on."""
+        tries = self._refused.pop(row.id, 0) + 1
+        if tries < _TRIES:
+            if len(self._refused) < _FAILED:
+                self._refused[row.id] = tries
+            _log.warning("event_refused", event=str(row.id), subject=row.subject, error=type(error).__name__)
             return
-        if not self._ok:
-            _log.info("relay_resumed")
-        self._ok = True
-
-    async def _publish(self, rows: Sequence[OutboxRow]) -> None:
-        # All are tried; if one fails the batch stays unsent and its other messages are known by their ids.
-        sent = await asyncio.gather(*(self._publish_row(row) for row in rows), return_exceptions=True)
-        for error in sent:
-            if isinstance(error, BaseException):
-                raise error
+        await set_aside(self._db, self._bus, row, error, tries)
+        self._metrics.dead.labels(row.subject).inc()
 
     async def _publish_row(self, row: OutboxRow) -> None:
         headers = {MESSAGE_ID: str(row.id), EVENT_TYPE: row.event_type}

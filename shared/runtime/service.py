@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable
 
     from prometheus_client import CollectorRegistry
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
     from shared.errors import AppError
     from shared.events.base import Command
     from shared.runtime.context import Context
+    from shared.runtime.tasks import Task
 
 Handler: TypeAlias = "Callable[[Any, Context], Awaitable[None]]"
 OnFailure: TypeAlias = "Callable[[UnitOfWork, Job, AppError], Awaitable[None]]"
-SideTask: TypeAlias = "Callable[[asyncio.Event], Awaitable[None]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +43,11 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service: routes, and named side tasks that run until `stopping` is set."""
+    """One service: routes, and the tasks that run beside; each is watched, and started again if it fails."""
 
     name: str
     routes: tuple[Route, ...] = ()
-    tasks: tuple[tuple[str, SideTask], ...] = ()
+    tasks: tuple[Task, ...] = ()
 
     @property
     def node(self) -> str:

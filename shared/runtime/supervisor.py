@@ -1,74 +1,194 @@
-"""Runs services in one event loop: workers, relay, side tasks, health; one stopping event ends them in order."""
+"""Runs services in one event loop: every task is watched and started again; one stopping event ends them in order."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
+from shared.errors import LeaseLost, Permanent
+from shared.runtime.board import Board
+from shared.runtime.crashpoint import failpoint
 from shared.runtime.health import Health, serve
+from shared.runtime.pause import pause
 from shared.runtime.presence import Presence
-from shared.runtime.relay import Relay
-from shared.runtime.worker import Worker
+from shared.runtime.tasks import Periodic, Supervised, named
 from shared.telemetry.metrics import KernelMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Collection, Sequence
 
-    from shared.runtime.service import Parts, Service, SideTask
+    from shared.runtime.service import Parts, Service
+    from shared.runtime.tasks import SideTask, Task
 
 _log = structlog.get_logger()
-_RESTART_SECONDS = 1.0
 _RELAY_SECONDS = 5.0
+_CANCEL_SECONDS = 15.0
+"""How long a task that was cancelled may take: a transaction under way ends first (ADR 10)."""
+
+
+async def supervise(task: Task, board: Board, stopping: asyncio.Event) -> None:
+    """Run a task until `stopping`; whatever error ends it, it is started again, after a pause that grows."""
+    board.add(task)
+    if isinstance(task, Periodic) and task.jitter:
+        await pause(_jitter(task), stopping)
+    while not stopping.is_set():
+        board.began(task.name)
+        error = await _attempt(task, stopping)
+        if isinstance(task, Supervised) and error is None and not stopping.is_set():
+            error = Permanent("it ended by itself", code="task_ended")
+        if error is not None:
+            await _rest(task, board.failed(task.name, error), stopping)
+            continue
+        board.succeeded(task.name)
+        if isinstance(task, Periodic):
+            await _until_next(task, stopping)
+    if isinstance(task, Periodic):
+        await _last_word(task, stopping)
+
+
+async def _attempt(task: Task, stopping: asyncio.Event) -> BaseException | None:
+    work = partial(_round, task) if isinstance(task, Periodic) else task.work
+    return await _caught(partial(_probed, task.name, work), stopping)
+
+
+async def _probed(name: str, work: SideTask, stopping: asyncio.Event) -> None:
+    failpoint(f"task:{name}")
+    await work(stopping)
+
+
+async def _caught(work: SideTask, stopping: asyncio.Event) -> BaseException | None:
+    """Return what ended some work, instead of raising it; only our own cancellation goes on."""
+    try:
+        await work(stopping)
+    except asyncio.CancelledError as error:
+        own = asyncio.current_task()
+        if own is None or own.cancelling():
+            raise
+        return error  # a library's own, come loose: it must not end us unseen
+    except Exception as error:  # noqa: BLE001 - the supervisor, the one place where everything is caught
+        return error
+    return None
+
+
+async def _round(task: Periodic, stopping: asyncio.Event) -> None:
+    if task.lead is not None and not await task.lead.taken():
+        return
+    try:
+        await task.work(stopping)
+    except LeaseLost as lost:
+        if task.lead is None:
+            raise
+        _log.info("lead_lost", task=task.name, reason=lost.message)
+
+
+async def _rest(task: Task, seconds: float, stopping: asyncio.Event) -> None:
+    if isinstance(task, Periodic):
+        # Not to be woken: what wakes it may be the very thing that fails.
+        seconds = max(seconds, task.after_trouble, task.every) + _jitter(task)
+    await pause(seconds, stopping)
+
+
+async def _until_next(task: Periodic, stopping: asyncio.Event) -> None:
+    least = min(task.least, task.every)
+    if least:
+        await pause(least, stopping)
+    if task.wake is None:
+        await pause(task.every - least + _jitter(task), stopping)
+        return
+    await pause(task.every - least + _jitter(task), stopping, task.wake)
+    task.wake.clear()
+
+
+async def _last_word(task: Periodic, stopping: asyncio.Event) -> None:
+    """Say the last word and give the lead away; an error is told and stops nobody: the process is ending."""
+
+    async def end(stopping: asyncio.Event) -> None:
+        if task.last_word is not None:
+            await task.last_word(stopping)
+        if task.lead is not None:
+            await task.lead.release()
+
+    if error := await _caught(end, stopping):
+        _log.warning("task_ended_badly", task=task.name, error=type(error).__name__)
+
+
+def _jitter(task: Periodic) -> float:
+    return random.uniform(0, task.jitter) if task.jitter else 0.0  # noqa: S311 - it spreads load, it keeps no secret
 
 
 async def run_services(services: Sequence[Service], parts: Parts, stopping: asyncio.Event) -> None:
     """Run until `stopping`; workers and side tasks end first, then the relay publishes what they left."""
+    from shared.runtime.relay import Relay  # noqa: PLC0415 - relay and workers use what is above
+
     metrics = KernelMetrics(parts.registry)
+    board = Board(metrics.tasks)
     relay_stopping = asyncio.Event()
-    relay = asyncio.create_task(Relay(parts.db, parts.bus, metrics).run(relay_stopping))
-    tasks = [asyncio.create_task(work) for work in _work(services, parts, metrics, stopping)]
+    relay = asyncio.create_task(
+        supervise(Relay(parts.db, parts.bus, metrics).task(), board, relay_stopping), name="relay"
+    )
+    watched = [
+        asyncio.create_task(supervise(task, board, stopping), name=task.name)
+        for task in _tasks(services, parts, metrics, board)
+    ]
     _log.info("started", services=[service.name for service in services])
     try:
-        await stopping.wait()
+        await _stopped(stopping, [relay, *watched])
         _log.info("stopping")
-        _, late = await asyncio.wait(tasks, timeout=parts.settings.worker.grace)
-        for task in late:
-            _log.warning("stopped_late", task=task.get_name())
-            task.cancel()
+        await asyncio.wait(watched, timeout=parts.settings.worker.grace)
     finally:
+        await _end([task for task in watched if not task.done()], "stopped_late")
         relay_stopping.set()
         await asyncio.wait({relay}, timeout=_RELAY_SECONDS)
-        relay.cancel()
+        await _end([relay] if not relay.done() else [], "relay_stopped_late")
         await parts.bus.close()
         await parts.db.close()
         _log.info("stopped")
 
 
-def _work(
-    services: Sequence[Service], parts: Parts, metrics: KernelMetrics, stopping: asyncio.Event
-) -> list[Coroutine[None, None, None]]:
-    health = Health(parts.db, parts.bus, parts.registry)
-    work: list[Coroutine[None, None, None]] = [serve(health.app(), parts.settings.health, stopping)]
-    work.append(_kept_alive("presence", Presence(parts.db, services).keep, stopping))
+async def _stopped(stopping: asyncio.Event, watched: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for the stop. That supervision itself ends is a fault of ours: the process ends, so that it is noticed."""
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        done, _ = await asyncio.wait({stop, *watched}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.cancel()
+    if stop not in done and not stopping.is_set():
+        stopping.set()
+        for task in done:
+            _log.critical("supervision_ended", task=task.get_name())
+            await task
+
+
+async def _end(late: Collection[asyncio.Task[None]], event: str) -> None:
+    """Cancel tasks and wait until they have ended, but not for ever: bus and database close after them."""
+    for task in late:
+        _log.warning(event, task=task.get_name())
+        task.cancel()
+    if late:
+        _, lost = await asyncio.wait(late, timeout=_CANCEL_SECONDS)
+        for task in lost:
+            _log.error("abandoned", task=task.get_name())
+
+
+def _tasks(services: Sequence[Service], parts: Parts, metrics: KernelMetrics, board: Board) -> list[Task]:
+    from shared.runtime.worker import Worker  # noqa: PLC0415 - as in run_services
+
+    health = Health(parts.db, parts.bus, parts.registry, board)
+    tasks: list[Task] = [
+        Supervised("health", partial(serve, health.app(), parts.settings.health)),
+        Presence(parts.db, services).task(),
+    ]
     for service in services:
         for route in service.routes:
             worker = Worker(route, parts.db, parts.bus, parts.settings.worker, metrics)
-            work.append(_kept_alive(f"{service.name}:{route.subject}", worker.run, stopping))
-        work.extend(_kept_alive(f"{service.name}:{name}", task, stopping) for name, task in service.tasks)
-    return work
-
-
-async def _kept_alive(name: str, task: SideTask, stopping: asyncio.Event) -> None:
-    """Run a task until stopping; one that breaks is logged and started again."""
-    while not stopping.is_set():
-        try:
-            await task(stopping)
-        except Exception:  # noqa: BLE001 - the supervisor, one of the two places where everything is caught
-            _log.exception("task_crashed", task=name)
-            await asyncio.sleep(_RESTART_SECONDS)
+            tasks += [named(task, f"{service.name}:{task.name}") for task in worker.tasks()]
+        tasks += [named(task, f"{service.name}:{task.name}") for task in service.tasks]
+    return tasks
 
 
 def stop_on_signals(stopping: asyncio.Event) -> None:

@@ -8,31 +8,35 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from shared.errors import AppError, LeaseLost, Transient
+from shared.errors import AppError, Conflict, LeaseLost, Transient
 from shared.events.streams import JOBS
+from shared.runtime.board import Board
 from shared.runtime.context import Abort, Context
-from shared.runtime.crashpoint import crashpoint
+from shared.runtime.crashpoint import crashpoint, failpoint
 from shared.runtime.delivery import decode
-from shared.runtime.disposition import Decision, Verdict, decide, dispose
-from shared.runtime.pause import pause
+from shared.runtime.disposition import Decision, Verdict, decide, dispose, give_up
+from shared.runtime.heartbeat import Heartbeat, abort
+from shared.runtime.outcome import cancelled, ended, outcome, result
+from shared.runtime.supervisor import supervise
+from shared.runtime.tasks import Supervised
 
 if TYPE_CHECKING:
     from shared.bus.port import Bus, Consumer, Delivery
     from shared.config.settings import WorkerSettings
     from shared.db.session import Database
     from shared.runtime.service import Route
+    from shared.runtime.tasks import Task
     from shared.telemetry.metrics import KernelMetrics
 
 _log = structlog.get_logger()
 _FETCH_SECONDS = 5.0
-_RECONNECT_SECONDS = 1.0
 
 
 class Worker:
     """Works one route's messages in as many slots as the route allows."""
 
     def __init__(self, route: Route, db: Database, bus: Bus, settings: WorkerSettings, metrics: KernelMetrics) -> None:
-        """Prepare; `run` works."""
+        """Prepare; its tasks work."""
         self._route = route
         self._db = db
         self._bus = bus
@@ -40,44 +44,37 @@ class Worker:
         self._metrics = metrics
         self._runs: dict[asyncio.Task[None], Context] = {}
 
+    def tasks(self) -> list[Task]:
+        """Return its slots, each a task of its own: what ends one leaves the others and their heartbeats alone."""
+        subject = self._route.subject
+        slots = [Supervised(f"{subject}/{number}", self._slot) for number in range(1, self._route.concurrency + 1)]
+        return [*slots, Supervised(f"{subject}/shutdown", self._abort_at_shutdown)]
+
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until told to stop; then stop running handlers in order and hand their jobs over."""
-        slots = [asyncio.create_task(self._slot(stopping)) for _ in range(self._route.concurrency)]
-        watch = asyncio.create_task(self._abort_at_shutdown(stopping))
-        try:
-            await asyncio.gather(*slots)
-        finally:
-            watch.cancel()
-            for slot in slots:
-                slot.cancel()
+        board = Board(self._metrics.tasks)
+        await ended(*(asyncio.create_task(supervise(task, board, stopping)) for task in self.tasks()))
 
     async def _slot(self, stopping: asyncio.Event) -> None:
+        consumer = await self._bus.consumer(JOBS, self._route.subject, ack_wait=self._settings.ack_wait)
         stop = asyncio.create_task(stopping.wait())
-        consumer: Consumer | None = None
         try:
             while not stopping.is_set():
-                try:
-                    consumer = consumer or await self._open()
-                    delivery = await self._fetch(consumer, stop)
-                    if delivery is not None:
-                        await self._handle(delivery, stopping)
-                except Transient as error:
-                    _log.warning("bus_trouble", subject=self._route.subject, code=error.code, reason=error.message)
-                    consumer = None
-                    await pause(_RECONNECT_SECONDS, stopping)
+                delivery = await self._fetch(consumer, stop)
+                if delivery is not None:
+                    await self._handle(delivery, stopping)
         finally:
             stop.cancel()
-        if consumer is not None:
             await consumer.close()
-
-    async def _open(self) -> Consumer:
-        return await self._bus.consumer(JOBS, self._route.subject, ack_wait=self._settings.ack_wait)
 
     async def _fetch(self, consumer: Consumer, stop: asyncio.Task[Any]) -> Delivery | None:
         fetch = asyncio.create_task(consumer.fetch(_FETCH_SECONDS))
-        await asyncio.wait({fetch, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if not fetch.done():
+        try:
+            await asyncio.wait({fetch, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Not awaited: a fetch that the bus keeps from ending must not keep the process from ending.
             fetch.cancel()
+        if not fetch.done():
             return None
         delivery = fetch.result()
         if delivery is not None and stop.done():
@@ -86,10 +83,18 @@ class Worker:
         return delivery
 
     async def _handle(self, delivery: Delivery, stopping: asyncio.Event) -> None:
-        ctx = Context(self._db, self._bus, key=delivery.key, lease_seconds=self._settings.lease)
+        ctx = Context(
+            self._db,
+            self._bus,
+            key=delivery.key,
+            lease_seconds=self._settings.lease,
+            deliveries=delivery.deliveries,
+        )
         started = time.monotonic()
         with structlog.contextvars.bound_contextvars(delivery=delivery.key):
             error = await self._supervise(delivery, ctx, stopping)
+            if isinstance(error, Conflict) and ctx.job is None and await ctx.requested():
+                error = None  # two deliveries of one request at once: the other one was first
             decision = decide(error, ctx, max_failures=self._settings.max_failures)
             _note(decision, error, ctx)
             crashpoint("after_commit_before_ack")
@@ -100,72 +105,50 @@ class Worker:
             self._metrics.dead.labels(self._route.subject).inc()
 
     async def _supervise(self, delivery: Delivery, ctx: Context, stopping: asyncio.Event) -> BaseException | None:
-        """Run the handler with a heartbeat beside it; return how it ended instead of raising."""
+        """Run the handler with a heartbeat beside it; return how it ended instead of raising.
+
+        Whoever leaves here has seen the handler's end: one that went on alone would work without a lease.
+        """
         task = asyncio.create_task(self._run_handler(delivery, ctx))
         self._runs[task] = ctx
-        beat = asyncio.create_task(self._heartbeat(delivery, ctx, task))
+        beat = asyncio.create_task(Heartbeat(delivery, ctx, task, self._settings).run())
         if stopping.is_set():
-            _abort(task, ctx, Abort.SHUTDOWN)
+            abort(task, ctx, Abort.SHUTDOWN)
         try:
             with self._metrics.running.labels(self._route.subject).track_inprogress():
-                await asyncio.wait({task})
+                await ended(task)
         finally:
             del self._runs[task]
-            beat.cancel()
-            await asyncio.wait({beat})
-        await ctx.close()
-        return asyncio.CancelledError() if task.cancelled() else task.exception()
+            await cancelled(beat)
+        if error := await outcome(ctx.close()):
+            _log.warning("progress_lost", error=type(error).__name__)
+        return result(task)
 
     async def _run_handler(self, delivery: Delivery, ctx: Context) -> None:
         event = decode(self._route.event, delivery)
+        ctx.job_id = event.job_id
         with structlog.contextvars.bound_contextvars(
             correlation_id=str(event.correlation_id), job_id=str(event.job_id)
         ):
+            failpoint(f"handler:{self._route.subject}")
             await self._route.handler(event, ctx)
 
-    async def _heartbeat(self, delivery: Delivery, ctx: Context, task: asyncio.Task[None]) -> None:
-        """Hold message and lease for as long as the handler runs; tell it when it is cancelled or superseded."""
-        beat_at = time.monotonic() + self._settings.ack_wait / 3
-        while not task.done():
-            await asyncio.sleep(min(self._settings.cancel_poll, self._settings.ack_wait / 3))
-            due = time.monotonic() >= beat_at
-            if due:
-                beat_at = time.monotonic() + self._settings.ack_wait / 3
-            try:
-                await self._beat(delivery, ctx, task, due=due)
-            except LeaseLost:
-                _abort(task, ctx, Abort.LEASE_LOST)
-            except Transient as error:
-                _log.warning("heartbeat_missed", code=error.code, reason=error.message)
-
-    async def _beat(self, delivery: Delivery, ctx: Context, task: asyncio.Task[None], *, due: bool) -> None:
-        if due:
-            await delivery.in_progress()
-        if ctx.job is None or ctx.finished:
-            return
-        if due:
-            await ctx.beat()
-        if await ctx.tick():
-            _abort(task, ctx, Abort.CANCELLED)
-
     async def _dispose(self, decision: Decision, delivery: Delivery, ctx: Context) -> None:
-        try:
-            await dispose(decision, delivery, ctx, self._bus, self._route.on_failure)
-        except (Transient, LeaseLost) as error:
+        error = await outcome(dispose(decision, delivery, ctx, self._bus, self._route.on_failure))
+        if error is not None and not isinstance(error, (Transient, LeaseLost, asyncio.CancelledError)):
+            # What the run leaves behind cannot be written as it is: the job must end all the same, and say so.
+            _log.error("disposition_crashed", verdict=decision.verdict.value, exc_info=error)
+            error = await outcome(give_up(error, delivery, ctx, self._bus, self._settings.max_failures))
+        if isinstance(error, (Transient, LeaseLost)):
             # The row's lease runs out or the message comes again: either way the job goes on.
             _log.warning("disposition_failed", verdict=decision.verdict.value, code=error.code, reason=error.message)
+        elif error is not None:
+            raise error
 
     async def _abort_at_shutdown(self, stopping: asyncio.Event) -> None:
         await stopping.wait()
         for task, ctx in list(self._runs.items()):
-            _abort(task, ctx, Abort.SHUTDOWN)
-
-
-def _abort(task: asyncio.Task[None], ctx: Context, reason: Abort) -> None:
-    # Once only: a second cancel would interrupt the handler while it stops borg.
-    if ctx.abort is None and not task.done():
-        ctx.abort = reason
-        task.cancel()
+            abort(task, ctx, Abort.SHUTDOWN)
 
 
 def _note(decision: Decision, error: BaseException | None, ctx: Context) -> None:

@@ -9,6 +9,28 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 _SECONDS = (0.005, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
 
 
+class TaskMetrics:
+    """What is told of the tasks of a process, each by the name of its service and its own."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register the metrics of tasks once."""
+        self.last_success = Gauge(
+            "borgfleet_task_last_success_timestamp_seconds",
+            "When a task of this process last succeeded; before its first success, when it was started.",
+            ["task"],
+            registry=registry,
+        )
+        self.interval = Gauge(
+            "borgfleet_task_interval_seconds",
+            "How often a task does its work; 0: it runs all the time.",
+            ["task"],
+            registry=registry,
+        )
+        self.failures = Counter(
+            "borgfleet_task_failures_total", "Times a task failed and was started again.", ["task"], registry=registry
+        )
+
+
 class KernelMetrics:
     """What every worker counts; one instance per process and registry."""
 
@@ -26,3 +48,4 @@ class KernelMetrics:
         self.running = Gauge("borgfleet_running_jobs", "Jobs being worked on.", ["subject"], registry=registry)
         self.published = Counter("borgfleet_outbox_published_total", "Outbox rows published.", registry=registry)
         self.dead = Counter("borgfleet_dead_letters_total", "Messages given up.", ["subject"], registry=registry)
+        self.tasks = TaskMetrics(registry)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +43,3 @@ async def test_a_node_measures_its_own_pools_and_a_lost_one_keeps_its_last_time(
     lost = (await pools())["ours"]
     assert (lost.size_bytes, lost.measured_at) == (None, first["ours"].measured_at)
     assert "not a directory" in lost.problem
-
-
-async def test_it_measures_until_it_is_stopped(db: Database) -> None:
-    stopping = asyncio.Event()
-    task = asyncio.create_task(PoolCapacity(db, "n1").keep(stopping))
-    await asyncio.sleep(0)
-    stopping.set()
-    await asyncio.wait_for(task, 5)

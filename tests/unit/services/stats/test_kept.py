@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
@@ -112,7 +111,5 @@ async def test_stopping_closes_all() -> None:
     for _ in range(2):
         async with kept.connection(uuid.uuid4(), TARGET, CREDENTIALS):
             pass
-    stopping = asyncio.Event()
-    stopping.set()
-    await kept.tidy(stopping)
+    await kept.close()
     assert (len(kept), door.closed) == (0, 2)
