@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -24,7 +25,8 @@ from shared.errors import Permanent
 from shared.ssh.port import Credentials, HostKeyChanged, Target, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from services.setup.ports import SetupPlan
     from shared.db.tables.job import Job
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from shared.ssh.port import Connection, Ssh
 
 
-async def setup_server(event: ServerSetup, ctx: Context, *, ssh: Ssh) -> None:
+async def setup_server(event: ServerSetup, ctx: Context, *, ssh: Ssh, password_days: float) -> None:
     """Claim the job, take the steps, record the facts; an outside request is first made a job."""
     if event.job_id is None:
         await _place(event, ctx)
@@ -44,10 +46,11 @@ async def setup_server(event: ServerSetup, ctx: Context, *, ssh: Ssh) -> None:
     if job is None:
         return
 
-    plan = await ctx.run(lambda tx: load_setup(tx, job))
+    plan = await ctx.run(lambda tx: load_setup(tx, job, password_days))
     target = Target(plan.name, plan.host, plan.port, plan.username, await _trusted_key(plan, ctx, ssh))
     async with _logged_in(plan, target, ctx, ssh) as connection:
-        facts, changed, warnings = await _take_steps(plan, connection, ctx)
+        by_key = partial(ssh.connect, target, Credentials(private_key=plan.fleet_key))
+        facts, changed, warnings = await _take_steps(plan, connection, by_key, ctx)
 
     await ctx.run(lambda tx: record_ready(tx, ctx, plan, facts, changed, warnings))
 
@@ -110,12 +113,15 @@ async def _logged_in(plan: SetupPlan, target: Target, ctx: Context, ssh: Ssh) ->
 
 
 async def _take_steps(
-    plan: SetupPlan, connection: Connection, ctx: Context
+    plan: SetupPlan,
+    connection: Connection,
+    by_key: Callable[[], AbstractAsyncContextManager[Connection]],
+    ctx: Context,
 ) -> tuple[dict[str, str], list[str], list[str]]:
     async def register(key: str) -> bool:
         return await ctx.run(lambda tx: register_key(tx, plan, key))
 
-    work = Work(plan, connection, connection, {}, register)
+    work = Work(plan, connection, connection, {}, register, by_key)
     changed: list[str] = []
     warnings: list[str] = []
     for number, (name, step) in enumerate(STEPS, start=1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -11,6 +12,7 @@ from shared.borg.environment import Endpoint
 from shared.db.repositories.secrets import FLEET_KEY, FLEET_PUBLIC_KEY, server_password
 from shared.db.tables.base import db_now
 from shared.db.tables.job import JobLog
+from shared.db.tables.kernel import Secret
 from shared.db.tables.server import Server
 from shared.db.tables.storage import BackupNode, Repository, StoragePool
 from shared.domain.job import JobState
@@ -19,22 +21,26 @@ from shared.events.server import ServerReady, ServerUnreachable
 from shared.ssh.port import fingerprint
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
     from shared.errors import AppError
     from shared.runtime.context import Context
 
 CHANGED = "changed:"
+_DAY = 86_400.0
 _HOST_KEY_CODES = ("host_key_unknown", "host_key_changed")
 _NO_WAY_IN = (*_HOST_KEY_CODES, "server_unreachable", "connection_lost", "login_refused")
 
 
-async def load_setup(tx: UnitOfWork, job: Job) -> SetupPlan:
+async def load_setup(tx: UnitOfWork, job: Job, password_days: float) -> SetupPlan:
     """Read the server, its first password, the fleet's key and the endpoints it is to reach."""
     server = await tx.session.get(Server, job.server_id)
     if server is None:
         message = "the server was deleted while its set-up was queued"
         raise Permanent(message, code="server_missing", remedy="nothing to do")
+    password, until = await _password(tx, server, password_days)
     return SetupPlan(
         server_id=server.id,
         name=server.name,
@@ -46,9 +52,20 @@ async def load_setup(tx: UnitOfWork, job: Job) -> SetupPlan:
         backup_key=server.backup_key,
         fleet_key=await tx.secrets.get(FLEET_KEY),
         fleet_public_key=await tx.secrets.get(FLEET_PUBLIC_KEY),
-        password=await tx.secrets.find(server_password(server.id)),
+        password=password,
+        password_until=until,
         endpoints=await _endpoints(tx, server),
     )
+
+
+async def _password(tx: UnitOfWork, server: Server, days: float) -> tuple[str | None, datetime | None]:
+    """Return the first password and when it expires; one that expired is as good as gone, cleaned up or not."""
+    name = server_password(server.id)
+    query = select(Secret.created_at, Secret.created_at < db_now(-days * _DAY)).where(Secret.name == name)
+    row = (await tx.session.execute(query)).one_or_none()
+    if row is None or row[1]:
+        return None, None
+    return await tx.secrets.find(name), row[0] + timedelta(days=days)
 
 
 async def pin_host_key(tx: UnitOfWork, plan: SetupPlan, host_key: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class SetupPlan:
     fleet_key: str = field(repr=False)
     fleet_public_key: str
     password: str | None = field(repr=False)
+    password_until: datetime | None
+    """When it is forgotten, used up or not."""
     endpoints: tuple[PinnedEndpoint, ...]
 
 
@@ -48,6 +52,8 @@ class Work:
     facts: dict[str, str]
     register: Callable[[str], Awaitable[bool]]
     """Keep the server's public key; tells whether it was new."""
+    by_key: Callable[[], AbstractAsyncContextManager[Connection]]
+    """Log in afresh with the fleet's key and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,5 +18,5 @@ _CONCURRENCY = 8
 
 def build(parts: Parts) -> Service:
     """Wire the handler to SSH."""
-    handler = partial(setup_server, ssh=AsyncSsh(parts.settings.ssh))
+    handler = partial(setup_server, ssh=AsyncSsh(parts.settings.ssh), password_days=parts.settings.keep.passwords_days)
     return Service(name="setup", routes=(Route(ServerSetup, handler, _CONCURRENCY, on_failure=announce_failure),))

@@ -125,6 +125,9 @@ class KeepSettings(_Group):
     alerts_days: PositiveFloat = Field(default=365.0, description="Resolved alerts, with their history.")
     notifications_days: PositiveFloat = 90.0
     dead_letters_days: PositiveFloat = 30.0
+    passwords_days: PositiveFloat = Field(
+        default=1.0, description="A server's first password that set-up did not use up."
+    )
     missed_runs_days: PositiveFloat = 365.0
     sent_events_days: PositiveFloat = Field(default=1 / 24, description="Rows of the outbox that were published.")
     samples_days: PositiveFloat = Field(default=2.0, description="Statistics of servers as they were collected.")

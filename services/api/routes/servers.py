@@ -84,6 +84,7 @@ async def change_server(server_id: uuid.UUID, body: ServerChange, parts: Parts) 
         if body.tags is not None:
             server.tags = list(dict.fromkeys(body.tags))
         if body.password is not None:
+            await tx.secrets.delete(server_password(server.id))  # its time begins anew
             await tx.secrets.put(server_password(server.id), body.password.get_secret_value())
         return server
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from services.setup.steps.authorize import authorize
 from services.setup.steps.detect import detect
 from services.setup.steps.install import install
+from services.setup.steps.key import prove_key
 from services.setup.steps.keypair import keypair
 from services.setup.steps.pin import pin
 from services.setup.steps.prove import prove
@@ -21,4 +22,5 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("make key pair", keypair),
     ("pin storage host keys", pin),
     ("prove the way back", prove),
+    ("prove the fleet key", prove_key),
 )

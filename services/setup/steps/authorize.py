@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 INSTALL = r"""
 umask 077
 dir=$HOME/.ssh file=$HOME/.ssh/authorized_keys
-if [ -f "$file" ] && grep -qF "$1" "$file"; then echo present; exit 0; fi
+if [ -f "$file" ] && grep -v '^[[:space:]]*#' "$file" | grep -qF -e "$1"; then echo present; exit 0; fi
 mkdir -p "$dir" || exit 1
 if [ -s "$file" ] && [ -n "$(tail -c 1 "$file")" ]; then echo >>"$file"; fi
-printf '%s\n' "$2" >>"$file" && echo added
+printf '%s\n' "$2" >>"$file" || exit 1
+# A directory that we made has the label of its parent, with which SELinux keeps sshd from reading it.
+if command -v restorecon >/dev/null 2>&1; then restorecon -R "$dir" >/dev/null 2>&1; fi
+echo added
 """
 
 

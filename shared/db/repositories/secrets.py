@@ -28,6 +28,11 @@ def server_password(server_id: uuid.UUID) -> str:
     return f"server:{server_id.hex}:password"
 
 
+def server_passwords() -> str:
+    """Return the pattern (LIKE) of the names of all servers' first passwords."""
+    return "server:%:password"
+
+
 def repository_passphrase(repository_id: uuid.UUID) -> str:
     """Return the name under which a repository's passphrase is kept."""
     return f"repository:{repository_id.hex}:passphrase"

@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from services.setup.handlers import announce_failure, setup_server
 from services.setup.ports import PinnedEndpoint, SetupPlan, Work
-from services.setup.steps.authorize import authorize
+from services.setup.refusal import ASK, why_refused
+from services.setup.steps.authorize import INSTALL, authorize
 from services.setup.steps.detect import PROBE, detect
 from services.setup.steps.install import COMMANDS, VERSION, install
+from services.setup.steps.key import WHO, prove_key
 from services.setup.steps.keypair import keypair
 from services.setup.steps.pin import pin
 from services.setup.steps.prove import prove
@@ -24,12 +27,12 @@ from shared.bus.memory import MemoryBus
 from shared.db.repositories.requests import request_setup
 from shared.db.repositories.secrets import FLEET_KEY, FLEET_PUBLIC_KEY, server_password
 from shared.db.session import Database
-from shared.db.tables import Job, JobLog, OutboxRow, Server
+from shared.db.tables import Job, JobLog, OutboxRow, Secret, Server
 from shared.errors import AppError, NotFound, Permanent, Transient
 from shared.events.server import ServerSetup
 from shared.runtime.context import Context
 from shared.ssh.asyncssh import new_key_pair
-from shared.ssh.port import Target, fingerprint
+from shared.ssh.port import Credentials, Target, fingerprint
 from shared.ssh.scripted import Answer, ScriptedServer, ScriptedSsh, _Connection
 
 FLEET_PRIVATE, FLEET_PUBLIC = new_key_pair("fleet")
@@ -45,13 +48,15 @@ def scripted(answer: Callable[[str, tuple[str, ...], str], Answer], **plan: Any)
     values: dict[str, Any] = {
         "server_id": uuid.uuid4(), "name": "s", "host": "h", "port": 22, "username": "admin", "host_key": HOST_KEY,
         "approved_fingerprint": None, "backup_key": None, "fleet_key": FLEET_PRIVATE, "fleet_public_key": FLEET_PUBLIC,
-        "password": None, "endpoints": (PinnedEndpoint(Endpoint("node1", "n", 22, "borg"), HOST_KEY),),
+        "password": None, "password_until": None, "endpoints": (PinnedEndpoint(Endpoint("node1", "n", 22, "borg"), HOST_KEY),),
     }  # fmt: skip
 
     async def register(_key: str) -> bool:
         return True
 
-    return Work(SetupPlan(**values | plan), connection, connection, {}, register), server
+    login = partial(ScriptedSsh({("h", 22): server}).connect, Target("s", "h", 22, "admin", HOST_KEY))
+    by_key = partial(login, Credentials(private_key=FLEET_PRIVATE))
+    return Work(SetupPlan(**values | plan), connection, connection, {}, register, by_key), server
 
 
 @pytest.mark.parametrize("privilege", ["root", "sudo"])
@@ -158,6 +163,8 @@ def answer_all(script: str, _args: tuple[str, ...], _stdin: str) -> Answer:
         return 0, FACTS.format("apt-get", "root"), ""
     if "borg --version" in script:
         return 0, "borg 1.4.1\n", ""
+    if script == WHO:
+        return 0, "uid=0\nbackup key=readable\n", ""
     if "ssh-keygen" in script:
         return 0, f"present\n{SERVER_PUBLIC}\n", ""
     return 0, "present\n", ""
@@ -179,7 +186,7 @@ async def added(db: Database, **values: Any) -> tuple[Server, Job]:
 async def run(db: Database, bus: MemoryBus, job: Job, server: ScriptedServer) -> tuple[Context, AppError | None]:
     ctx = Context(db, bus, key="k", lease_seconds=30)
     try:
-        await setup_server(ServerSetup(job_id=job.id), ctx, ssh=ScriptedSsh({("h", 22): server}))
+        await setup_server(ServerSetup(job_id=job.id), ctx, ssh=ScriptedSsh({("h", 22): server}), password_days=1)
     except AppError as error:
         return ctx, error
     return ctx, None
@@ -190,9 +197,22 @@ async def row(db: Database, server: Server) -> Server:
         return await session.get_one(Server, server.id)
 
 
+def lets_in() -> ScriptedServer:
+    """Return a server that knows the password, and the key as soon as it was put into authorized_keys."""
+    server = ScriptedServer(HOST_KEY, password="first")
+
+    def answer(script: str, args: tuple[str, ...], stdin: str) -> Answer:
+        if script == INSTALL:
+            server.private_key = FLEET_PRIVATE
+        return answer_all(script, args, stdin)
+
+    server.answer = answer
+    return server
+
+
 async def test_a_password_is_used_once_and_forgotten(db: Database, bus: MemoryBus) -> None:
     server, job = await added(db, host_key=HOST_KEY)
-    _, error = await run(db, bus, job, ScriptedServer(HOST_KEY, password="first", answer=answer_all))
+    _, error = await run(db, bus, job, lets_in())
     assert error is None
     ready = await row(db, server)
     assert (ready.state, ready.backup_key) == ("ready", " ".join(SERVER_PUBLIC.split()[:2]))
@@ -200,6 +220,89 @@ async def test_a_password_is_used_once_and_forgotten(db: Database, bus: MemoryBu
         await db.run(lambda tx: tx.secrets.get(server_password(server.id)))
     again, _ = await run(db, bus, job, ScriptedServer(HOST_KEY, password="first", answer=answer_all))
     assert again.job is None  # a second delivery finds no claim
+
+
+async def test_a_password_is_kept_where_the_key_does_not_let_us_in_and_until_when_is_said(
+    db: Database, bus: MemoryBus
+) -> None:
+    server, job = await added(db, host_key=HOST_KEY)
+    ctx, error = await run(db, bus, job, ScriptedServer(HOST_KEY, password="first", answer=answer_all))
+    assert error is not None
+    assert error.code == "key_not_accepted"
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).strftime("the password is kept until %Y-%m-%d")
+    assert tomorrow in error.remedy
+    assert ctx.job is not None
+    await db.run(lambda tx: announce_failure(tx, ctx.job, error))
+    assert ((await row(db, server)).state, (await row(db, server)).ready_at) == ("failed", None)
+    assert await db.run(lambda tx: tx.secrets.get(server_password(server.id))) == "first"
+
+
+async def test_an_expired_password_is_not_used_any_more(db: Database, bus: MemoryBus) -> None:
+    _, job = await added(db, host_key=HOST_KEY)
+    old = datetime.now(UTC) - timedelta(days=1, minutes=1)
+    await db.run(lambda tx: tx.session.execute(update(Secret).values(created_at=old)))
+    _, error = await run(db, bus, job, lets_in())
+    assert error is not None
+    assert error.code == "login_refused"
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [("", "does not run a command"), ("uid=1000\nbackup key=readable\n", "not as root"), ("uid=0\n", "cannot be read")],
+)
+async def test_a_key_that_is_let_in_without_the_power_of_backups_is_not_accepted(facts: str, said: str) -> None:
+    work, _ = scripted(lambda *_: (1, facts, "sorry"))
+    with pytest.raises(Permanent, match=said) as caught:
+        await prove_key(work)
+    assert (caught.value.code, caught.value.remedy.endswith("no password is kept for it")) == ("key_not_accepted", True)
+
+
+async def test_a_connection_that_breaks_in_the_proof_is_no_refusal() -> None:
+    work, _ = scripted(lambda *_: (0, "", ""))
+    work.by_key = partial(ScriptedSsh({}).connect, Target("s", "h", 22, "admin", HOST_KEY), Credentials())
+    with pytest.raises(Transient):
+        await prove_key(work)
+
+
+SSHD = "home=/home/a\nuid=1000\nsshd pubkeyauthentication yes\nsshd authorizedkeysfile .ssh/authorized_keys\nsshd strictmodes yes\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "causes"),
+    [
+        ("", []),
+        (SSHD, []),
+        ("sshd pubkeyauthentication no", ["PubkeyAuthentication no"]),
+        ("home=/home/a\nsshd authorizedkeysfile /etc/keys/%u", ["/etc/keys/%u"]),
+        ("home=/home/a\nsshd authorizedkeysfile none", ["none"]),
+        ("home=/home/a\nsshd authorizedkeysfile /etc/keys/%u %h/.ssh/authorized_keys", []),
+        ("home=/home/a\nsshd authorizedkeysfile .ssh/../.ssh/authorized_keys", []),
+        ("sshd authenticationmethods publickey,password", ["key alone"]),
+        ("sshd authenticationmethods publickey,password publickey", []),
+        ("sshd pubkeyacceptedalgorithms rsa-sha2-512,rsa-sha2-256", ["ssh-ed25519"]),
+        ("sshd allowusers alice\nsshd allowusers bob\nsshd denygroups all", ["allowusers alice bob", "denygroups all"]),
+        (SSHD + "mode drwxrwxr-x 1000 /home/a", ["/home/a can be written"]),
+        (SSHD + "mode drwxr-xrwx 1000 /home/a", ["/home/a can be written"]),
+        (SSHD + "mode drwxr-xr-x 1001 /home/a", ["belongs to user 1001"]),
+        (SSHD + "mode drwxr-xr-x. 0 /home/a", []),
+        (SSHD.replace("strictmodes yes", "strictmodes no") + "mode drwxrwxrwx 1001 /home/a", []),
+        ('entry from="192.0.2.1",no-pty ssh-ed25519 AAAA x', ['from="192.0.2.1"']),
+        ("entry ssh-ed25519 AAAA x", []),
+        ("selinux unconfined_u:object_r:default_t:s0 /x", ["SELinux"]),
+        ("selinux unconfined_u:object_r:ssh_home_t:s0 /x", []),
+        ("sshd\nmode\n=\nentry \nmode x y z", []),
+    ],
+)  # fmt: skip
+def test_why_a_key_is_refused_is_read_from_what_sshd_and_the_modes_say(answer: str, causes: list[str]) -> None:
+    found = why_refused(answer, "a", "/home/a")
+    assert len(found) == len(causes), found
+    assert all(cause in said for cause, said in zip(causes, found, strict=True)), found
+
+
+def test_root_may_be_shut_out_by_permit_root_login() -> None:
+    assert why_refused("sshd permitrootlogin no", "root", "/root") == ["sshd has PermitRootLogin no"]
+    assert why_refused("sshd permitrootlogin no", "a", "/home/a") == []
+    assert "getent" in ASK
 
 
 async def test_what_an_earlier_attempt_changed_is_told_at_the_end(db: Database, bus: MemoryBus) -> None:
@@ -282,13 +385,16 @@ async def test_an_outside_request_by_name_makes_one_job_and_an_unknown_name_is_r
     await added(db)
     for _ in range(2):
         ctx = Context(db, bus, key="message-1", lease_seconds=30)
-        await setup_server(ServerSetup(server="web1"), ctx, ssh=ScriptedSsh({}))
+        await setup_server(ServerSetup(server="web1"), ctx, ssh=ScriptedSsh({}), password_days=1)
     async with db.read() as session:
         assert len((await session.scalars(select(Job).where(Job.request_key == "message-1"))).all()) == 1
     for name in ("nobody", None):
         with pytest.raises(Permanent, match="no server"):
             await setup_server(
-                ServerSetup(server=name), Context(db, bus, key=f"m-{name}", lease_seconds=1), ssh=ScriptedSsh({})
+                ServerSetup(server=name),
+                Context(db, bus, key=f"m-{name}", lease_seconds=1),
+                ssh=ScriptedSsh({}),
+                password_days=1,
             )
 
 

@@ -1,0 +1,86 @@
+"""Prove the fleet's key: log in afresh with it alone, as the user and with the privilege that backups will use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.setup.ports import StepResult
+from services.setup.refusal import ASK, why_refused
+from shared.domain.text import clean
+from shared.errors import Permanent
+
+if TYPE_CHECKING:
+    from services.setup.ports import Work
+    from shared.ssh.port import Completed
+
+WHO = r"""
+LC_ALL=C; export LC_ALL
+echo "uid=$(id -u)"
+test -r "$HOME/.ssh/borgfleet_ed25519" && echo "backup key=readable"
+"""
+_SAID = 300
+_NOTHING_RUNS = ("no_shell", "sudo_refused")
+
+
+async def prove_key(work: Work) -> StepResult:
+    """Open a second connection with the key and nothing else; only then may the password be forgotten."""
+    try:
+        async with work.by_key() as login:
+            connection = login.elevated() if work.facts.get("privilege") == "sudo" else login
+            done = await connection.run(WHO)
+    except Permanent as error:
+        if error.code == "login_refused":
+            raise await _refusal(work) from error
+        if error.code in _NOTHING_RUNS:
+            raise _mute(work, error.message) from error
+        raise
+    facts = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    if facts.get("uid") != "0" or "backup key" not in facts:
+        raise _powerless(work, done, facts)
+    how = "sudo" if work.facts.get("privilege") == "sudo" else "root"
+    return StepResult(changed=False, detail=f"{work.plan.username} logs in with it alone, as {how}")
+
+
+async def _refusal(work: Work) -> Permanent:
+    """Ask the server, over the connection that is still open, why its sshd refuses the key."""
+    plan = work.plan
+    home = (await work.login.run('printf "%s" "$HOME"')).stdout
+    key = " ".join(plan.fleet_public_key.split()[:2])
+    answer = await work.root.run(ASK, plan.username, home, key)
+    causes = why_refused(answer.stdout, plan.username, home)
+    shown = "; ".join(causes) or "its sshd gives no reason"
+    message = (
+        f"{plan.name} takes the fleet's key into authorized_keys, but does not let {plan.username} in with it: {shown}"
+    )
+    fix = "mend that on the server" if causes else "look into the log of its sshd (`journalctl -u ssh -u sshd`)"
+    return Permanent(message, code="key_not_accepted", remedy=f"{fix}, then run set-up again; {_password(work)}")
+
+
+def _powerless(work: Work, done: Completed, facts: dict[str, str]) -> Permanent:
+    """The key is let in, and what runs then is not what backups need: a forced command, another user, no sudo."""
+    plan = work.plan
+    if "uid" not in facts:
+        return _mute(work, clean((done.stderr or done.stdout).strip(), _SAID) or "nothing was said")
+    if facts["uid"] != "0":
+        message = (
+            f"{plan.name} lets the fleet's key in, but commands run as user {clean(facts['uid'], 20)}, not as root"
+        )
+        fix = "see sudo's rules and what stands before the key in authorized_keys"
+    else:
+        message = f"{plan.name} lets the fleet's key in, but root's ~/.ssh/borgfleet_ed25519 cannot be read then"
+        fix = "see that HOME is the same in every session (sudo's env_reset and always_set_home)"
+    return Permanent(message, code="key_not_accepted", remedy=f"{fix}, then run set-up again; {_password(work)}")
+
+
+def _mute(work: Work, said: str) -> Permanent:
+    message = f"{work.plan.name} lets the fleet's key in, but does not run a command for it: {said}"
+    fix = "see what stands before the key in authorized_keys (command=, restrict), ForceCommand, and sudo's rules"
+    return Permanent(message, code="key_not_accepted", remedy=f"{fix}, then run set-up again; {_password(work)}")
+
+
+def _password(work: Work) -> str:
+    plan = work.plan
+    if plan.password is None:
+        return "no password is kept for it"
+    until = f"{plan.password_until:%Y-%m-%d %H:%M} UTC" if plan.password_until else "it expires"
+    return f"the password is kept until {until}"
