@@ -6,12 +6,13 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from services.scheduler.housekeeping import Housekeeping
 from shared.config.settings import KeepSettings
+from shared.db.repositories.secrets import FLEET_KEY, server_password
 from shared.db.session import Database
-from shared.db.tables import Alert, AlertChange, DeadLetter, Job, JobLog
+from shared.db.tables import Alert, AlertChange, DeadLetter, Job, JobLog, Secret
 from shared.domain.ids import new_id
 
 NOW = datetime.now(UTC)
@@ -69,6 +70,24 @@ async def test_dead_letters_go_when_their_time_is_over(db: Database) -> None:
                 "deliveries": 1, "at": NOW - timedelta(days=days)} for days in (29, 31)]  # fmt: skip
     await db.run(lambda tx: tx.session.execute(insert(DeadLetter), letters))
     assert await clean(db) == {"dead_letters": 1}
+
+
+async def test_a_password_that_set_up_did_not_use_up_goes_after_a_day_and_other_secrets_stay(db: Database) -> None:
+    server_id, other_id = new_id(), new_id()
+    old, young = server_password(server_id), server_password(other_id)
+
+    async def add(tx: Any) -> None:
+        for name in (old, young, FLEET_KEY):
+            await tx.secrets.put(name, "canary")
+        await tx.session.flush()
+        at = NOW - timedelta(days=1, hours=1)
+        await tx.session.execute(update(Secret).where(Secret.name != young).values(created_at=at))
+
+    await db.run(add)
+    assert await clean(db) == {"secrets": 1}
+    assert await db.run(lambda tx: tx.secrets.find(old)) is None
+    assert await db.run(lambda tx: tx.secrets.find(young)) == "canary"
+    assert await db.run(lambda tx: tx.secrets.find(FLEET_KEY)) == "canary"
 
 
 async def test_a_stop_ends_a_long_clean_up_between_two_batches(db: Database) -> None:
