@@ -67,6 +67,7 @@ async def place_to_compact(tx: UnitOfWork, job: Job) -> RepositoryPlace:
 
 async def load_compact(tx: UnitOfWork, place: RepositoryPlace) -> CompactPlan:
     """Read what a repository should hold; once it is ours, so that this does not change any more."""
+    refuse_unsound(await tx.session.get_one(Repository, place.id))  # the proof may just have frozen it
     return CompactPlan(place, await recorded_archives(tx, place.id), await last_seen_whole(tx, place.id))
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from services.backup.ports import Made
+from services.backup.proof import remember_key
 from services.backup.reconcile import Loss, Whole, last_seen_whole, look, loss, recorded_archives
 from services.backup.reconcile import missing as missing_archives
 from services.backup.truth import Evidence, Verdict, judge
@@ -46,6 +47,7 @@ async def run_backup(plan: BackupPlan, grant: Grant, ctx: Context, *, storage: S
     """Make the archive, or find the one an earlier attempt of this job made, and judge it."""
     ctx.progress("preparing the repository")
     await storage.ensure(plan.repository, grant)
+    await remember_key(ctx, storage, plan.repository)
     made = await _made_before(plan, grant, ctx, storage)
     missing: list[str] = []
     post_hook: str | None = None

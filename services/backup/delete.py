@@ -47,6 +47,8 @@ class DeletePlan:
     """Borg id -> name."""
     whole: Whole | None
     """As it was last seen."""
+    expected: bool = False
+    """It ought to be there: no earlier attempt of ours took it, and nobody was told that it is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +75,15 @@ async def place_of(tx: UnitOfWork, job: Job) -> RepositoryPlace | None:
 
 async def load_delete(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> DeletePlan:
     """Read what is to go and what is to stay; once the repository is ours, so that neither changes any more."""
+    refuse_unsound(await tx.session.get_one(Repository, place.id))  # the proof may just have frozen it
     archive = await tx.session.get(Archive, job.archive_id)
     others = await recorded_archives(tx, place.id)
     whole = await last_seen_whole(tx, place.id)
     if archive is None:  # another deletion was first: there is nothing to look for
         return DeletePlan(job.archive_id or job.id, None, "", place, others, whole)
     others.pop(archive.borg_id or "", None)
-    return DeletePlan(archive.id, archive.borg_id, archive.name, place, others, whole)
+    expected = not (archive.leaving or archive.lost)
+    return DeletePlan(archive.id, archive.borg_id, archive.name, place, others, whole, expected)
 
 
 async def run_delete(plan: DeletePlan, grant: Grant, ctx: Context, *, storage: Storage) -> Deleted:
@@ -90,7 +94,10 @@ async def run_delete(plan: DeletePlan, grant: Grant, ctx: Context, *, storage: S
     if not await ctx.run(lambda tx: intend(tx, ctx, plan.repository.id, [plan.archive_id])) and name is not None:
         message = f"the archive {plan.name} has been held meanwhile"
         raise Conflict(message, code="archive_held", remedy="release the hold first")
-    if name is None:
+    if name is None and plan.expected:
+        gone_before = f"the archive {plan.name} was not in the repository any more: another hand deleted it before"
+        ctx.warn("archive_gone", gone_before)
+    elif name is None:
         ctx.log("info", "kernel", "the archive is not in the repository: nothing to delete")
     else:
         ctx.progress("deleting", step=2, steps=4)

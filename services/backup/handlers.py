@@ -10,6 +10,7 @@ from services.backup.compact import load_compact, place_to_compact, record_compa
 from services.backup.create import run_backup
 from services.backup.delete import load_delete, place_of, run_delete
 from services.backup.plan import backup_job_named, load_plan
+from services.backup.proof import proven, remember_whole
 from services.backup.prune import load_prune, place_to_prune, record_prune, run_prune
 from services.backup.reconcile import quarantine
 from services.backup.record import record_backup, record_deletion
@@ -54,6 +55,7 @@ async def make_backup(event: BackupRequested, ctx: Context, *, storage: Storage,
     async with _ours(ctx, storage, plan.repository) as grant:
         await ctx.run(lambda tx: _announce(tx, job))
         outcome = await run_backup(plan, grant, ctx, storage=storage, servers=servers)
+        await remember_whole(ctx, storage, plan.repository, outcome.whole)
 
     crashpoint("after_borg_before_commit")
     await ctx.run(lambda tx: record_backup(tx, ctx, plan, outcome))
@@ -187,7 +189,7 @@ async def announce_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
 async def _ours(ctx: Context, storage: Storage, place: RepositoryPlace) -> AsyncGenerator[Grant]:
     """Be the one writer to a repository, across the fleet, for as long as this lasts."""
     epoch = await ctx.hold(place.lease, place.shown_as, on_beat=lambda e: storage.permit(place, e))
-    async with storage.open(place, epoch) as grant:
+    async with storage.open(place, epoch) as grant, proven(ctx, storage, place):
         yield grant
 
 

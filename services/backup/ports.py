@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shared.borg.environment import Endpoint
     from shared.borg.node import Grant, OnOutput
     from shared.borg.output import Listed, LogLine, Phase, Progress
+    from shared.borg.segments import History
     from shared.domain.archive import ArchiveFigures, RepositoryFigures
     from shared.ssh.port import Credentials, Target
 
@@ -144,6 +145,22 @@ class Storage(Protocol):
 
     def segment(self, repository: RepositoryPlace) -> int | None:
         """Return the number of the repository's highest segment; None where it has none."""
+        ...
+
+    def last_transaction(self, repository: RepositoryPlace) -> int | None:
+        """Return the repository's last committed transaction; None where it has none. May block."""
+        ...
+
+    def history(self, repository: RepositoryPlace, after: int) -> History:
+        """Return what was written after a transaction; Permanent `segments_damaged`. May block."""
+        ...
+
+    def key(self, repository: RepositoryPlace) -> str | None:
+        """Return the key as borg exports it; empty where there is none, None without a repository. May block."""
+        ...
+
+    def keep_manifest(self, repository: RepositoryPlace) -> int | None:
+        """Keep a copy of the manifest outside the pool; return as of which transaction. May block."""
         ...
 
     async def figures(self, repository: RepositoryPlace, grant: Grant) -> RepositoryFigures:

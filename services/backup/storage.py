@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.backup.ports import Segments
-from shared.borg import commands, output
+from shared.borg import commands, output, segments, vault
 from shared.borg.node import BorgNode, Grant
 from shared.errors import Permanent
 
@@ -132,6 +132,28 @@ class NodeStorage:
             if segments := _numbered(groups[group]):
                 return max(segments)
         return None
+
+    def last_transaction(self, repository: RepositoryPlace) -> int | None:
+        """Return the repository's last committed transaction; None where it has none."""
+        return segments.last_transaction(repository.path)
+
+    def history(self, repository: RepositoryPlace, after: int) -> segments.History:
+        """Return what was written after a transaction."""
+        return segments.history(repository.path, after)
+
+    def key(self, repository: RepositoryPlace) -> str | None:
+        """Return the key as borg exports it."""
+        return vault.exported_key(repository.path)
+
+    def keep_manifest(self, repository: RepositoryPlace) -> int | None:
+        """Keep a copy of the manifest in the state directory; return as of which transaction."""
+        upto = segments.last_transaction(repository.path)
+        if upto is None or not vault.keep_manifest(self._manifests(repository), repository.path, upto):
+            return None
+        return upto
+
+    def _manifests(self, repository: RepositoryPlace) -> Path:
+        return self._node.state_dir / "manifests" / repository.id.hex
 
     async def _json(self, repository: RepositoryPlace, grant: Grant, command: _Command) -> str:
         argv = command(self._node.borg, repository.path)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared.db.repositories.requests import requested_before
 from shared.db.tables.job import Job
+from shared.domain.job import JobState
 from shared.domain.text import clean
 from shared.errors import Permanent, Transient, Waiting
 from shared.runtime.progress import ProgressReporter
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from shared.bus.port import Bus
     from shared.db.session import Database
     from shared.db.unit_of_work import UnitOfWork
-    from shared.domain.job import JobState
     from shared.errors import AppError
 
 T = TypeVar("T")
@@ -65,6 +65,7 @@ class Context:
         self._logged = 0
         self._stored = 0
         self._progress: ProgressReporter | None = None
+        self._warned: list[str] = []
 
     @property
     def key(self) -> str:
@@ -138,6 +139,9 @@ class Context:
     ) -> bool:
         """End the job in this transaction; False if an earlier try of the same commit already did."""
         job = self._claimed()
+        warnings = list(dict.fromkeys((*warnings, *self._warned)))
+        if self._warned and state is JobState.SUCCEEDED:
+            state = JobState.WARNING
         progress = self._progress.as_row() if self._progress else None
         fresh = await tx.jobs.finish(
             job,
@@ -193,6 +197,12 @@ class Context:
         elif self._logged == LOG_LINES + 1:
             text = f"this log is full: only its first {LOG_LINES} lines are kept"
             self._lines.append((datetime.now(UTC), "warning", "kernel", "log_full", text))
+
+    def warn(self, code: str, reason: str) -> None:
+        """Let the run end with a warning at least, and say why; the same reason is said once."""
+        if reason not in self._warned:
+            self._warned.append(reason)
+            self.log("error", "kernel", reason, code=code)
 
     async def tick(self) -> bool:
         """Publish progress, store new log lines; return whether the run is to be cancelled."""

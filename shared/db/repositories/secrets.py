@@ -38,6 +38,11 @@ def repository_passphrase(repository_id: uuid.UUID) -> str:
     return f"repository:{repository_id.hex}:passphrase"
 
 
+def repository_key(repository_id: uuid.UUID) -> str:
+    """Return the name under which a repository's key is kept, as `borg key export` writes it."""
+    return f"repository:{repository_id.hex}:key"
+
+
 def channel_url(channel_id: uuid.UUID) -> str:
     """Return the name under which a notification channel's URL is kept."""
     return f"channel:{channel_id.hex}:url"

@@ -12,6 +12,7 @@ from typing import Any
 from services.backup.ports import BackupPlan, Made, RepositoryPlace, Segments
 from shared.borg.node import Grant, OnOutput
 from shared.borg.output import Listed, LogLine, Phase, Progress
+from shared.borg.segments import History
 from shared.domain.archive import ArchiveFigures, RepositoryFigures
 from shared.errors import AppError
 
@@ -49,6 +50,13 @@ class FakeStorage:
     """Archive -> why."""
     slow: float = 0.0
     """Seconds that a check of the archives, and each reading, takes."""
+    transaction: int | None = None
+    """The last one."""
+    rewritten: frozenset[bytes] | AppError = frozenset()
+    copies: int = 0
+    """Of the manifest."""
+    exported: str | None = None
+    """The key."""
     on_list: Callable[[], Awaitable[None]] | None = None
     """What happens elsewhere while the repository is listed."""
 
@@ -107,6 +115,21 @@ class FakeStorage:
     def segment(self, repository: RepositoryPlace) -> int | None:
         return len(self.calls)
 
+    def last_transaction(self, repository: RepositoryPlace) -> int | None:
+        return self.transaction
+
+    def history(self, repository: RepositoryPlace, after: int) -> History:
+        if isinstance(self.rewritten, AppError):
+            raise self.rewritten
+        return History(self.transaction, self.rewritten)
+
+    def key(self, repository: RepositoryPlace) -> str | None:
+        return self.exported
+
+    def keep_manifest(self, repository: RepositoryPlace) -> int | None:
+        self.copies += 1
+        return self.transaction
+
     async def figures(self, repository: RepositoryPlace, grant: Grant) -> RepositoryFigures:
         return SIZES
 
@@ -122,6 +145,8 @@ class FakeServer:
     output: list[Any] = field(default_factory=list)
     hooks: list[str] = field(default_factory=list)
     created: int = 0
+    on_create: int | None = None
+    """The repository's last transaction afterwards."""
 
     @contextlib.asynccontextmanager
     async def session(self, plan: BackupPlan, gentle: Callable[[], bool]) -> AsyncIterator[FakeServer]:
@@ -141,6 +166,7 @@ class FakeServer:
     async def create(self, grant: Grant, archive: str, on_output: Callable[[LogLine | Progress | Phase], None]) -> Made:
         for line in self.output:
             on_output(line)
+        self.storage.transaction = self.on_create or self.storage.transaction
         if self.fails:
             raise self.fails
         self.created += 1

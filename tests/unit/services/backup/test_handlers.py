@@ -194,14 +194,21 @@ async def test_a_deletion_deletes_compacts_measures_and_forgets(world: World) ->
     await world.delete(job)  # a second delivery finds no claim
 
 
-async def test_absent_is_success_in_the_repository_and_in_the_records(world: World) -> None:
+@pytest.mark.parametrize(("known", "state"), [("leaving", "succeeded"), ("lost", "succeeded"), ("", "warning")])
+async def test_an_archive_that_another_hand_deleted_is_not_told_as_ours(world: World, known: str, state: str) -> None:
     first, _ = await backed_up(world)
     world.storage.kept.pop(first.name)
+    if known:  # an earlier attempt of ours broke off, or the loss was told before
+        await world.db.run(
+            lambda tx: tx.session.execute(update(Archive).where(Archive.id == first.id).values({known: True}))
+        )
     job = await world.db.run(lambda tx: request_delete(tx, first))
     again = await world.db.run(lambda tx: request_delete(tx, first))
     await world.delete(job)
     await world.delete(again)
-    assert (await world.job(job)).state == "succeeded"
+    ended = await world.job(job)
+    assert ended.state == state
+    assert [f"{first.name} was not in the repository" in one for one in ended.warnings] == ([] if known else [True])
     assert (await world.job(again)).result == {"absent": True}
 
 

@@ -1,0 +1,47 @@
+"""What a node keeps of its repositories outside of them: the key as borg exports it, copies of the manifest."""
+
+from __future__ import annotations
+
+import os
+from configparser import ConfigParser, Error
+from pathlib import Path
+
+from shared.borg.segments import manifest
+
+KEPT = 30
+_SUFFIX = ".manifest"
+
+
+def exported_key(path: str) -> str | None:
+    """Return a repository's key as `borg key export` writes it; empty where it has none, None without a repository."""
+    config = ConfigParser(interpolation=None)
+    try:
+        if not config.read(Path(path) / "config") or not config.has_option("repository", "id"):
+            return None
+    except (Error, UnicodeDecodeError):  # borg itself says what is wrong with it
+        return None
+    lines = config.get("repository", "key", fallback="").split()
+    return "\n".join([f"BORG_KEY {config.get('repository', 'id').strip()}", *lines, ""]) if lines else ""
+
+
+def keep_manifest(directory: Path, path: str, upto: int) -> bool:
+    """Keep the manifest as of a transaction, and the last ones before it; False where there is none to keep."""
+    sealed = manifest(path, upto)
+    if sealed is None:
+        return False
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = directory / f".{upto}.{os.getpid()}"
+    with temporary.open("wb") as stream:
+        stream.write(sealed)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(directory / f"{upto}{_SUFFIX}")
+    for old in kept_manifests(directory)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return True
+
+
+def kept_manifests(directory: Path) -> list[Path]:
+    """Return the copies, the newest first."""
+    found = (file for file in directory.glob(f"*{_SUFFIX}") if file.stem.isdecimal())
+    return sorted(found, key=lambda file: int(file.stem), reverse=True)
