@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -113,7 +114,7 @@ exit 0
         "an alert is raised", 60,
     )  # fmt: skip
     # The reason names the transaction to go back to; nothing genuine is lost.
-    number = int(repository["frozen_reason"].partition("transaction ")[2].partition(" ")[0])
+    number = int(re.findall(r"transaction (\d+)", repository["frozen_reason"])[0])
     taken_back(Path(entry["path"]), number)
     # A machine that saw the later state would refuse, and rightly: borg takes a rollback for an attack.
     listed = json.loads(fleet.borg(definition, "list", "--json", "{repo}", base="fresh"))["archives"]
