@@ -90,7 +90,10 @@ FAMILIES: dict[str, tuple[str, Sequence[str]]] = {
     "borgfleet_repository_last_check_timestamp_seconds": ("When a check of its segments last ended.", _REPOSITORY),
     "borgfleet_repository_damaged": ("1 if its last check found damage.", _REPOSITORY),
     "borgfleet_repository_damaged_archives": ("Archives that cannot be read whole.", _REPOSITORY),
-    "borgfleet_repository_frozen": ("1 if archives are missing and nothing may be pruned.", _REPOSITORY),
+    "borgfleet_repository_frozen": (
+        "1 if it was changed without our doing: nothing is pruned until somebody looked.",
+        _REPOSITORY,
+    ),
     "borgfleet_repository_last_prune_timestamp_seconds": ("When it was pruned last.", _REPOSITORY),
     "borgfleet_repository_last_compact_timestamp_seconds": ("When it was compacted last.", _REPOSITORY),
     "borgfleet_repository_quota_bytes": ("How large it is meant to become.", _REPOSITORY),

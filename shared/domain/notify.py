@@ -111,7 +111,7 @@ UNITS = {
     "backup_missed": "runs missed",
     "backup_shrunk": "% smaller than usual", "backup_running_long": "times the usual duration", "pool_full": "%",
     "pool_missing": "seconds unseen", "repository_full": "% of its quota",
-    "repository_frozen": "(archives are missing)", "repository_damaged": "(see its last check)",
+    "repository_frozen": "(changed without our doing)", "repository_damaged": "(see its last check)",
     "service_missing": "seconds unseen",
     "dead_letters": "within a day", "channel_failing": "failed tries",
 }  # fmt: skip
