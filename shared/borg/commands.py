@@ -103,9 +103,9 @@ def _check(borg: str) -> list[str]:
     return [borg, "check", "--log-json", "--info", "--progress", f"--lock-wait={LOCK_WAIT}"]
 
 
-def serve(borg: str, path: str) -> list[str]:
-    """Return the argv that serves exactly one repository, append-only."""
-    return [borg, "serve", "--append-only", "--umask=077", "--restrict-to-repository", path]
+def serve(path: str) -> list[str]:
+    """Return what borg's main is told behind the fence: to serve exactly one repository, append-only."""
+    return ["serve", "--append-only", "--umask=077", "--restrict-to-repository", path]
 
 
 def literal(name: str) -> str:

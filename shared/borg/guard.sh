@@ -1,5 +1,5 @@
-# guard.sh GRANT EPOCH COMMAND...: runs a command on a backup node only while the grant file names this epoch.
-# The file holds "EPOCH UNTIL PATH"; UNTIL in seconds since 1970. When the lease passes on, the command ends.
+# guard.sh GRANT EPOCH COMMAND...: runs the node's own borg only while the grant file names this epoch.
+# The file holds "EPOCH UNTIL QUOTA PATH"; UNTIL in seconds since 1970. When the lease passes on, the command ends.
 grant=$1
 epoch=$2
 shift 2
@@ -12,6 +12,8 @@ current || {
     echo "borgfleet: the lease of this repository is not current" >&2
     exit 75
 }
+# Held by us and by the command for as long as either lives: who takes the repository next waits for it.
+exec 8>>"${grant%/*}/../locks/${grant##*.}.own" && flock -s 8
 exec 9<&0
 "$@" <&9 9<&- &
 child=$!
@@ -23,7 +25,7 @@ trap 'kill -INT "$child" 2>/dev/null' INT
     kill -TERM "$child"
     sleep 5
     kill -KILL "$child"
-} >/dev/null 2>&1 &
+} >/dev/null 2>&1 8>&- &
 watcher=$!
 while :; do
     wait "$child"

@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from shared.borg import commands
+from shared.borg import commands, fencing
 from shared.borg.environment import on_node
 from shared.borg.exit_codes import failure
 from shared.borg.output import LogLine, parse_line
+from shared.borg.sessions import Sessions
 from shared.domain.lines import CUT, each_line, whole
 from shared.errors import Permanent
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from shared.borg.output import Phase, Progress
 
-_SCRIPTS = ("guard.sh", "serve.sh")
+_SHELL_SCRIPTS = ("guard.sh", "serve.sh")
 _OWN_END_SECONDS = 1.0
 _STOP_SECONDS = 20.0
 _BLOCK = 256 * 1024
@@ -48,7 +49,9 @@ class Grant:
     path: str
     epoch: int
     to_server: bool = True
-    """The server may reach the repository, append-only, for as long as this lasts; else this node alone."""
+    """The server may reach the repository, through the fence, for as long as this lasts; else this node alone."""
+    quota: int | None = None
+    """How many bytes the repository may take; a server's session is told."""
 
     @property
     def token(self) -> str:
@@ -74,12 +77,15 @@ class BorgNode:
                 message, code="borg_missing", remedy="install borg 1.4.5 or newer, or set BORGFLEET_BACKUP__BORG"
             )
         self.borg = found
+        self.python = fencing.python_of(found)
         self.state_dir = state_dir
+        self.sessions = Sessions(state_dir)
         self._environment = self._prepare()
+        fencing.require_fit(found, self.python, fencing.script(state_dir, "fence.py"))
 
     def permit(self, grant: Grant, seconds: float) -> None:
         """Let this grant's processes live for so many seconds more."""
-        text = f"{grant.epoch} {int(time.time() + seconds) + 1} {grant.path}\n"
+        text = f"{grant.epoch} {int(time.time() + seconds) + 1} {grant.quota or 0} {grant.path}\n"
         other = replace(grant, to_server=not grant.to_server)
         (self.state_dir / "grants" / other.file_name).unlink(missing_ok=True)  # there is one writer
         _write(self.state_dir / "grants" / grant.file_name, text)
@@ -103,7 +109,9 @@ class BorgNode:
         self, grant: Grant, read: Callable[[int], Awaitable[bytes]], write: Callable[[bytes], Awaitable[None]]
     ) -> None:
         """Serve one repository over a pair of byte streams until either side ends."""
-        argv = [*self._guarded(grant), *commands.serve(self.borg, grant.path)]
+        file = self._grant_file(grant)
+        fence = str(fencing.script(self.state_dir, "fence.py"))
+        argv = [self.python, "-I", fence, file, str(grant.epoch), *commands.serve(grant.path)]
         process = await asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.PIPE,
@@ -156,18 +164,24 @@ class BorgNode:
         return status, stdout.decode(errors="replace"), lines
 
     def _guarded(self, grant: Grant) -> list[str]:
-        grant_file = self.state_dir / "grants" / grant.file_name
-        return ["/bin/sh", str(self.state_dir / "guard.sh"), str(grant_file), str(grant.epoch)]
+        return ["/bin/sh", str(self.state_dir / "guard.sh"), self._grant_file(grant), str(grant.epoch)]
+
+    def _grant_file(self, grant: Grant) -> str:
+        return str(self.state_dir / "grants" / grant.file_name)
 
     def _prepare(self) -> dict[str, str]:
         (self.state_dir / "grants").mkdir(parents=True, exist_ok=True)
-        for name in _SCRIPTS:
+        for name in _SHELL_SCRIPTS:
             _write(self.state_dir / name, files("shared.borg").joinpath(name).read_text())
+        for name, text in fencing.scripts().items():
+            path = fencing.script(self.state_dir, name)
+            path.parent.mkdir(exist_ok=True)
+            _write(path, text)
         host_id_file = self.state_dir / "host-id"
         if not host_id_file.exists():
             _write(host_id_file, f"borgfleet-{uuid.uuid4().hex}\n")
         environment = on_node(str(self.state_dir / "borg"), host_id_file.read_text().strip())
-        exported = environment | {"BORGFLEET_BORG": self.borg}
+        exported = environment | {"BORGFLEET_PYTHON": self.python}
         _write(self.state_dir / "node.env", "".join(f"{k}={shlex.quote(v)}\n" for k, v in exported.items()))
         return environment
 

@@ -19,17 +19,26 @@ BORG_1_2 = Path(__file__).parents[2] / ".venv-borg12" / "bin" / "python"
 
 
 def borg_many(
-    commands: list[list[str]], base: Path, zone: str = "UTC", python: str | Path = sys.executable
+    commands: list[list[str]],
+    base: Path,
+    zone: str = "UTC",
+    python: str | Path = sys.executable,
+    *,
+    passphrase: str = "",
+    cwd: Path | None = None,
 ) -> list[tuple[int, str]]:
     environment = os.environ | {
         "BORG_BASE_DIR": str(base),
         "TZ": zone,
         "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes",
         "BORG_SELFTEST": "disabled",  # half of a small command's time
+        "BORG_PASSPHRASE": passphrase,
+        "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     done = subprocess.run(
         [str(python), "-m", "tests.harness.borg_many"], input=json.dumps(commands), env=environment,
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, cwd=cwd,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return [(status, text) for status, text in json.loads(done.stdout.splitlines()[-1])]

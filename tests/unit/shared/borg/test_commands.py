@@ -80,4 +80,4 @@ def test_the_other_commands() -> None:
     assert {"--repair", "--max-duration=60"} & set(commands.check_segments("borg", "/r")) == set()
     assert commands.check_archives("borg", "/r")[-3:] == ["--archives-only", "--", "/r"]
     assert [*commands.read_archive("borg", "/r", "{a}")[1:3], "/r::{{a}}"] == ["extract", "--dry-run", "/r::{{a}}"]
-    assert "--append-only" in commands.serve("borg", "/r")
+    assert "--append-only" in commands.serve("/r")

@@ -1,0 +1,72 @@
+"""Opens with the repository's key what a session left out: what lies there, and what was sent instead.
+
+A script, run by the Python that runs the node's borg: `left_out.py PATH REPORT`, the passphrase by BORG_PASSPHRASE_FD.
+It prints JSON: the ids under which garbage lies, and those under which garbage was sent. borg asserts that an object's
+content belongs to its id.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import struct
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+# borg has no types.
+_helpers: Any = importlib.import_module("borg.helpers")
+_key: Any = importlib.import_module("borg.crypto.key")
+_low_level: Any = importlib.import_module("borg.crypto.low_level")
+_repository: Any = importlib.import_module("borg.repository")
+
+_GARBAGE = (
+    _low_level.IntegrityError, _helpers.Error, ArithmeticError, LookupError, MemoryError, TypeError, ValueError,
+    struct.error,
+)  # fmt: skip
+"""What borg raises where bytes are none of its own, from whichever of its steps."""
+_OBJECT = struct.Struct("<32sI")
+_LOCK_WAIT = 60
+
+
+def main(argv: Sequence[str]) -> None:
+    """Print what is garbage."""
+    path, report = argv
+    importlib.import_module("borg.logger").setup_logging(level="error")
+    ids = [bytes.fromhex(line["left_out"]) for line in _lines(Path(report)) if "left_out" in line]
+    with _repository.Repository(path, exclusive=False, lock_wait=_LOCK_WAIT) as repository:
+        key = _key.key_factory(repository, repository.get(_helpers.Manifest.MANIFEST_ID))
+        lying = [i.hex() for i in dict.fromkeys(ids) if not _opens(key, i, repository.get(i))]
+    sent = [i.hex() for i, data in _objects(Path(report).with_suffix(".objects")) if not _opens(key, i, data)]
+    sys.stdout.write(json.dumps({"lying": lying, "sent": list(dict.fromkeys(sent))}) + "\n")
+
+
+def _opens(key: Any, object_id: bytes, data: bytes) -> bool:
+    try:
+        key.decrypt(object_id, data)
+    except _GARBAGE:
+        return False
+    return True
+
+
+def _lines(report: Path) -> Iterator[dict[str, Any]]:
+    for line in report.read_bytes().splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:  # the last line of a machine that lost its power
+            continue
+
+
+def _objects(file: Path) -> Iterator[tuple[bytes, bytes]]:
+    rest = file.read_bytes() if file.exists() else b""
+    while len(rest) >= _OBJECT.size:
+        object_id, size = _OBJECT.unpack_from(rest)
+        yield object_id, rest[_OBJECT.size : _OBJECT.size + size]
+        rest = rest[_OBJECT.size + size :]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
