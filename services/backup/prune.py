@@ -21,7 +21,7 @@ from services.backup.reconcile import (
     unknown,
 )
 from shared.db.clock import read_now
-from shared.db.repositories.retention import Policies, judge_archives, load_policies
+from shared.db.repositories.retention import Policies, judge_archives, load_policies, mark_pruned
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.archive import superseded
@@ -143,7 +143,7 @@ async def _delete_checkpoints(
 ) -> None:
     """Delete what interrupted runs left behind, where a later run of the same backup job is on record."""
     recorded = [one.name for one in listed if one.borg_id in plan.recorded]
-    for name in superseded(await storage.checkpoints(plan.repository, grant), recorded):
+    for name in superseded(await storage.checkpoints(plan.repository, grant), recorded, plan.now):
         ctx.log("info", "kernel", f"delete {name}: a later run came to its end")
         await storage.delete(plan.repository, grant, name)
 
@@ -172,6 +172,7 @@ async def record_prune(tx: UnitOfWork, ctx: Context, plan: PrunePlan, pruned: Pr
     await _forget(tx, pruned.deleted)
     repository = await note_compacted(tx, ctx, plan.repository, pruned.compacted)
     if pruned.compacted.figures is not None:
+        mark_pruned(repository, plan.archives.values(), pruned.deleted, plan.now)
         repository.pruned_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable
     if ctx.job is not None:
         tx.emit(

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 
 from services.backup.reconcile import freeze, is_sound, note_whole
 from shared.db.repositories.requests import request_upkeep
-from shared.db.repositories.retention import load_policies
+from shared.db.repositories.retention import is_good, load_policies
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.job import JobState, JobType
@@ -55,7 +55,8 @@ async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome:
         await freeze(tx, ctx, plan.repository.id, outcome.lost)
     if outcome.whole is not None:
         await note_whole(tx, plan.repository.id, outcome.whole)
-    prunes = repository.prune_after_backup and is_sound(repository) and not verdict.error
+    # After a doubtful run nothing goes by itself: what it should have held may be in an older archive only.
+    prunes = repository.prune_after_backup and is_sound(repository) and is_good(archive)
     if prunes and await load_policies(tx.session, repository):
         key = f"prune-after:{plan.job_id}"
         await request_upkeep(tx, JobType.REPOSITORY_PRUNE, repository.id, request_key=key)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import and_, func, select
 
-from shared.db.repositories.retention import good_archives
+from shared.db.repositories.retention import good_archives, is_past
 from shared.db.tables.alert import AlertRule
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import db_now
@@ -211,7 +211,7 @@ async def _recent_archives(session: AsyncSession) -> dict[uuid.UUID, list[Any]]:
     columns = (
         Archive.created_at, Archive.duration, Archive.original_size, Archive.deduplicated_size, Archive.files,
     )  # fmt: skip
-    return await _latest(session, Archive.backup_job_id, Archive.created_at, columns, good_archives())
+    return await _latest(session, Archive.backup_job_id, Archive.created_at, columns, and_(good_archives(), is_past()))
 
 
 async def _latest(

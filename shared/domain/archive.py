@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _CHECKPOINT = re.compile(r"(?P<archive>.+)\.checkpoint(?:\.\d+)?")
+_TIME = "%Y-%m-%dT%H%M%SZ"
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""What is later than now by more than this was stamped by a clock that was wrong."""
 _OURS = re.compile(r"(?P<backup_job>.+)-(?P<at>\d{4}-\d\d-\d\dT\d{6}Z)-[0-9a-f]{32}")
 
 
@@ -47,7 +50,7 @@ class RepositoryFigures(BaseModel):
 
 def archive_name(backup_job: str, job_id: uuid.UUID, at: datetime) -> str:
     """Return `<backup job>-<UTC time>-<job id>`; the id lets a retry find what an earlier try made."""
-    return f"{check_name(backup_job)}-{at:%Y-%m-%dT%H%M%SZ}-{job_id.hex}"
+    return f"{check_name(backup_job)}-{at:{_TIME}}-{job_id.hex}"
 
 
 def is_checkpoint(name: str) -> bool:
@@ -55,10 +58,16 @@ def is_checkpoint(name: str) -> bool:
     return _CHECKPOINT.fullmatch(name) is not None
 
 
-def superseded(checkpoints: Iterable[str], archives: Iterable[str]) -> list[str]:
-    """Return the checkpoints that a later archive of the same backup job has made useless; by our own clock."""
+def superseded(checkpoints: Iterable[str], archives: Iterable[str], now: datetime) -> list[str]:
+    """Return the checkpoints that a later archive of the same backup job has made useless; by our own clock.
+
+    A name from the future was given while that clock was wrong: it is later than nothing.
+    """
+    end = f"{now.astimezone(UTC) + CLOCK_TOLERANCE:{_TIME}}"
     latest: dict[str, str] = {}
     for found in filter(None, map(_OURS.fullmatch, archives)):
+        if found["at"] > end:
+            continue
         latest[found["backup_job"]] = max(found["at"], latest.get(found["backup_job"], ""))
     useless: list[str] = []
     for name in checkpoints:

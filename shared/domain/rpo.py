@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
+from shared.domain.archive import CLOCK_TOLERANCE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,10 +26,17 @@ def state_of(target: int | None, last_good_at: datetime | None, defined_at: date
     """Return where a backup job stands now; one that never ran is measured from its definition."""
     if target is None:
         return "no_target"
-    age = (now - (last_good_at or defined_at)).total_seconds()
+    age = (now - _since(last_good_at, defined_at, now)).total_seconds()
     if age > target:
         return "breached"
     return "at_risk" if age > _AT_RISK * target else "ok"
+
+
+def _since(last_good_at: datetime | None, defined_at: datetime, now: datetime) -> datetime:
+    """Return since when a target counts: a time from the future tells nothing of how old the last good backup is."""
+    if last_good_at is None or last_good_at > now + CLOCK_TOLERANCE:
+        return defined_at
+    return last_good_at
 
 
 def breaks_at(target: int | None, last_good_at: datetime | None, defined_at: datetime) -> datetime | None:

@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 
 from services.api.dependencies import PageBounds, Parts
 from services.api.queries import by_text, found
@@ -16,7 +16,7 @@ from services.api.schemas.backup_job import BackupJobIn, BackupJobOut
 from services.api.schemas.common import Page
 from services.api.schemas.job import JobOut
 from shared.db.repositories.requests import request_backup
-from shared.db.repositories.retention import good_archives
+from shared.db.repositories.retention import last_good
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Archive, Repository
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Row
-    from sqlalchemy.ext.asyncio import AsyncSession
 
     from shared.db.tables.job import Job
     from shared.db.tables.schedule import Schedule
@@ -42,7 +41,7 @@ async def list_backup_jobs(parts: Parts, bounds: PageBounds) -> Page[BackupJobOu
     async with parts.db.read() as session:
         rows, following = await by_text(session, _backup_jobs(), BackupJob.name, bounds)
         ids = [row[0].id for row in rows]
-        schedules, last = await schedules_of(session, ids), await _last_good(session, ids)
+        schedules, last = await schedules_of(session, ids), await last_good(session, Archive.backup_job_id.in_(ids))
     return Page(items=[_shown(row, schedules[row[0].id], last.get(row[0].id)) for row in rows], next=following)
 
 
@@ -134,13 +133,8 @@ async def _read(tx: UnitOfWork, backup_job_id: uuid.UUID) -> BackupJobOut:
     query = _backup_jobs().where(BackupJob.id == backup_job_id).execution_options(populate_existing=True)
     row = found((await tx.session.execute(query)).one_or_none(), "backup job")
     schedules = (await schedules_of(tx.session, [backup_job_id]))[backup_job_id]
-    return _shown(row, schedules, (await _last_good(tx.session, [backup_job_id])).get(backup_job_id))
-
-
-async def _last_good(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID | None, datetime]:
-    good = good_archives()
-    query = select(Archive.backup_job_id, func.max(Archive.created_at)).where(good, Archive.backup_job_id.in_(ids))
-    return {row[0]: row[1] for row in await session.execute(query.group_by(Archive.backup_job_id))}
+    good = await last_good(tx.session, Archive.backup_job_id == backup_job_id)
+    return _shown(row, schedules, good.get(backup_job_id))
 
 
 def _owner(definition: BackupJob) -> Owner:

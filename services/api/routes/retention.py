@@ -50,8 +50,10 @@ async def preview(repository_id: uuid.UUID, body: Policy, parts: Parts) -> Previ
 async def preview_of_backup_job(backup_job_id: uuid.UUID, body: Policy, parts: Parts) -> PreviewedPrune:
     """Say what a retention of its own would keep of a backup job, and what would go; nothing is changed."""
     async with parts.db.read() as session:
-        found(await session.get(BackupJob, backup_job_id), "backup job")
-        return await _previewed(session, Policies(body), Archive.backup_job_id == backup_job_id)
+        definition = found(await session.get(BackupJob, backup_job_id), "backup job")
+        repository = await session.get_one(Repository, definition.repository_id)
+        policies = Policies(body, marks=(await load_policies(session, repository)).marks)
+        return await _previewed(session, policies, Archive.backup_job_id == backup_job_id)
 
 
 async def _previewed(session: AsyncSession, policies: Policies, which: ColumnElement[bool]) -> PreviewedPrune:

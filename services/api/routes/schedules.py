@@ -6,11 +6,11 @@ import csv
 import io
 import uuid
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 
 from services.api.dependencies import Caller, PageBounds, Parts
 from services.api.queries import found, newest_first
@@ -26,11 +26,11 @@ from services.api.schemas.schedule import (
     ScheduleIn,
 )
 from services.api.tonight import foresee
-from shared.db.repositories.retention import good_archives
+from shared.db.clock import read_now
+from shared.db.repositories.retention import last_good
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.schedule import MissedRun, Pause, Schedule
 from shared.db.tables.server import Server
-from shared.db.tables.storage import Archive
 from shared.domain.names import Name
 from shared.domain.rpo import breaks_at, state_of, target_seconds
 from shared.domain.schedule import in_words
@@ -118,9 +118,8 @@ async def compliance(parts: Parts, csv_text: Annotated[bool, Query(alias="csv")]
 
 
 async def _compliance(session: AsyncSession) -> list[ComplianceOut]:
-    now = datetime.now(UTC)
-    good = select(Archive.backup_job_id, func.max(Archive.created_at)).where(good_archives())
-    last = {row[0]: row[1] for row in await session.execute(good.group_by(Archive.backup_job_id))}
+    now = await read_now(session)
+    last = await last_good(session)
     periods: defaultdict[uuid.UUID, list[int]] = defaultdict(list)
     for backup_job_id, period in await session.execute(select(Schedule.backup_job_id, Schedule.period_seconds)):
         if backup_job_id is not None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypedDict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypedDict
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from shared.db.tables.backup_job import BackupJob
+from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, is_held
 from shared.domain import backup_state
-from shared.domain.retention import Candidate, Policy, Verdict, apply
+from shared.domain.archive import CLOCK_TOLERANCE
+from shared.domain.retention import Candidate, Mark, Policy, Verdict, apply, marked
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Collection, Iterable, Mapping
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -31,6 +34,17 @@ def good_archives() -> ColumnElement[bool]:
 def doubtful_archives() -> ColumnElement[bool]:
     """Select the archives that a person's word would make good: the table of `backup_state.is_doubtful`."""
     return and_(_acceptable(), Archive.trusted.is_(False), Archive.accepted_at.is_(None))
+
+
+async def last_good(session: AsyncSession, *which: ColumnElement[bool]) -> dict[uuid.UUID | None, datetime]:
+    """Return when each backup job's last good archive was made; one from the future tells nothing of when."""
+    query = select(Archive.backup_job_id, func.max(Archive.created_at)).where(good_archives(), is_past(), *which)
+    return {row[0]: row[1] for row in await session.execute(query.group_by(Archive.backup_job_id))}
+
+
+def is_past() -> ColumnElement[bool]:
+    """Select the archives whose time is none of the future."""
+    return Archive.created_at <= db_now(CLOCK_TOLERANCE.total_seconds())
 
 
 def _acceptable() -> ColumnElement[bool]:
@@ -70,6 +84,8 @@ class Policies:
 
     common: Policy | None = None
     own: Mapping[uuid.UUID, Policy] = field(default_factory=dict["uuid.UUID", Policy])
+    marks: Mapping[uuid.UUID | None, Mark] = field(default_factory=dict["uuid.UUID | None", Mark])
+    """What earlier prunes left of each backup job."""
 
     def __bool__(self) -> bool:
         """Tell whether anything may ever go."""
@@ -84,7 +100,36 @@ async def load_policies(session: AsyncSession, repository: Repository) -> Polici
     """Read what is kept in a repository."""
     query = select(BackupJob.id, BackupJob.retention).where(BackupJob.repository_id == repository.id)
     own = {key: Policy.model_validate(kept) for key, kept in await session.execute(query) if kept}
-    return Policies(Policy.model_validate(repository.retention) if repository.retention else None, own)
+    common = Policy.model_validate(repository.retention) if repository.retention else None
+    return Policies(common, own, _marks(repository))
+
+
+def mark_pruned(
+    repository: Repository, before: Iterable[Archive], deleted: Collection[uuid.UUID], now: datetime
+) -> None:
+    """Note what a prune took of each backup job, for the brake of the next ones; give all that was there before it."""
+    groups: defaultdict[uuid.UUID | None, list[Archive]] = defaultdict(list)
+    for archive in before:
+        if backup_state.is_good(deleting=False, missing=False, **_evidence(archive)):
+            groups[archive.backup_job_id].append(archive)
+    marks = _marks(repository)
+    for key, group in groups.items():
+        dropped = sum(archive.id in deleted for archive in group)
+        marks[key] = marked(marks.get(key), [archive.created_at for archive in group], dropped, now)
+    repository.prune_marks = {str(key or ""): _stored(mark) for key, mark in marks.items() if key in groups}
+
+
+def _marks(repository: Repository) -> dict[uuid.UUID | None, Mark]:
+    return {
+        UUID(key) if key else None: Mark(
+            datetime.fromisoformat(mark["since"]), mark["taken"], datetime.fromisoformat(mark["pruned_at"])
+        )
+        for key, mark in (repository.prune_marks or {}).items()
+    }
+
+
+def _stored(mark: Mark) -> dict[str, Any]:
+    return {"since": mark.since.isoformat(), "taken": mark.taken, "pruned_at": mark.pruned_at.isoformat()}
 
 
 def judge_archives(policies: Policies, archives: Iterable[Archive], now: datetime) -> list[Verdict]:
@@ -96,11 +141,14 @@ def judge_archives(policies: Policies, archives: Iterable[Archive], now: datetim
     for archive in archives:
         good = backup_state.is_good(deleting=False, missing=False, **_evidence(archive))
         held = is_held(archive, now)
-        groups[archive.backup_job_id].append(Candidate(archive.id, archive.created_at, good=good, held=held))
-    return [_judge(policies.of(backup_job_id), group, now) for backup_job_id, group in groups.items()]
+        doubtful = backup_state.is_doubtful(deleting=False, missing=False, **_evidence(archive))
+        candidate = Candidate(archive.id, archive.created_at, good=good, held=held, doubtful=doubtful)
+        groups[archive.backup_job_id].append(candidate)
+    return [_judge(policies, backup_job_id, group, now) for backup_job_id, group in groups.items()]
 
 
-def _judge(policy: Policy | None, group: list[Candidate], now: datetime) -> Verdict:
+def _judge(policies: Policies, backup_job_id: uuid.UUID | None, group: list[Candidate], now: datetime) -> Verdict:
+    policy = policies.of(backup_job_id)
     if policy is None:
         return Verdict({one.id: "no retention" for one in group}, (), braked=False)
-    return apply(policy, group, now)
+    return apply(policy, group, now, policies.marks.get(backup_job_id))

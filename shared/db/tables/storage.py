@@ -90,6 +90,8 @@ class Repository(Base):
     unfrozen_reason: Mapped[str] = mapped_column(long_text(), default="")
     unfrozen_at: Mapped[datetime | None] = mapped_column(default=None)
     pruned_at: Mapped[datetime | None] = mapped_column(default=None)
+    prune_marks: Mapped[dict[str, dict[str, Any]] | None] = mapped_column(JSON, default=None)
+    """What its prunes left of each backup job: the brake measures against it. See `retention.Mark`."""
     compacted_at: Mapped[datetime | None] = mapped_column(default=None)
     checked_at: Mapped[datetime | None] = mapped_column(default=None)
     """When a check of its segments last came to the end."""

@@ -25,6 +25,12 @@ def test_a_state_changes_at_its_deadline_and_not_at_the_next_success(age: int, s
     assert breaks_at(100, made_at, NOW) == made_at + timedelta(seconds=100)
 
 
+def test_a_backup_from_the_future_does_not_keep_a_target_for_a_year() -> None:
+    ahead = NOW + timedelta(days=365)
+    assert state_of(100, ahead, NOW - timedelta(days=9), NOW) == "breached"
+    assert state_of(100, NOW + timedelta(seconds=200), NOW - timedelta(days=9), NOW) == "ok"  # clocks differ a little
+
+
 def test_without_a_target_nothing_is_judged() -> None:
     assert state_of(None, None, NOW, NOW) == "no_target"
     assert breaks_at(None, NOW, NOW) is None
