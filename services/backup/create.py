@@ -60,6 +60,7 @@ async def run_backup(plan: BackupPlan, grant: Grant, ctx: Context, *, storage: S
             message = f"the run was stopped at its time limit of {plan.time_limit} seconds"
             remedy = "raise the limit, or find out what became slow; the next run goes on from the checkpoint"
             raise Permanent(message, code="time_limit", remedy=remedy) from error
+    await storage.shut_out(plan.repository, grant)  # what is looked at from here on does not change any more
     ctx.progress("verifying", files=made.archive.files, original_size=made.archive.original_size)
     recorded = await ctx.run(lambda tx: recorded_archives(tx, plan.repository.id))
     whole, listed = await look(plan.repository, grant, storage)

@@ -80,6 +80,7 @@ async def load_repository(tx: UnitOfWork, repository_id: uuid.UUID) -> Repositor
         passphrase=passphrase,
         shown_as=f"{server.name}/{repository.name}",
         compact_threshold=repository.compact_threshold_percent,
+        quota=repository.quota_bytes,
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shared.borg.node import Grant, OnOutput
     from shared.borg.output import Listed, LogLine, Phase, Progress
     from shared.borg.segments import History
+    from shared.borg.sessions import Garbage, SessionReport
     from shared.domain.archive import ArchiveFigures, RepositoryFigures
     from shared.ssh.port import Credentials, Target
 
@@ -35,6 +36,8 @@ class RepositoryPlace:
     """Percent of a segment that have to be free for it to be rewritten."""
     to_server: bool = True
     """Its server may write to it meanwhile; never while something is deleted or compacted."""
+    quota: int | None = None
+    """How many bytes it may take: a server's session that goes beyond is ended."""
 
     def __repr__(self) -> str:
         """Show no passphrase."""
@@ -103,6 +106,22 @@ class Storage(Protocol):
 
     def permit(self, repository: RepositoryPlace, epoch: int) -> None:
         """Extend the leave after each heartbeat."""
+        ...
+
+    async def shut_out(self, repository: RepositoryPlace, grant: Grant) -> None:
+        """End the server's part of a leave, and wait until its session is gone; this node's part goes on."""
+        ...
+
+    def session_reports(self, repository: RepositoryPlace) -> list[SessionReport]:
+        """Return what was refused and left out in the server's sessions and is not yet judged."""
+        ...
+
+    def forget_session(self, report: SessionReport) -> None:
+        """Remove a report that was judged."""
+        ...
+
+    async def garbage(self, repository: RepositoryPlace, grant: Grant, report: SessionReport) -> Garbage:
+        """Open with the key what a session left out, and what lies there."""
         ...
 
     async def ensure(self, repository: RepositoryPlace, grant: Grant) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from services.backup.ports import Segments
 from shared.borg import commands, output, segments, vault
 from shared.borg.node import BorgNode, Grant
+from shared.borg.sessions import parse_garbage
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from services.backup.ports import RepositoryPlace, Storage
     from shared.borg.node import OnOutput
     from shared.borg.output import Listed
+    from shared.borg.sessions import Garbage, SessionReport
     from shared.domain.archive import ArchiveFigures, RepositoryFigures
 
 
@@ -31,10 +33,11 @@ class NodeStorage:
 
     @contextlib.asynccontextmanager
     async def open(self, repository: RepositoryPlace, epoch: int) -> AsyncGenerator[Grant]:
-        """Permit, and revoke at the end whatever happens."""
+        """Permit when nothing of an earlier lease is at work any more, and revoke at the end whatever happens."""
         grant = _grant(repository, epoch)
-        self._node.permit(grant, self._lease_seconds)
+        self._node.permit(grant, self._lease_seconds)  # what has an earlier grant ends by that
         try:
+            await self._node.sessions.over(repository.id)
             yield grant
         finally:
             self._node.revoke(grant)
@@ -42,6 +45,25 @@ class NodeStorage:
     def permit(self, repository: RepositoryPlace, epoch: int) -> None:
         """Extend the leave."""
         self._node.permit(_grant(repository, epoch), self._lease_seconds)
+
+    async def shut_out(self, repository: RepositoryPlace, grant: Grant) -> None:
+        """End the server's part of a leave, and wait until its session is gone."""
+        if grant.to_server and self._node.shut_out(grant, self._lease_seconds):
+            await self._node.sessions.over(repository.id)
+
+    def session_reports(self, repository: RepositoryPlace) -> list[SessionReport]:
+        """Return what was refused and left out and is not yet judged."""
+        return self._node.sessions.reports(repository.id)
+
+    def forget_session(self, report: SessionReport) -> None:
+        """Remove a report that was judged."""
+        self._node.sessions.forget(report)
+
+    async def garbage(self, repository: RepositoryPlace, grant: Grant, report: SessionReport) -> Garbage:
+        """Open with the key what a session left out, and what lies there."""
+        argv = self._node.script("left_out.py", repository.path, str(report.file))
+        stdout, _ = await self._node.run(grant, argv, passphrase=repository.passphrase)
+        return parse_garbage(stdout)
 
     async def ensure(self, repository: RepositoryPlace, grant: Grant) -> None:
         """Make the repository on first use; its pool must be there, so that an unmounted disk is noticed."""
@@ -168,7 +190,7 @@ def _numbered(directory: Path) -> dict[int, Path]:
 
 
 def _grant(repository: RepositoryPlace, epoch: int) -> Grant:
-    return Grant(repository.server_id, repository.id, repository.path, epoch, repository.to_server)
+    return Grant(repository.server_id, repository.id, repository.path, epoch, repository.to_server, repository.quota)
 
 
 if TYPE_CHECKING:

@@ -80,19 +80,52 @@ class BorgNode:
         self.python = fencing.python_of(found)
         self.state_dir = state_dir
         self.sessions = Sessions(state_dir)
+        self._shut_out: dict[uuid.UUID, int] = {}
         self._environment = self._prepare()
         fencing.require_fit(found, self.python, fencing.script(state_dir, "fence.py"))
 
     def permit(self, grant: Grant, seconds: float) -> None:
-        """Let this grant's processes live for so many seconds more."""
+        """Let this grant's processes live for so many seconds more; nothing happens if a later lease has begun."""
+        grant = self._current(grant)
+        if self._epoch(grant) > grant.epoch:
+            return
         text = f"{grant.epoch} {int(time.time() + seconds) + 1} {grant.quota or 0} {grant.path}\n"
         other = replace(grant, to_server=not grant.to_server)
         (self.state_dir / "grants" / other.file_name).unlink(missing_ok=True)  # there is one writer
         _write(self.state_dir / "grants" / grant.file_name, text)
 
+    def shut_out(self, grant: Grant, seconds: float) -> bool:
+        """End the server's part of a grant for good; this node's own processes may go on. False if it is over."""
+        if self._epoch(grant) != grant.epoch:
+            return False
+        self._shut_out[grant.repository_id] = grant.epoch
+        self.permit(grant, seconds)
+        return True
+
     def revoke(self, grant: Grant) -> None:
-        """End every process that works under this grant."""
-        (self.state_dir / "grants" / grant.file_name).unlink(missing_ok=True)
+        """End every process that works under this grant; one of a later lease is left alone."""
+        grant = self._current(grant)
+        if self._epoch(grant) == grant.epoch:
+            (self.state_dir / "grants" / grant.file_name).unlink(missing_ok=True)
+
+    def script(self, name: str, *arguments: str) -> list[str]:
+        """Return the argv of one of our scripts that stand on borg's own package."""
+        return [self.python, "-I", str(fencing.script(self.state_dir, name)), *arguments]
+
+    def _current(self, grant: Grant) -> Grant:
+        """Return a grant without the server's part, if that was ended."""
+        ended = self._shut_out.get(grant.repository_id) == grant.epoch
+        return replace(grant, to_server=False) if ended else grant
+
+    def _epoch(self, grant: Grant) -> int:
+        """Return the epoch in which the repository is granted now; 0 if in none."""
+        for to_server in (True, False):
+            with contextlib.suppress(OSError, ValueError):
+                file = self.state_dir / "grants" / replace(grant, to_server=to_server).file_name
+                epoch, until, *_ = file.read_text().split()
+                if int(until) > time.time():
+                    return int(epoch)
+        return 0
 
     async def run(
         self, grant: Grant, argv: Sequence[str], *, passphrase: str, on_output: OnOutput | None = None
@@ -109,9 +142,8 @@ class BorgNode:
         self, grant: Grant, read: Callable[[int], Awaitable[bytes]], write: Callable[[bytes], Awaitable[None]]
     ) -> None:
         """Serve one repository over a pair of byte streams until either side ends."""
-        file = self._grant_file(grant)
-        fence = str(fencing.script(self.state_dir, "fence.py"))
-        argv = [self.python, "-I", fence, file, str(grant.epoch), *commands.serve(grant.path)]
+        file = str(self.state_dir / "grants" / grant.file_name)
+        argv = self.script("fence.py", file, str(grant.epoch), *commands.serve(grant.path))
         process = await asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.PIPE,
@@ -167,7 +199,7 @@ class BorgNode:
         return ["/bin/sh", str(self.state_dir / "guard.sh"), self._grant_file(grant), str(grant.epoch)]
 
     def _grant_file(self, grant: Grant) -> str:
-        return str(self.state_dir / "grants" / grant.file_name)
+        return str(self.state_dir / "grants" / self._current(grant).file_name)
 
     def _prepare(self) -> dict[str, str]:
         (self.state_dir / "grants").mkdir(parents=True, exist_ok=True)

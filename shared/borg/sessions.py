@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.domain.text import clean
-from shared.errors import Transient
+from shared.errors import Permanent, Transient
 
 if TYPE_CHECKING:
     import uuid
@@ -44,6 +44,25 @@ class SessionReport:
         """Say what was refused, in a sentence's part."""
         shown = ", ".join(dict.fromkeys(self.refused[:_SHOWN]))
         return f"{len(self.refused)} refused: {shown}" + (" and more" if len(self.refused) > _SHOWN else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """Ids of objects whose content does not belong to them: of those in the repository, and of those that were sent."""
+
+    lying: tuple[str, ...] = ()
+    sent: tuple[str, ...] = ()
+
+
+def parse_garbage(stdout: str) -> Garbage:
+    """Read what left_out.py prints; Permanent if it could not open what it was to look at."""
+    try:
+        found = json.loads(stdout)
+        return Garbage(tuple(map(str, found["lying"])), tuple(map(str, found["sent"])))
+    except (ValueError, LookupError, TypeError) as error:
+        message = "what the server sent in the place of objects that were there cannot be examined"
+        remedy = "see in the job's log what borg said; a check of the repository tells whether it can be read at all"
+        raise Permanent(message, code="session_unexamined", remedy=remedy) from error
 
 
 class Sessions:

@@ -308,6 +308,66 @@ async def test_the_nodes_own_borg_of_an_earlier_lease_is_waited_for(world: World
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_once_shut_out_the_server_is_gone_and_the_nodes_own_borg_works_on(world: World) -> None:
+    client = world.opened()
+    assert world.node.shut_out(world.grant, 600)
+    await asyncio.wait_for(world.node.sessions.over(world.grant.repository_id), WAIT)
+    client.close()
+    world.node.permit(world.grant, 600)  # as each heartbeat does
+    assert world.client().close()[0] == 75
+    await serve_by_tunnel(world)
+    argv = [world.node.borg, "list", "--json", world.grant.path]
+    stdout, _ = await world.node.run(world.grant, argv, passphrase="canary-right")
+    assert [archive["name"] for archive in json.loads(stdout)["archives"]] == ["before"]
+    world.node.permit(replace(world.grant, epoch=4), 600)
+    with world.client(epoch=4) as after:
+        after.open(world.grant.path)
+
+
+async def serve_by_tunnel(world: World) -> bytes:
+    """Return what the tunnel's client is told that sends nothing."""
+    heard: list[bytes] = []
+
+    async def read(_n: int) -> bytes:
+        return b""
+
+    async def write(data: bytes) -> None:
+        heard.append(data)
+
+    await asyncio.wait_for(world.node.serve(world.grant, read, write), WAIT)
+    return b"".join(heard)
+
+
+async def test_the_tunnel_serves_through_the_fence(world: World) -> None:
+    frame = msgpack.packb({b"i": 1, b"m": b"destroy", b"a": {}}, use_bin_type=False)
+    frames, heard = [frame, b""], []
+
+    async def read(_n: int) -> bytes:
+        return frames.pop(0)
+
+    async def write(data: bytes) -> None:
+        heard.append(data)
+
+    await asyncio.wait_for(world.node.serve(world.grant, read, write), WAIT)
+    assert b"InvalidRPCMethod" in b"".join(heard)
+    assert world.refused() == "call of destroy"
+
+
+async def test_what_a_lost_lease_still_does_leaves_the_next_one_alone(world: World) -> None:
+    """A worker that lost its lease learns it late; its last heartbeat and its end must not touch its successor."""
+    after = replace(world.grant, epoch=4)
+    world.node.permit(after, 600)
+    with world.client(epoch=4) as client:
+        client.open(world.grant.path)
+        world.node.permit(world.grant, 600)
+        assert not world.node.shut_out(world.grant, 600)
+        world.node.revoke(world.grant)
+        await asyncio.sleep(2 * 1.0)  # the fence looks each second
+        assert client.call("__len__") > 0
+    world.node.revoke(after)
+    assert world.client(epoch=4).close()[0] == 75
+
+
 # -- the probe, and whether the fence fits --------------------------------------------------------------
 
 

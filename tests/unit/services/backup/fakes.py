@@ -13,6 +13,7 @@ from services.backup.ports import BackupPlan, Made, RepositoryPlace, Segments
 from shared.borg.node import Grant, OnOutput
 from shared.borg.output import Listed, LogLine, Phase, Progress
 from shared.borg.segments import History
+from shared.borg.sessions import Garbage, SessionReport
 from shared.domain.archive import ArchiveFigures, RepositoryFigures
 from shared.errors import AppError
 
@@ -57,6 +58,10 @@ class FakeStorage:
     """Of the manifest."""
     exported: str | None = None
     """The key."""
+    reports: list[SessionReport] = field(default_factory=list)
+    """What the fence told of the server's sessions."""
+    found_garbage: Garbage | AppError = field(default_factory=Garbage)
+    shut_out_of: list[str] = field(default_factory=list)
     on_list: Callable[[], Awaitable[None]] | None = None
     """What happens elsewhere while the repository is listed."""
 
@@ -68,6 +73,20 @@ class FakeStorage:
 
     def permit(self, repository: RepositoryPlace, epoch: int) -> None:
         self.calls.append(f"permit {epoch}")
+
+    async def shut_out(self, repository: RepositoryPlace, grant: Grant) -> None:
+        self.shut_out_of.append(repository.shown_as)
+
+    def session_reports(self, repository: RepositoryPlace) -> list[SessionReport]:
+        return list(self.reports)
+
+    def forget_session(self, report: SessionReport) -> None:
+        self.reports.remove(report)
+
+    async def garbage(self, repository: RepositoryPlace, grant: Grant, report: SessionReport) -> Garbage:
+        if isinstance(self.found_garbage, AppError):
+            raise self.found_garbage
+        return self.found_garbage
 
     async def ensure(self, repository: RepositoryPlace, grant: Grant) -> None:
         self.calls.append("ensure")

@@ -1,0 +1,103 @@
+"""Judges what a server asked for in its sessions: what no honest client does fails the run and stops maintenance."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from services.backup.reconcile import quarantine
+from shared.errors import AppError, Permanent
+from shared.runtime.context import Abort
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from services.backup.ports import RepositoryPlace, Storage
+    from shared.borg.node import Grant
+    from shared.borg.sessions import SessionReport
+    from shared.runtime.context import Context
+
+HOSTILE = "hostile_client"
+_REMEDY = (
+    "treat the server as taken over: docs/operations/security.md says what it could do and what to do now; "
+    "all archives that were made before are intact"
+)
+
+
+@contextlib.asynccontextmanager
+async def judged(ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant) -> AsyncGenerator[None]:
+    """Judge the reports of this lease's sessions at its end, however it comes; and those that an earlier one left.
+
+    A worker that was killed reads no report: whoever takes the repository next does, and tells of it.
+    """
+    before = await _left_behind(ctx, storage, place, grant)
+    try:
+        yield
+    finally:
+        if ctx.abort is not Abort.LEASE_LOST:  # then the repository is another's, and so are the reports
+            await _judge(ctx, storage, place, grant, before)
+
+
+@contextlib.asynccontextmanager
+async def shut_out_at_last(storage: Storage, place: RepositoryPlace, grant: Grant) -> AsyncGenerator[None]:
+    """Let no session of the server outlive the run, so that what is looked at afterwards stays as it is."""
+    try:
+        yield
+    finally:
+        await storage.shut_out(place, grant)
+
+
+async def _left_behind(ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant) -> list[str]:
+    try:
+        return await _hostile(ctx, storage, place, grant)
+    except AppError as error:
+        # It stays for the next lease: a repository that cannot be read must not keep its own recovery from running.
+        ctx.log("warning", "kernel", f"a session's report is not judged yet: {error.message}", code=error.code)
+        return []
+
+
+async def _judge(ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant, before: list[str]) -> None:
+    hostile = [*before, *await _hostile(ctx, storage, place, grant)] if place.to_server else []
+    if hostile:
+        raise Permanent("; ".join(hostile), code=HOSTILE, remedy=_REMEDY)
+
+
+async def _hostile(ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant) -> list[str]:
+    """Return why the server is hostile, by what its sessions left; freeze the repository before a report is removed."""
+    found: list[str] = []
+    for report in storage.session_reports(place):
+        reason = await _reason(ctx, storage, place, grant, report)
+        if reason:
+            await _freeze(ctx, place, reason)
+            found.append(reason)
+        storage.forget_session(report)
+    return found
+
+
+async def _reason(
+    ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant, report: SessionReport
+) -> str | None:
+    """Say what no honest client does; None if all that was left out is what it should be.
+
+    An honest client sends what is there already where its cache was lost and a former run was cut short.
+    """
+    reasons = [f"{place.shown_as} asked for what no honest client does: {report.summary}"] if report.refused else []
+    if report.left_out:
+        size = f"{len(report.left_out)} objects, {report.left_out_bytes} bytes"
+        ctx.log("info", "borg", f"the server sent what was there already: {size}; what was there first stays")
+        garbage = await storage.garbage(place, grant, report)
+        if garbage.lying:
+            reasons.append(f"{place.shown_as} holds other content under the ids of {len(garbage.lying)} objects")
+        if garbage.sent:
+            reasons.append(f"{place.shown_as} sent other content under the ids of {len(garbage.sent)} objects")
+    if report.unkept:
+        ctx.log("warning", "kernel", f"{report.unkept} objects sent again were too many to look at", code="unkept")
+    return "; ".join(reasons) or None
+
+
+async def _freeze(ctx: Context, place: RepositoryPlace, reason: str) -> None:
+    ctx.warn(HOSTILE, reason)
+    job = ctx.job
+    if job is not None:
+        # Not fenced by the lease: whoever learns of an attack keeps it, and twice is no harm.
+        await ctx.run(lambda tx: quarantine(tx, job, place.id, reason, code=HOSTILE))
