@@ -39,6 +39,7 @@ class UnitOfWork:
     async def commit(self) -> None:
         """Write the events and commit them with everything else."""
         await self.session.flush()
+        await self.jobs.changes.tell()
         await self.outbox.write()
         await self.session.commit()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from datetime import datetime
 from typing import ClassVar
 
 from pydantic import Field
@@ -27,7 +29,10 @@ class JobProgress(JobFact):
 
 
 class JobChanged(JobFact):
-    """A job's state changed."""
+    """A job changed: its state, what it waits for, or that somebody wants it cancelled; with all that a list shows.
+
+    Of several changes in one transaction only the outcome is told.
+    """
 
     subject: ClassVar[str] = "job.changed"
 
@@ -35,3 +40,19 @@ class JobChanged(JobFact):
     state: str
     attempt: int = 0
     waiting_for: str | None = None
+    title: str = ""
+    node: str | None = None
+    server_id: uuid.UUID | None = None
+    server: str | None = Field(default=None, description="The server's name.")
+    repository_id: uuid.UUID | None = None
+    repository: str | None = Field(default=None, description="The repository's name.")
+    backup_job_id: uuid.UUID | None = None
+    archive_id: uuid.UUID | None = None
+    cancel_requested: bool = False
+    failures: int = 0
+    code: str | None = Field(default=None, description="Why it failed or is tried again.")
+    reason: str | None = None
+    not_before: datetime | None = Field(default=None, description="When it is tried again.")
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None

@@ -93,6 +93,7 @@ class Context:
             await self._db.run(lambda tx: self._why_not(tx, job_id))
             return None
         self._progress = ProgressReporter(self._bus, self.job.id, self.job.correlation_id)
+        self._stored = self.job.log_seq
         return self.job
 
     async def _take(self, job_id: uuid.UUID, tx: UnitOfWork) -> None:
@@ -121,6 +122,7 @@ class Context:
     async def _acquire(self, name: str, on_beat: Callable[[int], None], tx: UnitOfWork) -> None:
         epoch = await tx.leases.acquire(name, self.lease, self.lease_seconds)
         if epoch is not None:
+            await tx.jobs.begun(self._claimed(), lease=self.lease)
             self._held[name] = epoch, on_beat
 
     def _patience(self) -> float:

@@ -3,48 +3,32 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, and_, bindparam, func, insert, or_, select, update
 
+from shared.db.repositories.job_changes import JobChanges
+from shared.db.repositories.job_messages import Addressed, command_of, subject_of, waits_on
 from shared.db.tables.base import db_now, micros, or_ignore
 from shared.db.tables.job import Job, JobLog
 from shared.domain.job import JobState, JobType
 from shared.domain.scheduled import asked_for
 from shared.domain.turns import TAKE_TURNS
 from shared.errors import LeaseLost
-from shared.events.archive import ArchiveDelete
-from shared.events.backup import BackupRequested
-from shared.events.progress import JobChanged
-from shared.events.repository import RepositoryCheck, RepositoryCompact, RepositoryPrune
-from shared.events.server import ServerSetup
-from shared.events.stats import StatsCollect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.sql.dml import Update
 
     from shared.db.outbox import Outbox
     from shared.errors import AppError
-    from shared.events.base import Command
 
 RESENT_AT_ONCE = 50
 ITS_TURN = "its turn"
 """What a run waits for while as many as may are under way."""
-
-
-class Addressed(NamedTuple):
-    """What is needed of a job to send its message."""
-
-    id: uuid.UUID
-    type: str
-    node: str | None
-    correlation_id: uuid.UUID
-    attempt: int
 
 
 class Jobs:
@@ -54,6 +38,7 @@ class Jobs:
         """Bind to a session and its outbox."""
         self._session = session
         self._outbox = outbox
+        self.changes = JobChanges(session, outbox)
 
     async def enqueue(self, *jobs: Job) -> None:
         """Insert queued jobs together with their messages; those that caps hold for wait until it is their turn."""
@@ -66,7 +51,7 @@ class Jobs:
         for job in jobs:
             if not takes_turns(job):
                 self._send(job)
-            self._outbox.add(_changed(job, JobState.QUEUED, waiting_for=job.waiting_for))
+        self.changes.add(*(job.id for job in jobs))
 
     async def send(self, waiting: Sequence[Addressed]) -> None:
         """Send runs that waited for their turn, in this order."""
@@ -77,7 +62,7 @@ class Jobs:
         await self._session.execute(sent, execution_options={"synchronize_session": False})
         for job in waiting:
             self._send(job)
-            self._outbox.add(_changed(job, JobState.QUEUED))
+            self.changes.add(job.id)
 
     async def get(self, job_id: uuid.UUID) -> Job | None:
         """Return a job as it is now."""
@@ -86,7 +71,18 @@ class Jobs:
     async def claim(self, job_id: uuid.UUID, *, lease: str, seconds: float) -> Job | None:
         """Take a job that is queued and due, or whose holder's lease ran out; None if it is not ours to take."""
         given = {"of": job_id, "holder": lease, "held": micros(seconds)}
-        return await self.get(job_id) if await self._changed(_CLAIM, given) else None
+        job = await self.get(job_id) if await self._changed(_CLAIM, given) else None
+        if (
+            job is not None and job.waiting_for is None
+        ):  # one that waited runs when it has what it waited for: see begun
+            self.changes.add(job_id)
+        return job
+
+    async def begun(self, job: Job, *, lease: str) -> None:
+        """Say that a run which waited for something has it now; LeaseLost if another took the job."""
+        if job.waiting_for is not None:
+            await self._transition(job.id, _ours(job.id, lease).values(waiting_for=None))
+            job.waiting_for = None
 
     async def seconds_until_due(self, job_id: uuid.UUID) -> float | None:
         """Return how long a queued job has to wait yet; None if it is not queued, or gets another message later."""
@@ -133,11 +129,10 @@ class Jobs:
         given = {"end": state.value, "warned": list(warnings), "found": result or {}, "reached": progress}
         ours = {"of": job.id, "holder": lease}
         why = {f"{name}_": text for name, text in _error_values(error).items()}
-        if not await self._changed(_FINISH, given | ours | why):
+        if not await self._transition(job.id, _FINISH, given | ours | why):
             if await self._session.scalar(_STORED, ours) is None:
                 raise LeaseLost(_passed(job.id))
             return False
-        self._outbox.add(_changed(job, state))
         return True
 
     async def put_back(
@@ -170,15 +165,14 @@ class Jobs:
             values["sent_at"] = None
         await self._write(job.id, lease, values)
         if waiting_for is None or job.waiting_for != waiting_for:
-            self._outbox.add(_changed(job, JobState.QUEUED, waiting_for=waiting_for))
+            self.changes.add(job.id)
         return anew
 
     async def fail_unclaimed(self, job_id: uuid.UUID, error: AppError) -> None:
         """End a job that nobody holds, because its message cannot be worked on."""
-        await self._session.execute(
-            update(Job)
-            .where(Job.id == job_id, Job.state == JobState.QUEUED)
-            .values(state=JobState.FAILED.value, finished_at=db_now(), **_error_values(error))
+        queued = update(Job).where(Job.id == job_id, Job.state == JobState.QUEUED)
+        await self._transition(
+            job_id, queued.values(state=JobState.FAILED.value, finished_at=db_now(), **_error_values(error))
         )
 
     async def request_cancel(self, job_id: uuid.UUID) -> JobState | None:
@@ -189,11 +183,9 @@ class Jobs:
             .values(state=JobState.CANCELLED.value, finished_at=db_now(), cancel_requested=True, waiting_for=None)
         )
         running = update(Job).where(Job.id == job_id, Job.state == JobState.RUNNING).values(cancel_requested=True)
-        if await self._changed(queued):
-            if job := await self.get(job_id):
-                self._outbox.add(_changed(job, JobState.CANCELLED))
+        if await self._transition(job_id, queued):
             return JobState.CANCELLED
-        return JobState.RUNNING if await self._changed(running) else None
+        return JobState.RUNNING if await self._transition(job_id, running) else None
 
     async def retry(self, job: Job) -> bool:
         """Queue a failed or cancelled job again; False if it is in another state."""
@@ -204,7 +196,7 @@ class Jobs:
             .where(Job.id == job.id, Job.state.in_((JobState.FAILED, JobState.CANCELLED)))
             .values(**asked | _QUEUED | turn | _error_values(None))
         )
-        if not await self._changed(again):
+        if not await self._transition(job.id, again):
             return False
         return bool(turn) or await self._resend(job.id)
 
@@ -217,9 +209,12 @@ class Jobs:
         """Re-queue an orphan with a fresh message, or end it if it was being cancelled; False if another was first."""
         orphaned = and_(Job.id == job.id, Job.state == JobState.RUNNING, Job.lease_until < db_now())
         cancelled = {"state": JobState.CANCELLED.value, "lease": None, "lease_until": None, "finished_at": db_now()}
-        if await self._changed(update(Job).where(orphaned, Job.cancel_requested.is_(True)).values(**cancelled)):
+        asked = update(Job).where(orphaned, Job.cancel_requested.is_(True))
+        if await self._transition(job.id, asked.values(**cancelled)):
             return True
-        return await self._changed(update(Job).where(orphaned).values(**_QUEUED)) and await self._resend(job.id)
+        return await self._transition(job.id, update(Job).where(orphaned).values(**_QUEUED)) and await self._resend(
+            job.id
+        )
 
     async def queued_per_subject(self) -> dict[str, int]:
         """Count the jobs whose message is on its way, by the subject it waits on."""
@@ -229,14 +224,14 @@ class Jobs:
             .group_by(Job.type, Job.node)
         )
         rows = (await self._session.execute(query)).all()
-        return {_subject(JobType(kind), node): count for kind, node, count in rows}
+        return {subject_of(JobType(kind), node): count for kind, node, count in rows}
 
     async def resend_silent(self, subject: str, *, older_than: float, limit: int = RESENT_AT_ONCE) -> int:
         """Send anew queued jobs of a subject whose message went out that long ago; return how many.
 
         Few at once, and none that a worker is just claiming: a claim must not wait for this.
         """
-        query = select(Job).where(Job.state == JobState.QUEUED, Job.sent_at < db_now(-older_than), _waits_on(subject))
+        query = select(Job).where(Job.state == JobState.QUEUED, Job.sent_at < db_now(-older_than), waits_on(subject))
         oldest = query.order_by(Job.created_at).limit(limit).with_for_update(skip_locked=True)
         silent = list((await self._session.scalars(oldest)).all())
         if silent:
@@ -244,20 +239,24 @@ class Jobs:
             await self._session.execute(mine.values(sent_at=db_now()), execution_options={"synchronize_session": False})
         for job in silent:
             self._send(job)
-            self._outbox.add(_changed(job, JobState.QUEUED))
+            self.changes.add(job.id)
         return len(silent)
 
     async def log(self, job: Job, first_seq: int, lines: Sequence[tuple[datetime, str, str, str, str]]) -> None:
-        """Append (at, level, source, code, message) lines to this attempt's log; a line stored before stays."""
+        """Append (at, level, source, code, message) lines to the job's log; a line stored before stays.
+
+        Numbers go on from attempt to attempt: a run that waited gives its attempt's number back, and not its lines'.
+        """
         names = ("at", "level", "source", "code", "message")
         key = {"job_id": job.id, "attempt": job.attempt}
         rows = [key | {"seq": first_seq + n} | dict(zip(names, line, strict=True)) for n, line in enumerate(lines)]
         if rows:
             await self._session.execute(or_ignore(insert(JobLog)), rows)
+            last = first_seq + len(rows) - 1
+            await self._changed(update(Job).where(Job.id == job.id, Job.log_seq < last).values(log_seq=last))
 
     async def _write(self, job_id: uuid.UUID, lease: str, values: dict[str, Any]) -> None:
-        ours = update(Job).where(Job.id == job_id, Job.state == JobState.RUNNING, Job.lease == lease).values(**values)
-        if not await self._changed(ours):
+        if not await self._changed(_ours(job_id, lease).values(**values)):
             raise LeaseLost(_passed(job_id))
 
     async def _resend(self, job_id: uuid.UUID) -> bool:
@@ -268,11 +267,18 @@ class Jobs:
         job = await self.get(job_id)
         if job is not None:
             self._send(job)
-            self._outbox.add(_changed(job, JobState.QUEUED))
+            self.changes.add(job_id)
         return job is not None
 
+    async def _transition(self, job_id: uuid.UUID, statement: Update, given: Mapping[str, Any] | None = None) -> bool:
+        """Change a job's row in a way that lists show, and say so: the one place for both. False if nothing changed."""
+        changed = await self._changed(statement, given)
+        if changed:
+            self.changes.add(job_id)
+        return changed
+
     def _send(self, job: Job | Addressed) -> None:
-        self._outbox.add(_command(job), node=job.node)
+        self._outbox.add(command_of(job), node=job.node)
 
     async def _changed(self, statement: Update, given: Mapping[str, Any] | None = None) -> bool:
         await self._session.flush()
@@ -327,51 +333,14 @@ _QUEUED: dict[str, Any] = {
     "waiting_for": None,
 }
 
-_COMMANDS: dict[JobType, type[Command]] = {
-    JobType.SERVER_SETUP: ServerSetup,
-    JobType.BACKUP_CREATE: BackupRequested,
-    JobType.ARCHIVE_DELETE: ArchiveDelete,
-    JobType.REPOSITORY_PRUNE: RepositoryPrune,
-    JobType.REPOSITORY_COMPACT: RepositoryCompact,
-    JobType.REPOSITORY_CHECK: RepositoryCheck,
-    JobType.STATS_COLLECT: StatsCollect,
-}
-
 
 def takes_turns(job: Job) -> bool:
     """Tell whether caps hold for a job: its type is one that they hold for, and it has a repository."""
     return job.type in TAKE_TURNS and job.repository_id is not None
 
 
-def _command(job: Job | Addressed) -> Command:
-    return _COMMANDS[JobType(job.type)](job_id=job.id, correlation_id=job.correlation_id)
-
-
-def _subject(kind: JobType, node: str | None) -> str:
-    subject = _COMMANDS[kind].subject
-    return f"{subject}.{node}" if node else subject
-
-
-def _waits_on(subject: str) -> ColumnElement[bool]:
-    """Select the jobs whose message waits on a subject."""
-    for kind, command in _COMMANDS.items():
-        if subject == command.subject:
-            return and_(Job.type == kind.value, Job.node.is_(None))
-        if subject.startswith(f"{command.subject}."):
-            return and_(Job.type == kind.value, Job.node == subject.removeprefix(f"{command.subject}."))
-    message = f"no job waits on {subject}"
-    raise ValueError(message)
-
-
-def _changed(job: Job | Addressed, state: JobState, waiting_for: str | None = None) -> JobChanged:
-    return JobChanged(
-        job_id=job.id,
-        correlation_id=job.correlation_id,
-        type=job.type,
-        state=state.value,
-        attempt=job.attempt,
-        waiting_for=waiting_for,
-    )
+def _ours(job_id: uuid.UUID, lease: str) -> Update:
+    return update(Job).where(Job.id == job_id, Job.state == JobState.RUNNING, Job.lease == lease)
 
 
 def _passed(job_id: uuid.UUID) -> str:

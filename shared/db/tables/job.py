@@ -56,6 +56,8 @@ class Job(Base):
     warnings: Mapped[list[str]] = mapped_column(JSON, default=list)
     result: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
+    log_seq: Mapped[int] = mapped_column(default=0, server_default="0")
+    """The number of the last line of its log."""
     created_at: Mapped[datetime] = mapped_column(default=db_now())
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime().evaluates_none(), default=db_now())
     """When its message was last put into the outbox; a None that is set means that it waits for its turn."""

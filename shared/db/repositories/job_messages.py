@@ -1,0 +1,64 @@
+"""Which message asks for which kind of job, and on which subject it waits."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import and_
+
+from shared.db.tables.job import Job
+from shared.domain.job import JobType
+from shared.events.archive import ArchiveDelete
+from shared.events.backup import BackupRequested
+from shared.events.repository import RepositoryCheck, RepositoryCompact, RepositoryPrune
+from shared.events.server import ServerSetup
+from shared.events.stats import StatsCollect
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+    from shared.events.base import Command
+
+
+class Addressed(NamedTuple):
+    """What is needed of a job to send its message."""
+
+    id: uuid.UUID
+    type: str
+    node: str | None
+    correlation_id: uuid.UUID
+    attempt: int
+
+
+_COMMANDS: dict[JobType, type[Command]] = {
+    JobType.SERVER_SETUP: ServerSetup,
+    JobType.BACKUP_CREATE: BackupRequested,
+    JobType.ARCHIVE_DELETE: ArchiveDelete,
+    JobType.REPOSITORY_PRUNE: RepositoryPrune,
+    JobType.REPOSITORY_COMPACT: RepositoryCompact,
+    JobType.REPOSITORY_CHECK: RepositoryCheck,
+    JobType.STATS_COLLECT: StatsCollect,
+}
+
+
+def command_of(job: Job | Addressed) -> Command:
+    """Return the message that asks for a job to be done."""
+    return _COMMANDS[JobType(job.type)](job_id=job.id, correlation_id=job.correlation_id)
+
+
+def subject_of(kind: JobType, node: str | None) -> str:
+    """Return the subject on which jobs of a type wait, on a node or anywhere."""
+    subject = _COMMANDS[kind].subject
+    return f"{subject}.{node}" if node else subject
+
+
+def waits_on(subject: str) -> ColumnElement[bool]:
+    """Select the jobs whose message waits on a subject."""
+    for kind, command in _COMMANDS.items():
+        if subject == command.subject:
+            return and_(Job.type == kind.value, Job.node.is_(None))
+        if subject.startswith(f"{command.subject}."):
+            return and_(Job.type == kind.value, Job.node == subject.removeprefix(f"{command.subject}."))
+    message = f"no job waits on {subject}"
+    raise ValueError(message)
