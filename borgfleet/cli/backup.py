@@ -5,25 +5,59 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from borgfleet.cli.client import Client, fail
-from borgfleet.cli.output import AsJson, Follow, console, finish, show
+from borgfleet.cli.output import AsJson, Follow, console, finish, show, show_one
 
 app = typer.Typer(no_args_is_help=True)
 _COLUMNS = (
-    ("ID", "id"), ("BACKUP", "title"), ("STATE", "state"), ("STARTED", "started_at"), ("FILES", "files"),
-    ("ORIGINAL", "original_size"), ("NEW", "deduplicated_size"), ("HELD", "held_reason"),
+    ("ID", "id"), ("BACKUP", "title"), ("STATE", "state"), ("TRUST", "trust"), ("STARTED", "started_at"),
+    ("FILES", "files"), ("ORIGINAL", "original_size"), ("NEW", "deduplicated_size"), ("HELD", "held_reason"),
 )  # fmt: skip
 
 
 @app.command("list")
 def list_backups(
-    server: Annotated[str | None, typer.Option(help="Only this server's.")] = None, as_json: AsJson = False
+    server: Annotated[str | None, typer.Option(help="Only this server's.")] = None,
+    doubtful: Annotated[bool, typer.Option("--doubtful", help="Only those that wait for your word.")] = False,
+    good: Annotated[bool, typer.Option("--good", help="Only those that can be relied on.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the backups, newest first."""
     client = Client()
     server_id = client.named("/api/servers", server, "server")["id"] if server else None
-    show(client.every("/api/backups", server_id=server_id), _COLUMNS, as_json=as_json)
+    if doubtful and good:
+        fail("no backup is good and doubtful", "give one of --good and --doubtful")
+    trust = "doubtful" if doubtful else "good" if good else None
+    backups = client.every("/api/backups", server_id=server_id, trust=trust)
+    show(({**backup, "trust": _trust(backup)} for backup in backups), _COLUMNS, as_json=as_json)
+
+
+@app.command("show")
+def show_backup(backup_id: str, as_json: AsJson = False) -> None:
+    """Show a backup, what its run found, and who accepted it."""
+    backup = _find(Client(), backup_id)
+    show_one(backup if as_json else backup | {"reasons": []}, as_json=as_json)
+    if as_json:
+        return
+    for reason in backup["reasons"]:
+        console.print(
+            f"[bold]{reason['weight']}[/] {escape(reason['text'])}  [dim]{escape(reason['code'])}[/]", soft_wrap=True
+        )
+    if backup["doubtful"]:
+        console.print(
+            f"It does not count as good. If it is as it should be: borgfleet backup accept {backup['id']} REASON",
+            soft_wrap=True,
+        )
+
+
+@app.command()
+def accept(backup_id: str, reason: str) -> None:
+    """Accept a doubtful backup, with the reason why it is as it should be: it counts as good from now on."""
+    client = Client()
+    backup = client.post(f"/api/backups/{_find(client, backup_id)['id']}/accept", {"reason": reason})
+    console.print(f"accepted: {escape(backup['title'])} of {backup['started_at']}", soft_wrap=True)
 
 
 @app.command()
@@ -56,6 +90,12 @@ def release(backup_id: str) -> None:
     client = Client()
     client.delete(f"/api/backups/{_find(client, backup_id)['id']}/hold")
     console.print("released")
+
+
+def _trust(backup: dict[str, Any]) -> str:
+    if backup["good"]:
+        return "accepted" if backup["accepted_at"] else "good"
+    return "doubtful" if backup["doubtful"] else "no"
 
 
 def _find(client: Client, backup_id: str) -> dict[str, Any]:

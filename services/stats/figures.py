@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import and_, func, select
 
-from shared.db.repositories.retention import good_archives, is_past
+from shared.db.repositories.retention import doubtful_archives, good_archives, is_past
 from shared.db.tables.alert import AlertRule
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import db_now
@@ -134,6 +134,9 @@ async def _backups(session: AsyncSession) -> list[Triple]:
     figures: list[Triple] = []
     periods, missed = await _periods(session), await _missed(session)
     runs, archives = await _recent_runs(session), await _recent_archives(session)
+    doubtful = await _latest(
+        session, Archive.backup_job_id, Archive.created_at, (Archive.created_at,), doubtful_archives()
+    )
     for definition, server, repository, pool in await session.execute(query):
         label = (server, definition.name)
         figures += [
@@ -145,6 +148,8 @@ async def _backups(session: AsyncSession) -> list[Triple]:
         last_good = archives[definition.id][0].created_at if archives[definition.id] else definition.created_at
         unmade = sum(due_at > last_good for due_at in missed[definition.id])
         figures.append(("borgfleet_backup_missed_runs", label, unmade))
+        pending = sum(archive.created_at > last_good for archive in doubtful[definition.id])
+        figures.append(("borgfleet_backup_doubtful_archives", label, pending))
         figures += _of_runs(label, runs[definition.id])
         figures += _of_archives(label, archives[definition.id])
     return figures

@@ -140,6 +140,7 @@ def _of_backup(table: Table, label: Labels, now: float) -> Iterator[Reading]:
     yield Reading(AlertKind.BACKUP_TOO_OLD, about, server, (now - last_good) / target if target else 0.0)
     yield Reading(AlertKind.BACKUP_FAILED, about, server, figure("failures_in_a_row"))
     yield Reading(AlertKind.BACKUP_MISSED, about, server, figure("missed_runs"))
+    yield Reading(AlertKind.BACKUP_DOUBTFUL, about, server, figure("doubtful_archives"))
     size, usual = figure("original_size_bytes"), figure("typical_original_size_bytes")
     lost = max(0.0, 100 * (1 - size / usual)) if size is not None and usual else None
     yield Reading(AlertKind.BACKUP_SHRUNK, about, server, lost)

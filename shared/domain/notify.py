@@ -77,11 +77,20 @@ def render(entries: Sequence[Entry]) -> tuple[str, str]:
     lines = [_line(entry) for entry in entries]
     if len(lines) == 1:
         entry = entries[0]
-        return lines[0], f"{lines[0]}\nSince {entry.happened_at:%Y-%m-%d %H:%M:%S %Z}."
+        advice = "" if entry.what == Change.RESOLVE.value else ADVICE.get(entry.kind, "")
+        since = f"Since {entry.happened_at:%Y-%m-%d %H:%M:%S %Z}."
+        return lines[0], "\n".join(filter(None, (lines[0], since, advice)))
     critical = sum(entry.level == Level.CRITICAL.value and entry.what != Change.RESOLVE.value for entry in entries)
     over = sum(entry.what == Change.RESOLVE.value for entry in entries)
     title = f"{len(lines)} alerts: {critical} critical, {len(lines) - critical - over} warnings, {over} resolved"
     return title, "\n".join(lines)
+
+
+ADVICE = {
+    "backup_doubtful": "`borgfleet backup list --doubtful` shows them, `borgfleet backup show ID` says why. "
+    "Mend the cause; or, if it is as it should be: `borgfleet backup accept ID REASON`. Until then it is not good.",
+}
+"""What to do, where the kind alone does not say it."""
 
 
 def retry_delay(attempts: int) -> float:
@@ -108,7 +117,7 @@ UNITS = {
     "cpu": "%", "memory": "%", "swap": "%", "disk": "%", "inodes": "%", "load": "per core",
     "disk_full_soon": "hours until full", "server_unreachable": "seconds of silence",
     "backup_too_old": "times the target age", "backup_failed": "failures in a row",
-    "backup_missed": "runs missed",
+    "backup_missed": "runs missed", "backup_doubtful": "doubtful backups since the last good one",
     "backup_shrunk": "% smaller than usual", "backup_running_long": "times the usual duration", "pool_full": "%",
     "pool_missing": "seconds unseen", "repository_full": "% of its quota",
     "repository_frozen": "(changed without our doing)", "repository_damaged": "(see its last check)",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.events.alert import AlertRaised, AlertResolved
-from shared.events.archive import ArchiveDelete, ArchiveDeleted
+from shared.events.archive import ArchiveAccepted, ArchiveDelete, ArchiveDeleted
 from shared.events.backup import BackupCompleted, BackupFailed, BackupMissed, BackupRequested, BackupStarted
 from shared.events.base import Command, Event
 from shared.events.progress import JobChanged, JobProgress
@@ -43,7 +43,7 @@ COMMANDS: tuple[type[Command], ...] = (
 )  # fmt: skip
 NODE_BOUND: frozenset[type[Command]] = frozenset(COMMANDS) - {ServerSetup, StatsCollect}
 FACTS: tuple[type[Event], ...] = (
-    BackupStarted, BackupCompleted, BackupFailed, BackupMissed, ArchiveDeleted, RepositoryPruned,
+    BackupStarted, BackupCompleted, BackupFailed, BackupMissed, ArchiveAccepted, ArchiveDeleted, RepositoryPruned,
     RepositoryCompacted, RepositoryChecked, RepositoryFrozen, UpkeepMissed,
     ServerReady, ServerUnreachable, ServerReachable, StatsCollected, AlertRaised, AlertResolved, JobChanged,
 )  # fmt: skip

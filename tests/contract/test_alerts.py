@@ -297,6 +297,34 @@ async def test_backups_that_fail_and_grow_old_and_a_pool_that_fills(db: Database
     }
 
 
+async def test_doubtful_backups_are_told_until_somebody_accepts_the_last_and_meet_no_target(
+    db: Database, web1: Server
+) -> None:
+    """They were good for the target: a source that was emptied stayed unnoticed from its second night on."""
+    await definition(db, web1, "succeeded", "warning", "warning", archives=4)
+    emptied = update(Archive).where(Archive.name.in_(["a1", "a2", "a3"])).values(trusted=False, state="warning")
+    await db.run(lambda tx: tx.session.execute(emptied))
+    await evaluated(db)
+    alerts = {alert.kind: (alert.level, round(alert.value, 1)) for alert in await rows(db, Alert)}
+    assert alerts["backup_doubtful"] == ("critical", 3.0)
+    assert alerts["backup_too_old"] == ("critical", 24.0)  # four hours of ten minutes, not one
+    accepted = update(Archive).where(Archive.name == "a3").values(accepted_at=datetime.now(UTC), accepted_by="admin")
+    await db.run(lambda tx: tx.session.execute(accepted))
+    await evaluated(db)
+    found = {alert.kind: (alert.state, round(alert.value, 1)) for alert in await rows(db, Alert)}
+    assert found["backup_doubtful"] == ("resolved", 0.0)
+    assert found["backup_too_old"] == ("firing", 6.0)
+
+
+async def test_a_backup_from_the_future_meets_no_target(db: Database, web1: Server) -> None:
+    await definition(db, web1, "succeeded", archives=2)
+    ahead = update(Archive).where(Archive.name == "a1").values(created_at=datetime.now(UTC) + timedelta(days=365))
+    await db.run(lambda tx: tx.session.execute(ahead))
+    await evaluated(db)
+    alerts = {alert.kind: round(alert.value, 1) for alert in await rows(db, Alert)}
+    assert alerts["backup_too_old"] == 12.0
+
+
 async def test_the_figures_are_served_as_metrics_and_unknown_ones_are_left_out(db: Database, web1: Server) -> None:
     await definition(db, web1, "succeeded", "warning", archives=3)
     await seen(db, web1, cpu_usage_percent=0.0, mounts=[])

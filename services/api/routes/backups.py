@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Query
 from sqlalchemy import Select, select
 
-from services.api.dependencies import PageBounds, Parts
+from services.api.dependencies import Caller, PageBounds, Parts
 from services.api.queries import found, newest_first
 from services.api.schemas.common import Page
 from services.api.schemas.job import JobOut
-from services.api.schemas.storage import BackupOut, HoldIn
+from services.api.schemas.storage import AcceptIn, BackupOut, HoldIn
 from shared.db.clock import read_now
 from shared.db.repositories.requests import request_delete
+from shared.db.repositories.retention import doubtful_archives, good_archives, is_doubtful, is_good, refuse_to_accept
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Archive, Repository, is_held
+from shared.domain.backup_state import Reason
 from shared.errors import Conflict
+from shared.events.archive import ArchiveAccepted
 
 if TYPE_CHECKING:
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
 
 router = APIRouter(tags=["backups"])
+_TRUST = {"good": good_archives, "doubtful": doubtful_archives}
 
 
 @router.get("/api/backups")
@@ -32,11 +36,16 @@ async def list_backups(
     bounds: PageBounds,
     server_id: Annotated[uuid.UUID | None, Query()] = None,
     backup_job_id: Annotated[uuid.UUID | None, Query()] = None,
+    trust: Annotated[
+        Literal["good", "doubtful"] | None,
+        Query(description="Only those that can be relied on, or those that wait for a person's word."),
+    ] = None,
 ) -> Page[BackupOut]:
     """List the backups, newest first."""
     query = _backups()
     query = query.where(Archive.server_id == server_id) if server_id else query
     query = query.where(Archive.backup_job_id == backup_job_id) if backup_job_id else query
+    query = query.where(_TRUST[trust]()) if trust else query
     async with parts.db.read() as session:
         rows, following = await newest_first(session, query, (Archive.created_at, Archive.id), bounds)
     return Page(items=[_shown(*row) for row in rows], next=following)
@@ -62,6 +71,33 @@ async def delete_backup(backup_id: uuid.UUID, parts: Parts) -> JobOut:
         return job
 
     return JobOut.model_validate(await parts.db.run(queue))
+
+
+@router.post("/api/backups/{backup_id}/accept")
+async def accept_backup(backup_id: uuid.UUID, body: AcceptIn, parts: Parts, caller: Caller) -> BackupOut:
+    """Accept a doubtful backup: it counts as good from now on, and later runs are compared with it.
+
+    Who, when and why is kept. One that was accepted before stays as it is.
+    """
+
+    async def accept(tx: UnitOfWork) -> BackupOut:
+        archive = found(await tx.session.get(Archive, backup_id, with_for_update=True), "backup")
+        if archive.accepted_at is None:
+            refuse_to_accept(archive)
+            archive.accepted_at = await read_now(tx.session)
+            archive.accepted_by, archive.accepted_reason = caller, body.reason
+            accepted = ArchiveAccepted(
+                archive_id=archive.id,
+                repository_id=archive.repository_id,
+                backup_job_id=archive.backup_job_id,
+                accepted_by=caller,
+                reason=body.reason,
+            )
+            tx.emit(accepted)
+            await tx.session.flush()
+        return await _read(tx, backup_id)
+
+    return await parts.db.run(accept)
 
 
 @router.put("/api/backups/{backup_id}/hold")
@@ -110,4 +146,6 @@ def _backups() -> Select[Archive, str, str]:
 
 def _shown(archive: Archive, server: str, repository: str) -> BackupOut:
     names = {"server": server, "repository": repository, "title": f"{server} - {repository}"}
-    return BackupOut.model_validate({**vars(archive), **names})
+    trust = {"good": is_good(archive), "doubtful": is_doubtful(archive)}
+    trust |= {"reasons": [Reason.from_json(stored).to_json() for stored in archive.reasons]}
+    return BackupOut.model_validate({**vars(archive), **names, **trust})

@@ -132,6 +132,14 @@ class RepositoryOut(Out):
     created_at: datetime
 
 
+class ReasonOut(Out):
+    """Why a backup is not simply fine."""
+
+    code: str
+    weight: Literal["note", "doubt"]
+    text: str
+
+
 class BackupOut(Out):
     """One archive; sizes in bytes, duration in seconds."""
 
@@ -153,12 +161,24 @@ class BackupOut(Out):
     original_size: int
     compressed_size: int
     deduplicated_size: int
+    good: bool = Field(description="It can be relied on: retention, targets and alerts count it.")
+    doubtful: bool = Field(description="It was made, and is not good until somebody accepts it.")
+    reasons: list[ReasonOut] = Field(description="What the run found: notes leave it good, doubts do not.")
+    accepted_at: datetime | None
+    accepted_by: str = Field(description="The token with which it was accepted.")
+    accepted_reason: str
     lost: bool = Field(description="Missing from the repository without our doing, and not seen there since.")
     verified_at: datetime | None = Field(description="When all its data was last read and was sound.")
     damage: str = Field(description="Why it cannot be read any more; empty as far as anybody knows.")
     held_reason: str | None
     held_until: datetime | None
     created_at: datetime
+
+
+class AcceptIn(In):
+    """Why a doubtful backup is as it should be."""
+
+    reason: Text = Field(min_length=1, examples=["the old data was moved to web2"])
 
 
 class HoldIn(In):

@@ -16,6 +16,7 @@ from shared.db.tables.storage import Archive, is_held
 from shared.domain import backup_state
 from shared.domain.archive import CLOCK_TOLERANCE
 from shared.domain.retention import Candidate, Mark, Policy, Verdict, apply, marked
+from shared.errors import Conflict
 
 if TYPE_CHECKING:
     import uuid
@@ -64,6 +65,30 @@ def is_good(archive: Archive) -> bool:
 def is_doubtful(archive: Archive) -> bool:
     """Tell whether a person's word would make an archive good."""
     return backup_state.is_doubtful(deleting=archive.leaving, missing=archive.lost, **_evidence(archive))
+
+
+def refuse_to_accept(archive: Archive) -> None:
+    """Raise if a person's word cannot make an archive good, or if it needs none."""
+    why = (
+        (archive.damage, "archive_damaged", f"it cannot be read whole: {archive.damage}"),
+        (archive.lost, "archive_missing", "it is missing from its repository"),
+        (archive.leaving, "archive_leaving", "it is being deleted"),
+        (archive.state not in backup_state.MADE, "archive_failed", "its run failed: it does not hold what it should"),
+        (archive.trusted, "archive_not_doubtful", "there is no doubt about it"),
+    )
+    for holds, code, sentence in why:
+        if holds:
+            message = f"the backup {archive.name} cannot be accepted: {sentence}"
+            raise Conflict(message, code=code, remedy=_REMEDIES[code])
+
+
+_REMEDIES = {
+    "archive_damaged": "make a new backup; docs/operations/verification.md says what can be done about damage",
+    "archive_missing": "docs/operations/schedules.md says how to get back what is missing without our doing",
+    "archive_leaving": "if its deletion fails, try again after the next run",
+    "archive_failed": "remove the cause that the run names, and make a new backup",
+    "archive_not_doubtful": "nothing to do",
+}
 
 
 class _Evidence(TypedDict):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -87,6 +88,11 @@ def test_texts_say_what_where_how_much_and_from_where() -> None:
     title, text = render([entry("raise", 1), entry("raise", 2, "warning"), entry("resolve", 3)])
     assert title == "3 alerts: 1 critical, 1 warnings, 1 resolved"
     assert len(text.splitlines()) == 3
+    doubtful = Entry("raise", "backup_doubtful", "backup_job:web1-system", "warning", 1, 1, NOON)
+    title, text = render([doubtful])
+    assert title.endswith("doubtful backups since the last good one")
+    assert "borgfleet backup accept" in text  # whoever reads it knows the way
+    assert "accept" not in render([replace(doubtful, what="resolve")])[1]
     assert render([Entry("test", "", "", "", None, None, NOON)])[0] == "Test: this channel works"
 
 
