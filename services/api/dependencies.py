@@ -26,12 +26,17 @@ _bearer = HTTPBearer(auto_error=False, description="An API token; the first one 
 class Gateway:
     """What the application hands to its routes."""
 
-    db: Database
+    database: Database
     bus: Bus
     sender: Sender
     """To check the addresses of notification channels; nothing is sent from here."""
     remembered: dict[str, tuple[str, float]]
     """Of a token's digest: its name, and until when it need not be looked up."""
+
+    @property
+    def db(self) -> Database:
+        """The database, with the patience of a request."""
+        return self.database.for_requests()
 
 
 def gateway(request: Request) -> Gateway:

@@ -14,7 +14,7 @@ from shared.db.repositories.secrets import server_passwords
 from shared.db.tables.alert import Alert
 from shared.db.tables.base import db_now
 from shared.db.tables.job import Job
-from shared.db.tables.kernel import DeadLetter, Secret
+from shared.db.tables.kernel import CommitMark, DeadLetter, Secret
 from shared.db.tables.notify import Notification
 from shared.db.tables.schedule import MissedRun
 from shared.runtime.leadership import Leadership
@@ -64,6 +64,7 @@ class Housekeeping:
             Kept(DeadLetter, DeadLetter.at, keep.dead_letters_days, 500),
             Kept(MissedRun, MissedRun.due_at, keep.missed_runs_days, 500),
             Kept(Secret, Secret.created_at, keep.passwords_days, 500, Secret.name.like(server_passwords())),
+            Kept(CommitMark, CommitMark.at, 1.0, 500),  # of processes that are gone
         )
 
     def task(self) -> Periodic:
@@ -90,9 +91,9 @@ class Housekeeping:
 
 async def _purge(tx: UnitOfWork, kind: Kept) -> int:
     """Delete a batch of the oldest rows; return how many went."""
-    key = next(iter(kind.table.__table__.primary_key))
-    old = select(key).where(kind.at < db_now(-kind.days * _DAY)).order_by(kind.at).limit(kind.batch)
+    key, too_old = next(iter(kind.table.__table__.primary_key)), kind.at < db_now(-kind.days * _DAY)
+    old = select(key).where(too_old).order_by(kind.at).limit(kind.batch)
     ids = (await tx.session.scalars(old if kind.ended is None else old.where(kind.ended))).all()
     if ids:
-        await tx.session.execute(delete(kind.table).where(key.in_(ids)))
+        await tx.session.execute(delete(kind.table).where(key.in_(ids), too_old))
     return len(ids)

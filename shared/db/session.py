@@ -1,23 +1,26 @@
-"""Engines and transactions: one unit of work is bounded in time, and retried whole where that can help."""
+"""Transactions: one unit of work is bounded in time, retried whole where that can help, and never done twice."""
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
+import uuid
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlalchemy import event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InvalidatePoolError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.db.door import translated
+from shared.db.engines import engines
 from shared.db.unit_of_work import UnitOfWork
 from shared.errors import Transient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from shared.db.tables.kernel import OutboxRow
     from shared.secrets.envelope import KeyRing
@@ -26,23 +29,58 @@ T = TypeVar("T")
 
 _RETRY_FIRST = 0.05
 _RETRY_CAP = 2.0
-_REST_SECONDS = 1.0
+REQUEST_PATIENCE = 5.0
+"""Seconds after which a request that waits for the database is told so: its client gives up at 30."""
+
+
+@dataclass(slots=True)
+class _Call(Generic[T]):
+    """One call of `run`, over all its tries: its mark, and what a try in doubt made."""
+
+    slot: uuid.UUID
+    mark: uuid.UUID
+    in_doubt: bool = False
+    """A COMMIT was sent whose answer never came."""
+    event: uuid.UUID | None = None
+    """An event that commits with the latest try: where there is one, it is as good as a mark and costs nothing."""
+    made: list[T] = field(default_factory=list[T])
+    """What the work returned in that try."""
+    emitted: Sequence[OutboxRow] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the database may take: one try of a unit of work, and all its tries; in seconds."""
+
+    seconds: float
+    patience: float
+    in_all: bool = False
+    """The patience bounds the last try too: somebody waits for the answer."""
 
 
 class Database:
     """The one door to the database of a process."""
 
-    def __init__(self, url: str, *, key_ring: KeyRing, pool_size: int = 10, seconds: float = 10.0) -> None:
-        """Take a SQLAlchemy URL; `seconds` bounds one unit of work."""
+    def __init__(
+        self, url: str, *, key_ring: KeyRing, pool_size: int = 10, seconds: float = 10.0, patience: float = 60.0
+    ) -> None:
+        """Take a SQLAlchemy URL; `seconds` bounds one try of a unit of work, `patience` all of them."""
         self._key_ring = key_ring
-        self._seconds = seconds
-        self._writer, self._reader = _engines(url, pool_size)
+        self.pace = Pace(seconds, patience)
+        self._writer, self._reader = engines(url, pool_size)
         self._after_emit: list[Callable[[Sequence[OutboxRow]], None]] = []
+        self._slots: list[uuid.UUID] = []
 
     @property
     def engine(self) -> AsyncEngine:
         """The engine that writes; for migrations and tests."""
         return self._writer
+
+    def for_requests(self, patience: float = REQUEST_PATIENCE) -> Database:
+        """Return this database for those who wait for an answer: within so many seconds they have one, or an error."""
+        hasty = copy.copy(self)  # connections, marks and listeners are the same
+        hasty.pace = Pace(min(self.pace.seconds, patience), patience, in_all=True)
+        return hasty
 
     def on_emit(self, tell: Callable[[Sequence[OutboxRow]], None]) -> None:
         """Tell of the rows that each commit put into the outbox."""
@@ -51,46 +89,99 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[UnitOfWork]:
         """Open one transaction; commits at the end, rolls back on any error. One try."""
-        with translated():
-            async with asyncio.timeout(self._seconds), AsyncSession(self._writer, expire_on_commit=False) as session:
-                work = UnitOfWork(session, self._key_ring)
-                yield work
-                await work.commit()
-        if work.emitted:
-            for tell in self._after_emit:
-                tell(work.emitted)
+        async with self._open(self.pace.seconds) as work:
+            yield work
+            await work.prepare()
+            await work.commit()
+        self._tell(work.emitted)
 
-    async def run(self, work: Callable[[UnitOfWork], Awaitable[T]], *, patience: float = 60.0) -> T:
-        """Run a whole transaction again on deadlock or lost connection, for `patience` seconds.
+    async def run(
+        self,
+        work: Callable[[UnitOfWork], Awaitable[T]],
+        *,
+        patience: float | None = None,
+        key: uuid.UUID | None = None,
+        repeatable: bool = False,
+    ) -> T:
+        """Run a whole transaction again on deadlock or lost connection, for `patience` seconds; its effect is once.
 
-        `work` must read back what it may have committed already: a connection lost at COMMIT leaves it unknown.
+        A transaction that writes leaves a mark (`key`, or a fresh one). If the answer to its COMMIT is lost, the next
+        try reads the mark first, and returns what was made. `repeatable` work knows by itself what it did before, as
+        by its lease, or does no harm twice: it needs no mark.
         Cancelling takes effect after the transaction: cut short, SQLite would keep its lock with nobody to end it.
         """
+        patience = self.pace.patience if patience is None else patience
         deadline, delay = time.monotonic() + patience, _RETRY_FIRST
+        call = _Call[T](self._slots.pop() if self._slots else uuid.uuid4(), key or uuid.uuid4())
+        marked = not repeatable and patience > 0  # who tries once only never asks
+        seconds = self.pace.seconds
         while True:
             try:
-                return await _to_its_end(self._once(work))
+                made = await _to_its_end(self._once(work, call, seconds, marked=marked))
             except Transient as error:
-                if not error.code.startswith("database_") or time.monotonic() + delay > deadline:
+                if not error.code.startswith("database_"):
                     raise
+                if time.monotonic() + delay > deadline:
+                    raise (_unsure() if call.in_doubt else error) from error
+            else:
+                self._slots.append(call.slot)
+                return made
             await asyncio.sleep(delay)
             delay = min(_RETRY_CAP, delay * 2)
+            if self.pace.in_all:
+                seconds = max(_RETRY_FIRST, min(self.pace.seconds, deadline - time.monotonic()))
 
-    async def _once(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
-        async with self.transaction() as tx:
-            return await work(tx)
+    async def _once(
+        self, work: Callable[[UnitOfWork], Awaitable[T]], call: _Call[T], seconds: float, *, marked: bool
+    ) -> T:
+        async with self._open(seconds) as tx:
+            # Waits for a COMMIT that is under way yet: the mark's row is locked until then.
+            if not call.in_doubt or not await tx.marks.found(call.slot, call.mark, call.event):
+                call.in_doubt = False
+                made = await work(tx)
+                await tx.prepare()
+                call.made, call.emitted = [made], tx.emitted
+                if marked and await tx.has_written():
+                    call.event = call.emitted[0].id if call.emitted else None
+                    if call.event is None:
+                        await tx.marks.set(call.slot, call.mark)
+                    call.in_doubt = True
+                await tx.commit()
+        self._tell(call.emitted)
+        return call.made[0]
+
+    @asynccontextmanager
+    async def _open(self, seconds: float) -> AsyncGenerator[UnitOfWork]:
+        with translated():
+            async with asyncio.timeout(seconds), AsyncSession(self._writer, expire_on_commit=False) as session:
+                yield UnitOfWork(session, self._key_ring)
+
+    def _tell(self, emitted: Sequence[OutboxRow]) -> None:
+        if emitted:
+            for tell in self._after_emit:
+                tell(emitted)
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncSession]:
         """Open a session for reading; nothing it does is committed."""
         with translated():
-            async with asyncio.timeout(self._seconds), AsyncSession(self._reader, expire_on_commit=False) as session:
+            async with (
+                asyncio.timeout(self.pace.seconds),
+                AsyncSession(self._reader, expire_on_commit=False) as session,
+            ):
                 yield session
 
     async def close(self) -> None:
         """Close all connections."""
         await self._writer.dispose()
         await self._reader.dispose()
+
+
+def _unsure() -> Transient:
+    message = "the database was lost while it was being saved: it may be done, or not"
+    return Transient(
+        message, code="database_unsure", remedy="look whether it is there before you repeat it", retry_after=1.0
+    )
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
@@ -103,62 +194,3 @@ async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
         if not task.cancelled():
             task.exception()  # known to nobody else: the cancellation goes first
         raise
-
-
-def _engines(url: str, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
-    if make_url(url).get_backend_name() == "sqlite":
-        # One writer at a time queues in the pool instead of spinning on SQLite's busy handler.
-        writer = create_async_engine(url, hide_parameters=True, pool_size=1, max_overflow=0, pool_timeout=10)
-        reader = create_async_engine(url, hide_parameters=True, pool_size=4, max_overflow=0, pool_timeout=10)
-        _prepare_sqlite(writer, "BEGIN IMMEDIATE")
-        _prepare_sqlite(reader, "BEGIN")
-        return writer, reader
-    connect = {"init_command": "SET time_zone='+00:00'", "charset": "utf8mb4", "connect_timeout": 5}
-    engine = create_async_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=pool_size,
-        pool_timeout=8,
-        pool_recycle=1800,
-        hide_parameters=True,  # they may hold what must not be in a log
-        pool_reset_on_return=None,  # every session ends its own transaction
-        isolation_level="READ COMMITTED",
-        connect_args=connect,
-    )
-    _ping_after_rest(engine)
-    return engine, engine
-
-
-def _ping_after_rest(engine: AsyncEngine) -> None:
-    """Try a connection before use if it rested a while: one in steady use pays no round trip for it."""
-    driver: Any = engine.dialect.loaded_dbapi
-    lost: tuple[type[Exception], ...] = (driver.Error, OSError)
-
-    def checked_out(connection: Any, record: Any, _proxy: object) -> None:
-        if time.monotonic() - record.info.get("rested_at", 0.0) < _REST_SECONDS:
-            return
-        try:
-            connection.ping(reconnect=False)
-        except lost as error:
-            raise InvalidatePoolError from error
-
-    def checked_in(_connection: Any, record: Any) -> None:
-        record.info["rested_at"] = time.monotonic()
-
-    event.listen(engine.sync_engine, "checkout", checked_out)
-    event.listen(engine.sync_engine, "checkin", checked_in)
-
-
-def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
-    def connected(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # the driver's own BEGIN comes too late
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=8000", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    def begun(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
-
-    event.listen(engine.sync_engine, "connect", connected)
-    event.listen(engine.sync_engine, "begin", begun)

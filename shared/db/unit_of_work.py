@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shared.db.engines import WROTE
 from shared.db.outbox import Outbox
 from shared.db.repositories.jobs import Jobs
 from shared.db.repositories.leases import Leases
+from shared.db.repositories.marks import Marks
 from shared.db.repositories.secrets import Secrets
 from shared.db.repositories.turns import Turns
 
@@ -30,17 +32,30 @@ class UnitOfWork:
         self.jobs = Jobs(session, self.outbox)
         self.turns = Turns(session, self.jobs)
         self.leases = Leases(session)
+        self.marks = Marks(session)
         self.secrets = Secrets(session, key_ring)
 
     def emit(self, event: Event, *, node: str | None = None) -> None:
         """Publish this event if, and only if, the transaction commits."""
         self.outbox.add(event, node=node)
 
-    async def commit(self) -> None:
-        """Write the events and commit them with everything else."""
+    async def prepare(self) -> None:
+        """Write what is yet to be written, the events too; only the COMMIT itself is left."""
         await self.session.flush()
         await self.jobs.changes.tell()
         await self.outbox.write()
+
+    async def has_written(self) -> bool:
+        """Tell whether anything was changed."""
+        if not self.session.in_transaction():
+            return False
+        connection = await self.session.connection()
+        return bool(connection.sync_connection and connection.sync_connection.info.get(WROTE))
+
+    async def commit(self) -> None:
+        """Commit what was prepared."""
+        # If this fails the session would forget what the rows hold; but they may have been committed all the same.
+        self.session.expunge_all()
         await self.session.commit()
 
     @property

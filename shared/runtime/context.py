@@ -88,7 +88,7 @@ class Context:
 
     async def claim(self, job_id: uuid.UUID) -> Job | None:
         """Take the job; None if it is done, cancelled or held by a live worker; Waiting if it is not due yet."""
-        await self._db.run(partial(self._take, job_id))
+        await self._db.run(partial(self._take, job_id), repeatable=True)  # its lease tells that it is ours
         if self.job is None:
             await self._db.run(lambda tx: self._why_not(tx, job_id))
             return None

@@ -69,12 +69,15 @@ class Jobs:
         return await self._session.scalar(_GET, {"of": job_id})
 
     async def claim(self, job_id: uuid.UUID, *, lease: str, seconds: float) -> Job | None:
-        """Take a job that is queued and due, or whose holder's lease ran out; None if it is not ours to take."""
+        """Take a job that is queued and due, or whose holder's lease ran out; None if it is not ours to take.
+
+        A lease is of one run: a job that has it already was taken by an earlier try, whose answer was lost.
+        """
         given = {"of": job_id, "holder": lease, "held": micros(seconds)}
-        job = await self.get(job_id) if await self._changed(_CLAIM, given) else None
-        if (
-            job is not None and job.waiting_for is None
-        ):  # one that waited runs when it has what it waited for: see begun
+        if not await self._changed(_CLAIM, given) and await self._session.scalar(_RUNS, given) is None:
+            return None
+        job = await self.get(job_id)
+        if job is not None and job.waiting_for is None:  # one that waited runs when it has what it waited for: `begun`
             self.changes.add(job_id)
         return job
 
@@ -323,6 +326,7 @@ _FINISH = (
     )
 )
 _GET = select(Job).where(Job.id == bindparam("of")).execution_options(populate_existing=True)
+_RUNS = select(Job.id).where(_OURS, Job.state == JobState.RUNNING)
 _STORED = select(Job.id).where(_OURS, Job.finished_at.is_not(None))
 
 _QUEUED: dict[str, Any] = {

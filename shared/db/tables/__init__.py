@@ -4,7 +4,16 @@ from shared.db.tables.alert import Alert, AlertChange, AlertRule, MaintenanceWin
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import Base, db_now
 from shared.db.tables.job import Job, JobLog
-from shared.db.tables.kernel import ApiToken, DeadLetter, Lease, OutboxRow, RunLimits, Secret, ServiceInstance
+from shared.db.tables.kernel import (
+    ApiToken,
+    CommitMark,
+    DeadLetter,
+    Lease,
+    OutboxRow,
+    RunLimits,
+    Secret,
+    ServiceInstance,
+)
 from shared.db.tables.notify import Notification, NotificationChannel
 from shared.db.tables.schedule import MissedRun, Pause, Schedule
 from shared.db.tables.server import Server
@@ -20,6 +29,7 @@ __all__ = [
     "BackupJob",
     "BackupNode",
     "Base",
+    "CommitMark",
     "DeadLetter",
     "Job",
     "JobLog",

@@ -71,6 +71,17 @@ class ApiToken(Base):
     created_at: Mapped[datetime] = mapped_column(default=db_now())
 
 
+class CommitMark(Base):
+    """What the latest transaction of one of a process's slots left: if it is there, that transaction was committed."""
+
+    __tablename__ = "commit_marks"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    """The slot's."""
+    mark: Mapped[uuid.UUID]
+    at: Mapped[datetime] = mapped_column(default=db_now())
+
+
 class ServiceInstance(Base):
     """One service in one process, as it says of itself every few seconds."""
 
