@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from services.backup.truth import Baseline
+    from services.backup.evidence import Ended, Given, Source
+    from services.backup.reference import Reference
     from services.backup.window import Window
     from shared.borg.commands import CreateOptions
     from shared.borg.environment import Endpoint
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from shared.borg.segments import History
     from shared.borg.sessions import Garbage, SessionReport
     from shared.domain.archive import ArchiveFigures, RepositoryFigures
+    from shared.errors import AppError
     from shared.ssh.port import Credentials, Target
 
 
@@ -74,17 +76,32 @@ class BackupPlan:
     hooks: Hooks
     time_limit: int | None
     window: Window
-    baseline: Baseline | None
+    reference: Reference | None
+    run: int = 0
+    """Which run of its job this is: each retry of an ended job begins a new one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What borg reported of a run that ended by itself."""
+    """How a `borg create` ended that came to its end."""
 
-    archive: ArchiveFigures
-    repository: RepositoryFigures | None
-    status: int
-    lines: Sequence[LogLine]
+    ended: Ended
+    archive: ArchiveFigures | None = None
+    """What borg said of the archive; None where it failed, or where its answer cannot be read."""
+    repository: RepositoryFigures | None = None
+    error: AppError | None = None
+    """Why it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookOutput:
+    """How a hook ended and what it said, the last lines of much."""
+
+    status: int | None
+    """None where it was stopped at the end of its time."""
+    lines: Sequence[str] = ()
+    complaint: str = ""
+    """The last line of its stderr."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +199,12 @@ class Storage(Protocol):
         """Keep a copy of the manifest outside the pool; return as of which transaction. May block."""
         ...
 
+    async def given(
+        self, repository: RepositoryPlace, grant: Grant, name: str, sources: Sequence[str]
+    ) -> tuple[Given, ...]:
+        """Count the files and bytes that each source gave to an archive."""
+        ...
+
     async def figures(self, repository: RepositoryPlace, grant: Grant) -> RepositoryFigures:
         """Return the repository's sizes."""
         ...
@@ -190,16 +213,22 @@ class Storage(Protocol):
 class ServerSession(Protocol):
     """The server's side of one run, over one SSH connection."""
 
-    async def missing_sources(self) -> list[str]:
-        """Return the source paths that do not exist."""
+    async def look(self) -> tuple[Source, ...]:
+        """Say what each of the plan's sources is; one that hangs costs no other."""
         ...
 
-    async def hook(self, script: str, seconds: int) -> int:
-        """Run a hook; return its exit status; TimeoutError when its time is over."""
+    async def hook(self, script: str, seconds: float, variables: Mapping[str, str]) -> HookOutput:
+        """Run a hook with these variables in its environment, to its end or to the end of its time."""
         ...
 
-    async def create(self, grant: Grant, archive: str, on_output: Callable[[LogLine | Progress | Phase], None]) -> Made:
-        """Run `borg create` there; raise our error if it failed."""
+    async def create(
+        self,
+        grant: Grant,
+        archive: str,
+        sources: Sequence[str],
+        on_output: Callable[[LogLine | Progress | Phase], None],
+    ) -> Made:
+        """Run `borg create` there; why it failed is part of the answer."""
         ...
 
 

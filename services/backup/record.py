@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
 
+from services.backup.ledger import forget
 from services.backup.reconcile import freeze, is_sound, note_whole
 from shared.db.repositories.requests import request_upkeep
 from shared.db.repositories.retention import is_good, load_policies
@@ -17,38 +18,44 @@ from shared.events.backup import BackupCompleted, BackupFailed
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Sequence
 
     from services.backup.create import Outcome
     from services.backup.delete import Deleted, DeletePlan
     from services.backup.ports import BackupPlan
     from shared.db.unit_of_work import UnitOfWork
-    from shared.domain.archive import RepositoryFigures
+    from shared.domain.archive import ArchiveFigures, RepositoryFigures
+    from shared.domain.backup_state import Reason
     from shared.runtime.context import Context
+
+_REASONS = 200
+"""Of one archive; a backup job has a hundred sources at most."""
 
 
 async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome: Outcome) -> None:
     """Keep the archive's row, the repository's figures and the job's end."""
     verdict, figures = outcome.verdict, outcome.archive
-    warnings = [*verdict.reasons, *([outcome.lost.reason] if outcome.lost else [])]
-    state = JobState.WARNING if warnings and verdict.state is JobState.SUCCEEDED else verdict.state
-    archive = Archive(
-        repository_id=plan.repository.id,
-        server_id=plan.repository.server_id,
-        backup_job_id=plan.backup_job_id,
-        job_id=plan.job_id,
-        state=verdict.state.value,
-        trusted=verdict.state is JobState.SUCCEEDED,
-        **figures.model_dump(),
-    )
+    warnings = [*verdict.sentences, *([outcome.lost.reason] if outcome.lost else [])]
+    state = JobState.WARNING if outcome.lost and verdict.state is JobState.SUCCEEDED else verdict.state
     result = {
         "archive": figures.name,
         "files": figures.files,
         "original_size": figures.original_size,
         "deduplicated_size": figures.deduplicated_size,
+        "reasons": [reason.to_json() for reason in verdict.reasons[:_REASONS]],
     }
     if not await ctx.finish(tx, state, error=verdict.error, warnings=warnings, result=result):
         return
-    tx.session.add(archive)
+    archive = await _keep(tx, plan, figures, verdict.state, verdict.reasons)
+    archive.job_id, archive.backup_job_id = plan.job_id, plan.backup_job_id
+    archive.trusted = verdict.trusted
+    archive.evidence = outcome.evidence.model_dump(mode="json")
+    await forget(tx, plan.job_id)
+    for found in outcome.found:
+        row = await _keep(tx, plan, found.archive, JobState.WARNING, (found.reason,))
+        row.job_id, row.backup_job_id = found.job_id, found.backup_job_id
+        row.evidence = found.evidence.model_dump(mode="json")
+        await forget(tx, found.job_id)
     await tx.session.flush()
     repository = await refresh_figures(tx, plan.repository.id, outcome.repository)
     if outcome.lost is not None:
@@ -58,7 +65,7 @@ async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome:
     # After a doubtful run nothing goes by itself: what it should have held may be in an older archive only.
     prunes = repository.prune_after_backup and is_sound(repository) and is_good(archive)
     if prunes and await load_policies(tx.session, repository):
-        key = f"prune-after:{plan.job_id}"
+        key = f"prune-after:{plan.job_id}:{plan.run}"
         await request_upkeep(tx, JobType.REPOSITORY_PRUNE, repository.id, request_key=key)
     base = {
         "job_id": plan.job_id,
@@ -79,6 +86,22 @@ async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome:
             deduplicated_size=figures.deduplicated_size,
         )
     )
+
+
+async def _keep(
+    tx: UnitOfWork, plan: BackupPlan, figures: ArchiveFigures, state: JobState, reasons: Sequence[Reason]
+) -> Archive:
+    """Put an archive on record, or bring its record up to date: it is the same archive by repository and borg's id."""
+    ours = (Archive.repository_id == plan.repository.id, Archive.borg_id == figures.borg_id)
+    archive = await tx.session.scalar(select(Archive).where(*ours))
+    if archive is None:
+        archive = Archive(repository_id=plan.repository.id, server_id=plan.repository.server_id)
+        tx.session.add(archive)
+    for name, value in figures.model_dump().items():
+        setattr(archive, name, value)
+    archive.state = state.value
+    archive.reasons = [reason.to_json() for reason in reasons[:_REASONS]]
+    return archive
 
 
 async def record_deletion(tx: UnitOfWork, ctx: Context, plan: DeletePlan, deleted: Deleted) -> None:

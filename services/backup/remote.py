@@ -5,24 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from services.backup.ports import Made
+from services.backup.hooks import Tail
+from services.backup.ports import HookOutput, Made
+from services.backup.sources import SCRIPT as SOURCES
+from services.backup.sources import SECONDS as SOURCE_SECONDS
+from services.backup.sources import read_sources
+from services.backup.tally import Tally
 from shared.borg import commands, environment, output
 from shared.borg.exit_codes import failure
 from shared.borg.output import LogLine, Phase, Progress
+from shared.domain.text import clean
 from shared.errors import Transient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
+    from services.backup.evidence import Source
     from services.backup.ports import BackupPlan, Servers, ServerSession
     from shared.borg.node import BorgNode, Grant
     from shared.ssh.port import ByteReader, ByteWriter, Completed, Connection, Ssh
 
-_SOURCES = 'for p in "$@"; do if [ -e "$p" ] || [ -L "$p" ]; then echo 1; else echo 0; fi; done'
 _HOME = 'printf "%s" "$HOME"'
-_KEPT_LINES = 500
+_ANSWER_SECONDS = 60.0
+"""What the server may need besides to answer: it may be busy."""
 
 
 class RemoteServers:
@@ -51,39 +59,52 @@ class _Session:
         self._silence = silence
         self._gentle = gentle
 
-    async def missing_sources(self) -> list[str]:
+    async def look(self) -> tuple[Source, ...]:
         sources = list(self._plan.options.sources)
-        done = await self._connection.run(_SOURCES, *sources)
-        there = done.stdout.split()
-        if len(there) != len(sources):
-            message = f"{self._plan.target.name} did not answer for every source path"
-            raise Transient(
-                message, code="server_garbled", remedy="log in by hand and look at the shell's start-up files"
-            )
-        return [source for source, found in zip(sources, there, strict=True) if found != "1"]
+        done = await self._connection.run(
+            SOURCES, str(SOURCE_SECONDS), *sources, seconds=SOURCE_SECONDS + _ANSWER_SECONDS
+        )
+        if done.exit_status != 0:
+            message = f"{self._plan.target.name} cannot look at the source paths: {clean(done.stderr, 300).strip()}"
+            remedy = "see that its directory for temporary files is there, writable and not full"
+            raise Transient(message, code="server_tmp", remedy=remedy)
+        return read_sources(sources, done.stdout)
 
-    async def hook(self, script: str, seconds: int) -> int:
-        argv = ["sh", "-c", script]
-        async with asyncio.timeout(seconds):
-            done = await self._leashed(argv, lambda _line: None, silence=float(seconds) + 60)
-        return done.exit_status
+    async def hook(self, script: str, seconds: float, variables: Mapping[str, str]) -> HookOutput:
+        argv = [*environment.as_argv(dict(variables)), "sh", "-c", script]
+        said, complaints = Tail(), Tail()
 
-    async def create(self, grant: Grant, archive: str, on_output: Callable[[LogLine | Progress | Phase], None]) -> Made:
-        collect = _Collector(on_output)
+        def hear(line: str) -> None:
+            said.add(line)
+            complaints.add(line)
+
+        status: int | None = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                done = await self._leashed(argv, hear, silence=seconds + 60)
+                status = done.exit_status
+                for line in done.stdout.splitlines():
+                    said.add(line)
+        return HookOutput(status, said.lines, complaints.last)
+
+    async def create(
+        self,
+        grant: Grant,
+        archive: str,
+        sources: Sequence[str],
+        on_output: Callable[[LogLine | Progress | Phase], None],
+    ) -> Made:
         plan = self._plan
+        collect = _Collector(on_output, sources)
         location = environment.location(plan.endpoint.alias, plan.repository.path)
-        argv = commands.create("borg", location, archive, plan.options)
+        argv = commands.create("borg", location, archive, replace(plan.options, sources=sources))
         if plan.transport == "direct":
             done = await self._create(argv, await self._direct(), grant, collect)
         else:
             path = f"/tmp/borgfleet-{secrets.token_hex(16)}.sock"  # noqa: S108 - unguessable, mode 0600, removed by leash.sh
             async with self._connection.listen(path, lambda r, w: self._serve(grant, r, w)):
                 done = await self._create(argv, environment.relay_command(path), grant, collect, scratch=path)
-        status, stdout = done
-        if error := failure(status, collect.lines):
-            raise error
-        figures, repository = output.parse_create(stdout)
-        return Made(figures, repository, status, tuple(collect.lines))
+        return _made(*done, collect.tally)
 
     async def _create(
         self, argv: Sequence[str], rsh: str, grant: Grant, collect: _Collector, scratch: str = ""
@@ -129,18 +150,29 @@ class _Session:
 
 
 class _Collector:
-    """Keeps borg's messages, bounded, and passes everything on."""
+    """Counts borg's messages and passes everything on."""
 
-    def __init__(self, on_output: Callable[[LogLine | Progress | Phase], None]) -> None:
+    def __init__(self, on_output: Callable[[LogLine | Progress | Phase], None], sources: Sequence[str]) -> None:
         self._on_output = on_output
-        self.lines: list[LogLine] = []
+        self.tally = Tally(sources)
 
     def __call__(self, line: str) -> None:
         for parsed in output.parse_line(line):
             if isinstance(parsed, LogLine):
-                # The last message says why borg failed: it always finds room.
-                self.lines = [*self.lines[: _KEPT_LINES - 1], parsed]
+                self.tally(parsed)
             self._on_output(parsed)
+
+
+def _made(status: int, stdout: str, tally: Tally) -> Made:
+    ended = tally.ended(status)
+    if error := failure(status, tally.lines):
+        return Made(ended, error=error)
+    try:
+        archive, repository = output.parse_create(stdout)
+    except Transient as error:  # the archive is there; what borg said of it is not to be had again
+        tally(LogLine("info", f"{error.code}: {error.message}"))
+        return Made(ended)
+    return Made(ended, archive, repository)
 
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from configparser import ConfigParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from services.backup.given import GivenCounter
 from services.backup.ports import Segments
 from shared.borg import commands, output, segments, vault
 from shared.borg.node import BorgNode, Grant
@@ -14,8 +15,9 @@ from shared.borg.sessions import parse_garbage
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
+    from services.backup.evidence import Given
     from services.backup.ports import RepositoryPlace, Storage
     from shared.borg.node import OnOutput
     from shared.borg.output import Listed
@@ -90,6 +92,15 @@ class NodeStorage:
         argv = commands.info(self._node.borg, repository.path, name)
         stdout, _ = await self._node.run(grant, argv, passphrase=repository.passphrase)
         return output.parse_info(stdout)[0][0]
+
+    async def given(
+        self, repository: RepositoryPlace, grant: Grant, name: str, sources: Sequence[str]
+    ) -> tuple[Given, ...]:
+        """Count what each source gave to an archive."""
+        count = GivenCounter(sources)
+        argv = commands.list_files(self._node.borg, repository.path, name)
+        await self._node.run(grant, argv, passphrase=repository.passphrase, on_answer=count)
+        return count.given
 
     async def figures(self, repository: RepositoryPlace, grant: Grant) -> RepositoryFigures:
         """Return the repository's sizes."""

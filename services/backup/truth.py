@@ -5,27 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from services.backup.evidence import Kind, Trouble
+from services.backup.source_reasons import COLLAPSE, number, source_reasons
+from shared.domain.backup_state import Reason, Weight, doubt, is_trusted, note
 from shared.domain.job import JobState
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from shared.borg.output import Listed, LogLine
+    from services.backup.evidence import Ended, RunEvidence
+    from services.backup.reference import Reference
+    from shared.borg.commands import CreateOptions
+    from shared.borg.output import Listed
     from shared.domain.archive import ArchiveFigures
 
-_COLLAPSE = 0.5
-_MIN_FILES = 10
-_MIN_BYTES = 1024 * 1024
 _SHOWN = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """The last run that made an archive: what the next one is held against."""
-
-    files: int
-    original_size: int
+_EXAMPLES = 5
+_ACCEPT = "or accept this backup if that is right"
+_BY_STATUS: dict[int, tuple[Trouble, ...]] = {
+    100: (Trouble.CHANGED,),
+    101: (Trouble.OTHER,),
+    102: (Trouble.CHANGED, Trouble.UNREADABLE, Trouble.OTHER),
+    103: (Trouble.CHANGED,),
+    104: (Trouble.UNREADABLE, Trouble.OTHER),
+    105: (Trouble.UNREADABLE,),
+    106: (Trouble.UNREADABLE,),
+    107: (Trouble.VANISHED, Trouble.MISSING, Trouble.UNREADABLE),
+}
+"""What borg must have complained of when it ended with one of its modern statuses; with any other, of anything."""
+_CUT = {
+    "cancelled": "The run was cancelled after borg had made the archive: what followed may have been cut short.",
+    "time_limit": "The run's time limit passed after borg had made the archive.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +46,11 @@ class Evidence:
 
     archive: ArchiveFigures
     listed: Sequence[Listed]
-    lines: Sequence[LogLine]
-    sources: Sequence[str]
-    missing: Sequence[str]
-    post_hook: str | None
-    baseline: Baseline | None
+    run: RunEvidence
+    options: CreateOptions
+    reference: Reference | None = None
+    pre_hook: bool = False
+    post_hook: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +58,18 @@ class Verdict:
     """Green, yellow with reasons, or red with an error."""
 
     state: JobState
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     error: Permanent | None = None
+
+    @property
+    def trusted(self) -> bool:
+        """Whether later runs may be held against this archive without a person's word."""
+        return self.error is None and is_trusted(self.reasons)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The reasons for people, the doubts first; of many the first ones."""
+        return shown([reason.text for reason in self.reasons])
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -59,44 +81,101 @@ def judge(evidence: Evidence) -> Verdict:
             f"borg reported archive {archive.name}, but the repository does not list it with id {archive.borg_id[:12]}"
         )
         return _red(message, "archive_not_in_repository", "treat the run as lost; check the repository")
-    if evidence.sources and set(evidence.missing) >= set(evidence.sources):
-        message = "none of the source paths exists on the server: " + ", ".join(evidence.missing[:_SHOWN])
+    missing = [source.path for source in evidence.run.looked or () if source.kind is Kind.MISSING]
+    if archive.files == 0 and evidence.options.sources and set(missing) >= set(evidence.options.sources):
+        message = "none of the source paths exists on the server: " + ", ".join(missing[:_SHOWN])
         return _red(message, "sources_missing", "correct the backup job's sources, or mount what is missing")
-    reasons = [*_missing(evidence), *_borg_warnings(evidence), *_collapse(evidence)]
-    if evidence.post_hook:
-        reasons.append(evidence.post_hook)
-    if not reasons:
-        return Verdict(JobState.SUCCEEDED)
-    left_out = len(reasons) - _SHOWN
-    shown = reasons[:_SHOWN] + ([f"and {left_out} more, see the log"] if left_out > 0 else [])
-    return Verdict(JobState.WARNING, tuple(shown))
+    reasons = sorted(_reasons(evidence), key=lambda reason: reason.weight is Weight.NOTE)
+    state = JobState.SUCCEEDED if is_trusted(reasons) else JobState.WARNING
+    return Verdict(state, tuple(reasons))
+
+
+def shown(sentences: Sequence[str]) -> list[str]:
+    """Return the first sentences of many, and how many more there are."""
+    more = len(sentences) - _SHOWN
+    return [*sentences[:_SHOWN], *([f"and {more} more, see the log"] if more > 0 else [])]
+
+
+def _reasons(evidence: Evidence) -> Iterator[Reason]:
+    run = evidence.run
+    of_sources = list(source_reasons(evidence))
+    yield from of_sources
+    yield from _fell(evidence, told=any(reason.weight is Weight.DOUBT for reason in of_sources))
+    if run.ended is None or run.report is None:
+        text = "The report of the attempt that made this archive is lost: whether borg left anything out is unknown."
+        yield doubt("report_lost", f"{text} Run the backup again, {_ACCEPT}.")
+    if run.ended is not None:
+        yield from _complaints(run.ended, evidence.reference.unreadable if evidence.reference else 0)
+        yield from _status(run.ended)
+    yield from _hooks(evidence)
+    for cut in run.cut:
+        yield doubt(cut, _CUT.get(cut, f"The run was cut short: {cut}."))
 
 
 def _red(message: str, code: str, remedy: str) -> Verdict:
     return Verdict(JobState.FAILED, error=Permanent(message, code=code, remedy=remedy))
 
 
-def _missing(evidence: Evidence) -> list[str]:
-    return [f"source path missing: {path}" for path in evidence.missing]
+def _fell(evidence: Evidence, *, told: bool) -> Iterator[Reason]:
+    """Hold the archive as a whole against the largest of the good ones."""
+    before, now = evidence.reference, evidence.archive
+    if now.files == 0:
+        text = "The archive holds no file at all"
+        if before is not None and before.files == 0:
+            yield note("archive_empty", f"{text}, as in the backup before.")
+        else:
+            yield doubt("archive_empty", f"{text}. See why its sources gave none, {_ACCEPT}.")
+    if before is None or (told and len(evidence.options.sources) == 1):
+        return
+    if now.files < before.files * COLLAPSE:
+        text = f"The archive holds {number(now.files, 'file')}; a good one of this job holds {before.files:,}."
+        yield doubt("fewer_files", f"{text} See what is missing, {_ACCEPT}.")
+    if now.original_size < before.original_size * COLLAPSE:
+        held = f"{before.original_size:,}"
+        text = f"The archive holds {number(now.original_size, 'byte')}; a good one of this job holds {held}."
+        yield doubt("fewer_bytes", f"{text} See what is missing, {_ACCEPT}.")
 
 
-def _borg_warnings(evidence: Evidence) -> list[str]:
-    # A missing source is borg's warning too; it is told once.
-    warnings = [line.message for line in evidence.lines if line.is_warning or line.is_error]
-    return [text for text in warnings if not any(_says_missing(text, path) for path in evidence.missing)]
+def _complaints(ended: Ended, unreadable_before: int) -> Iterator[Reason]:
+    if count := ended.count(Trouble.ERROR):
+        yield doubt("borg_error", f"borg told of {number(count, 'error')}{_examples(ended, Trouble.ERROR, count)}")
+    if count := ended.count(Trouble.UNREADABLE):
+        text = "1 entry could not be read" if count == 1 else f"{count:,} entries could not be read"
+        examples = _examples(ended, Trouble.UNREADABLE, count)
+        yield (doubt if count > unreadable_before else note)("unreadable", f"{text}{examples}")
+    if count := ended.count(Trouble.OTHER):
+        yield doubt("borg_warning", f"borg warned of something{_examples(ended, Trouble.OTHER, count)}")
+    if count := ended.count(Trouble.CHANGED):
+        examples = _examples(ended, Trouble.CHANGED, count)
+        yield note("changed_while_read", f"{number(count, 'file')} changed while being read{examples}")
+    if count := ended.count(Trouble.VANISHED):
+        examples = _examples(ended, Trouble.VANISHED, count)
+        yield note("vanished_while_read", f"{number(count, 'file')} vanished before being read{examples}")
 
 
-def _says_missing(text: str, path: str) -> bool:
-    return text.startswith(f"{path}: ") and "[Errno 2]" in text
+def _examples(ended: Ended, trouble: Trouble, count: int) -> str:
+    examples = ended.examples(trouble, _EXAMPLES)
+    more = f"; and {count - len(examples):,} more, see the log" if count > len(examples) else ""
+    return f": {'; '.join(examples)}{more}" if examples else "; see the log"
 
 
-def _collapse(evidence: Evidence) -> list[str]:
-    last, now = evidence.baseline, evidence.archive
-    if last is None:
-        return ["the archive is empty"] if now.files == 0 else []
-    reasons: list[str] = []
-    if last.files >= _MIN_FILES and now.files < last.files * _COLLAPSE:
-        reasons.append(f"files fell from {last.files} to {now.files}")
-    if last.original_size >= _MIN_BYTES and now.original_size < last.original_size * _COLLAPSE:
-        reasons.append(f"bytes fell from {last.original_size} to {now.original_size}")
-    return reasons
+def _status(ended: Ended) -> Iterator[Reason]:
+    """Let no warning status pass that no warning explains: what it said was lost, or never understood."""
+    expected = _BY_STATUS.get(ended.status, tuple(Trouble))
+    if ended.status != 0 and not ended.count(*expected):
+        text = f"borg ended with status {ended.status} and did not say why: something may be missing from the archive."
+        yield doubt("status_unexplained", f"{text} See the run's log, {_ACCEPT}.")
+
+
+def _hooks(evidence: Evidence) -> Iterator[Reason]:
+    run = evidence.run
+    if run.late_hook is not None and run.late_hook.problem:
+        yield doubt("post_hook_failed", f"The post-hook that an earlier run still owed failed: {run.late_hook.problem}")
+    if not evidence.post_hook:
+        return
+    if run.post_hook is None:
+        yield doubt(
+            "post_hook_unknown", "It is not known whether the post-hook ran: see that what the pre-hook did is undone."
+        )
+    elif run.post_hook.problem:
+        yield doubt("post_hook_failed", run.post_hook.problem)

@@ -63,6 +63,13 @@ def list_all(borg: str, path: str) -> list[str]:
     return [borg, "list", "--log-json", "--json", "--consider-checkpoints", f"--lock-wait={LOCK_WAIT}", "--", path]
 
 
+def list_files(borg: str, path: str, archive: str) -> list[str]:
+    """Return the argv that lists an archive's entries, `<type> <size> <path>` and a NUL each."""
+    target = f"{path}::{literal(archive)}"
+    entry = "--format={type} {size} {path}{NUL}"
+    return [borg, "list", "--log-json", entry, f"--lock-wait={LOCK_WAIT}", "--", target]
+
+
 def info(borg: str, path: str, archive: str | None = None) -> list[str]:
     """Return the argv for the figures of a repository, or of one archive, as JSON."""
     target = path if archive is None else f"{path}::{literal(archive)}"

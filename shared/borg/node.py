@@ -20,7 +20,7 @@ from shared.borg.environment import on_node
 from shared.borg.exit_codes import failure
 from shared.borg.output import LogLine, parse_line
 from shared.borg.sessions import Sessions
-from shared.domain.lines import CUT, each_line, whole
+from shared.domain.lines import CUT, Turn, each_line, whole
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
@@ -128,10 +128,19 @@ class BorgNode:
         return 0
 
     async def run(
-        self, grant: Grant, argv: Sequence[str], *, passphrase: str, on_output: OnOutput | None = None
+        self,
+        grant: Grant,
+        argv: Sequence[str],
+        *,
+        passphrase: str,
+        on_output: OnOutput | None = None,
+        on_answer: Callable[[bytes], None] | None = None,
     ) -> tuple[str, list[LogLine]]:
-        """Run borg to its end; return stdout and its messages, the last ones of many; raise our error if it failed."""
-        status, stdout, lines = await self._run(grant, argv, passphrase, on_output)
+        """Run borg to its end; return stdout and its messages, the last ones of many; raise our error if it failed.
+
+        An answer of any length goes to `on_answer` in blocks instead, where that is given.
+        """
+        status, stdout, lines = await self._run(grant, argv, passphrase, on_output, on_answer)
         if error := failure(status, lines):
             raise error
         if status and not any(line.is_warning or line.is_error for line in lines):
@@ -159,7 +168,12 @@ class BorgNode:
             await _end(process)
 
     async def _run(
-        self, grant: Grant, argv: Sequence[str], passphrase: str, on_output: OnOutput | None
+        self,
+        grant: Grant,
+        argv: Sequence[str],
+        passphrase: str,
+        on_output: OnOutput | None,
+        on_answer: Callable[[bytes], None] | None,
     ) -> tuple[int, str, list[LogLine]]:
         reader, writer = os.pipe()
         try:
@@ -182,9 +196,8 @@ class BorgNode:
             os.close(reader)
         answer, said = cast("asyncio.StreamReader", process.stdout), cast("asyncio.StreamReader", process.stderr)
         try:
-            (stdout, left_out), lines = await asyncio.gather(
-                whole(answer.read, _ANSWER_LIMIT), _listen(said, on_output)
-            )
+            read = _hand_on(answer, on_answer) if on_answer else whole(answer.read, _ANSWER_LIMIT)
+            (stdout, left_out), lines = await asyncio.gather(read, _listen(said, on_output))
             status = await process.wait()
         except asyncio.CancelledError:
             await _end(process)
@@ -232,6 +245,14 @@ async def _listen(said: asyncio.StreamReader, on_output: OnOutput | None) -> lis
     if dropped := await each_line(said.read, hear):
         hear(CUT.format(dropped).encode())
     return list(lines)
+
+
+async def _hand_on(answer: asyncio.StreamReader, on_answer: Callable[[bytes], None]) -> tuple[bytes, int]:
+    turn = Turn()
+    while block := await answer.read(_BLOCK):
+        on_answer(block)
+        await turn.give()
+    return b"", 0
 
 
 async def _join(

@@ -18,7 +18,9 @@ _CHECKPOINT = re.compile(r"(?P<archive>.+)\.checkpoint(?:\.\d+)?")
 _TIME = "%Y-%m-%dT%H%M%SZ"
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """What is later than now by more than this was stamped by a clock that was wrong."""
-_OURS = re.compile(r"(?P<backup_job>.+)-(?P<at>\d{4}-\d\d-\d\dT\d{6}Z)-[0-9a-f]{32}")
+_OURS = re.compile(
+    r"(?P<backup_job>.+)-(?P<at>\d{4}-\d\d-\d\dT\d{6}Z)-(?P<job>[0-9a-f]{32})(?:-r(?P<run>[1-9]\d{0,8}))?"
+)
 
 
 class ArchiveFigures(BaseModel):
@@ -48,9 +50,13 @@ class RepositoryFigures(BaseModel):
     chunks: NonNegativeInt = 0
 
 
-def archive_name(backup_job: str, job_id: uuid.UUID, at: datetime) -> str:
-    """Return `<backup job>-<UTC time>-<job id>`; the id lets a retry find what an earlier try made."""
-    return f"{check_name(backup_job)}-{at:{_TIME}}-{job_id.hex}"
+def archive_name(backup_job: str, job_id: uuid.UUID, at: datetime, run: int = 0) -> str:
+    """Return `<backup job>-<UTC time>-<job id>`, for the second run of a job with `-r1`, and so on.
+
+    By it a later attempt of the same run finds what an earlier one made. A retry of an ended job is another run: what
+    the failed one left is not its archive.
+    """
+    return f"{check_name(backup_job)}-{at:{_TIME}}-{job_id.hex}{f'-r{run}' if run else ''}"
 
 
 def is_checkpoint(name: str) -> bool:
@@ -78,6 +84,12 @@ def superseded(checkpoints: Iterable[str], archives: Iterable[str], now: datetim
     return useless
 
 
-def made_by(name: str, job_id: uuid.UUID) -> bool:
-    """Tell whether this archive is the finished work of that job (a checkpoint is not)."""
-    return name.endswith(f"-{job_id.hex}")
+def made_by(name: str, job_id: uuid.UUID, run: int = 0) -> bool:
+    """Tell whether this archive is the finished work of that run of a job (a checkpoint is not)."""
+    return maker(name) == (job_id, run)
+
+
+def maker(name: str) -> tuple[uuid.UUID, int] | None:
+    """Return which run of which job an archive's name says to have made it; None if it is no name of ours."""
+    found = _OURS.fullmatch(name)
+    return (uuid.UUID(found["job"]), int(found["run"] or 0)) if found else None

@@ -194,6 +194,7 @@ class Jobs:
         """Queue a failed or cancelled job again; False if it is in another state."""
         turn = {"sent_at": None, "waiting_for": ITS_TURN} if takes_turns(job) else {}
         asked = {"failures": 0, "cancel_requested": False, "finished_at": None, "params": asked_for(job.params)}
+        asked |= {"run": Job.run + 1}
         again = (
             update(Job)
             .where(Job.id == job.id, Job.state.in_((JobState.FAILED, JobState.CANCELLED)))

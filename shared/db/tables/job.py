@@ -42,6 +42,8 @@ class Job(Base):
     correlation_id: Mapped[uuid.UUID] = mapped_column(default=new_id)
     priority: Mapped[int] = mapped_column(default=0)
     attempt: Mapped[int] = mapped_column(default=0)
+    run: Mapped[int] = mapped_column(default=0)
+    """How often it was begun anew after its end: what an ended run left behind is not the next one's."""
     failures: Mapped[int] = mapped_column(default=0)
     lease: Mapped[str | None] = mapped_column(binary_text(64), default=None)
     lease_until: Mapped[datetime | None] = mapped_column(default=None)

@@ -132,6 +132,10 @@ class Archive(Base):
     """The truth gate found no doubt; nobody else writes this."""
     reasons: Mapped[list[dict[str, str]]] = mapped_column(JSON, default=list)
     """What the gate found: `shared.domain.backup_state.Reason` as JSON."""
+    evidence: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True), default=None, deferred=True, deferred_raiseload=True
+    )
+    """What its sources were and gave, for later runs to be held against; lists of archives do not load it."""
     accepted_at: Mapped[datetime | None] = mapped_column(default=None)
     """When a person said that a doubtful archive is as it should be."""
     accepted_by: Mapped[str] = mapped_column(binary_text(63), default="")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from services.backup.ports import BackupPlan, Made, RepositoryPlace, Segments
+from services.backup.evidence import Given, Kind, Source
+from services.backup.ports import BackupPlan, HookOutput, Made, RepositoryPlace, Segments
+from services.backup.tally import Tally
 from shared.borg.node import Grant, OnOutput
 from shared.borg.output import Listed, LogLine, Phase, Progress
 from shared.borg.segments import History
@@ -62,8 +64,11 @@ class FakeStorage:
     """What the fence told of the server's sessions."""
     found_garbage: Garbage | AppError = field(default_factory=Garbage)
     shut_out_of: list[str] = field(default_factory=list)
+    gave: dict[str, int] | AppError = field(default_factory=dict[str, int])
+    """Source -> how many files it gave; two, where nothing is said."""
     on_list: Callable[[], Awaitable[None]] | None = None
     """What happens elsewhere while the repository is listed."""
+    on_count: Callable[[], Awaitable[None]] | None = None
 
     @contextlib.asynccontextmanager
     async def open(self, repository: RepositoryPlace, epoch: int) -> AsyncIterator[Grant]:
@@ -131,6 +136,15 @@ class FakeStorage:
         await asyncio.sleep(self.slow)
         return (self.unreadable[name],) if name in self.unreadable else ()
 
+    async def given(
+        self, repository: RepositoryPlace, grant: Grant, name: str, sources: Sequence[str]
+    ) -> tuple[Given, ...]:
+        if self.on_count is not None:
+            await self.on_count()
+        if isinstance(self.gave, AppError):
+            raise self.gave
+        return tuple(Given(path=path, files=self.gave.get(path, 2), size=20) for path in sources)
+
     def segment(self, repository: RepositoryPlace) -> int | None:
         return len(self.calls)
 
@@ -159,35 +173,78 @@ class FakeServer:
 
     storage: FakeStorage
     missing: list[str] = field(default_factory=list)
-    statuses: dict[str, int | Exception] = field(default_factory=dict)
+    hanging: list[str] = field(default_factory=list)
+    unreachable: AppError | None = None
+    looks: list[dict[str, Any]] = field(default_factory=list)
+    """What the next looks find of every source, beyond that it is a directory with something in it."""
+    statuses: dict[str, int | Exception | None] = field(default_factory=dict)
+    """None: stopped at the end of its time."""
+    said: dict[str, HookOutput] = field(default_factory=dict)
     fails: AppError | None = None
     output: list[Any] = field(default_factory=list)
+    status: int = 0
+    garbled: bool = False
     hooks: list[str] = field(default_factory=list)
+    variables: list[Mapping[str, str]] = field(default_factory=list)
     created: int = 0
     on_create: int | None = None
     """The repository's last transaction afterwards."""
+    sessions: int = 0
+    on_hook: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    on_borg: Callable[[], Awaitable[None]] | None = None
+    """What happens while borg works, after its archive is there."""
+    given: list[Sequence[str]] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
     async def session(self, plan: BackupPlan, gentle: Callable[[], bool]) -> AsyncIterator[FakeServer]:
         assert gentle() is False
+        if self.unreachable:
+            raise self.unreachable
+        self.sessions += 1
+        self.sources = list(plan.options.sources)
         yield self
 
-    async def missing_sources(self) -> list[str]:
-        return self.missing
+    async def look(self) -> tuple[Source, ...]:
+        more = self.looks.pop(0) if self.looks else {}
+        return tuple(
+            Source(path=path, kind=Kind.MISSING if path in self.missing else Kind.HANGS)
+            if path in self.missing + self.hanging
+            else Source(**{"path": path, "kind": Kind.DIRECTORY, "empty": False, "mounted": False} | more)
+            for path in self.sources
+        )
 
-    async def hook(self, script: str, seconds: int) -> int:
+    async def hook(self, script: str, seconds: float, variables: Mapping[str, str]) -> HookOutput:
         self.hooks.append(script)
+        self.variables.append(variables)
+        if script in self.on_hook:
+            await self.on_hook[script]()
         status = self.statuses.get(script, 0)
         if isinstance(status, Exception):
             raise status
-        return status
+        return self.said.get(script) or HookOutput(status)
 
-    async def create(self, grant: Grant, archive: str, on_output: Callable[[LogLine | Progress | Phase], None]) -> Made:
+    async def create(
+        self,
+        grant: Grant,
+        archive: str,
+        sources: Sequence[str],
+        on_output: Callable[[LogLine | Progress | Phase], None],
+    ) -> Made:
+        tally = Tally(sources)
+        self.given.append(sources)
         for line in self.output:
             on_output(line)
+            if isinstance(line, LogLine):
+                tally(line)
         self.storage.transaction = self.on_create or self.storage.transaction
         if self.fails:
-            raise self.fails
+            if not isinstance(self.fails, AppError):
+                raise self.fails
+            return Made(tally.ended(2), error=self.fails)
         self.created += 1
-        self.storage.kept[archive] = figures(archive)
-        return Made(self.storage.kept[archive], SIZES, 0, [x for x in self.output if isinstance(x, LogLine)])
+        self.storage.kept[archive] = figures(archive, files=0 if set(self.missing) >= set(sources) else 3)
+        if self.on_borg:
+            await self.on_borg()
+        ended = tally.ended(self.status)
+        return Made(ended) if self.garbled else Made(ended, self.storage.kept[archive], SIZES)

@@ -1,0 +1,179 @@
+"""What is known of a run, in the form in which it is stored: the gate judges by it, whichever attempt wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+
+from shared.domain.archive import ArchiveFigures
+
+VERSION = 1
+"""Evidence of another version is not read: the gate then says that the report is lost."""
+
+
+class Kind(StrEnum):
+    """What a source path is on the server."""
+
+    DIRECTORY = "directory"
+    FILE = "file"
+    LINK = "link"
+    OTHER = "other"
+    MISSING = "missing"
+    HANGS = "hangs"
+
+
+class Trouble(StrEnum):
+    """What one of borg's warnings or errors is about."""
+
+    CHANGED = "changed"
+    VANISHED = "vanished"
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    OTHER = "other"
+    ERROR = "error"
+
+
+class _Stored(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore")
+
+
+class Source(_Stored):
+    """What the server says of one source; None where it could not say."""
+
+    path: str
+    kind: Kind
+    target: str = ""
+    """Where a link points to."""
+    empty: bool | None = None
+    cache_tag: bool = False
+    """CACHEDIR.TAG lies at its root."""
+    mounted: bool | None = None
+    """It is a mount point itself."""
+    device: str = ""
+    filesystem: str = ""
+    below: tuple[str, ...] = ()
+    """Other file systems that are mounted below it."""
+
+
+class Given(_Stored):
+    """What one source gave to the archive: regular files, and their bytes."""
+
+    path: str
+    files: NonNegativeInt
+    size: NonNegativeInt
+
+
+class Line(_Stored):
+    """One of borg's warnings or errors."""
+
+    level: str
+    message: str
+    trouble: Trouble
+
+
+class Ended(_Stored):
+    """How borg ended: its status, exact counts of what it complained of, and the first and last of it."""
+
+    status: int
+    counts: Mapping[Trouble, NonNegativeInt] = Field(default_factory=dict[Trouble, int])
+    shown: tuple[Line, ...] = ()
+
+    def count(self, *troubles: Trouble) -> int:
+        """Return how many lines were about any of these."""
+        return sum(self.counts.get(trouble, 0) for trouble in troubles)
+
+    def examples(self, trouble: Trouble, limit: int) -> list[str]:
+        """Return the first messages about this."""
+        return [line.message for line in self.shown if line.trouble is trouble][:limit]
+
+
+class HookEnd(_Stored):
+    """How a hook ended; without a problem it did what it should."""
+
+    problem: str = ""
+
+
+class RunEvidence(_Stored):
+    """Everything that is known of one run; each part is written as soon as it is known."""
+
+    version: int = VERSION
+    archives: tuple[str, ...] = ()
+    """The names that this run's attempts gave to borg."""
+    looked: tuple[Source, ...] | None = None
+    """The sources just before borg read them."""
+    looked_after: tuple[Source, ...] | None = None
+    """And just after, where a pre-hook made them."""
+    ended: Ended | None = None
+    report: ArchiveFigures | None = None
+    """What borg itself said of the archive."""
+    given: tuple[Given, ...] | None = None
+    post_hook: HookEnd | None = None
+    late_hook: HookEnd | None = None
+    """The post-hook that an earlier run still owed."""
+    cut: tuple[str, ...] = ()
+    """What cut the run short after borg had made the archive."""
+
+    @classmethod
+    def read(cls, stored: object) -> Self | None:
+        """Return what was stored; None where that cannot be understood."""
+        try:
+            found = cls.model_validate(stored)
+        except ValidationError:
+            return None
+        return found if found.version == VERSION else None
+
+    def but(self, **known: object) -> Self:
+        """Return the same with more that is known."""
+        return self.model_copy(update=known)
+
+
+class SourceRecord(_Stored):
+    """What is kept of a source with its archive: what it was, and what it gave."""
+
+    source: Source
+    files: NonNegativeInt | None = None
+    size: NonNegativeInt | None = None
+
+
+class ArchiveEvidence(_Stored):
+    """What is kept with an archive, for later runs to be held against."""
+
+    version: int = VERSION
+    sources: tuple[SourceRecord, ...] = ()
+    unreadable: NonNegativeInt = 0
+    status: int | None = None
+    since: AwareDatetime | None = None
+    """When the archive was made that a person had accepted last: it was held against that one and what came after."""
+
+    @classmethod
+    def of(cls, run: RunEvidence, since: datetime | None = None) -> Self:
+        """Return what is to be kept of a run."""
+        given = {one.path: one for one in run.given or ()}
+        sources = tuple(
+            SourceRecord(
+                source=source,
+                files=given[source.path].files if source.path in given else None,
+                size=given[source.path].size if source.path in given else None,
+            )
+            for source in run.looked or ()
+        )
+        ended = run.ended
+        return cls(
+            sources=sources,
+            unreadable=ended.count(Trouble.UNREADABLE) if ended else 0,
+            status=ended.status if ended else None,
+            since=since,
+        )
+
+    @classmethod
+    def read(cls, stored: object) -> Self | None:
+        """Return what was stored; None where there is nothing, or nothing that can be understood."""
+        try:
+            found = cls.model_validate(stored)
+        except ValidationError:
+            return None
+        return found if found.version == VERSION else None

@@ -1,0 +1,99 @@
+"""Keeps a run's evidence in the database, each part as soon as it is known, fenced by the run's lease."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, delete, select, update
+
+from services.backup.evidence import RunEvidence
+from shared.db.tables.evidence import RunEvidenceRow
+
+if TYPE_CHECKING:
+    import uuid
+
+    from sqlalchemy import ColumnElement
+
+    from services.backup.ports import BackupPlan
+    from shared.db.unit_of_work import UnitOfWork
+    from shared.runtime.context import Context
+
+
+class Ledger:
+    """What is known of one run, and whether a post-hook is owed; every change is written before the run goes on."""
+
+    def __init__(self, plan: BackupPlan, ctx: Context, found: RunEvidence | None, *, owed: bool) -> None:
+        """Take what earlier attempts of this run left."""
+        self._plan = plan
+        self._ctx = ctx
+        self.found = found
+        """As an earlier attempt left it; None if there was none, or if it cannot be read any more."""
+        self.evidence = found or RunEvidence()
+        self.owed = owed
+        """A post-hook, of this run or of an earlier one of the same backup job."""
+
+    @classmethod
+    async def open(cls, plan: BackupPlan, ctx: Context) -> Ledger:
+        """Read what there is. Ask only while the repository's lease is held: no other run is at work then."""
+
+        async def read(tx: UnitOfWork) -> tuple[RunEvidence | None, bool]:
+            row = await tx.session.get(RunEvidenceRow, plan.job_id)
+            debts = select(RunEvidenceRow.job_id).where(_debts_of(plan.backup_job_id)).limit(1)
+            owed = await tx.session.scalar(debts) is not None
+            return RunEvidence.read(row.data) if row is not None and row.run == plan.run else None, owed
+
+        found, owed = await ctx.run(read)
+        return cls(plan, ctx, found, owed=owed)
+
+    async def begin(self, name: str) -> None:
+        """Begin an attempt that makes an archive of this name: what an earlier one saw says nothing of it."""
+        self.evidence = RunEvidence(archives=(*self.evidence.archives, name), late_hook=self.evidence.late_hook)
+        await self._write()
+
+    async def note(self, **known: object) -> None:
+        """Write down what is known now."""
+        self.evidence = self.evidence.but(**known)
+        await self._write()
+
+    async def owe(self) -> None:
+        """Write down, before the pre-hook begins, that from now on the post-hook has to run, whatever comes."""
+        self.owed = True
+        await self._write()
+
+    async def paid(self, **known: object) -> None:
+        """Write down that the post-hook ran, and how it ended."""
+        self.owed = False
+        self.evidence = self.evidence.but(**known)
+        await self._write()
+
+    async def _write(self) -> None:
+        await self._ctx.run(self._upsert)
+
+    async def _upsert(self, tx: UnitOfWork) -> None:
+        await self._ctx.fence(tx)
+        plan = self._plan
+        if not self.owed:
+            debts = update(RunEvidenceRow).where(_debts_of(plan.backup_job_id)).values(hook_owed=False)
+            await tx.session.execute(debts, execution_options={"synchronize_session": False})
+        row = await tx.session.get(RunEvidenceRow, plan.job_id, populate_existing=True)
+        if row is None:
+            row = RunEvidenceRow(job_id=plan.job_id, backup_job_id=plan.backup_job_id)
+            tx.session.add(row)
+        row.run, row.hook_owed = plan.run, self.owed
+        row.data = self.evidence.model_dump(mode="json")
+
+
+async def forget(tx: UnitOfWork, job_id: uuid.UUID) -> None:
+    """Drop a run's evidence once its archive is on record; a post-hook that is owed is not forgotten."""
+    done = delete(RunEvidenceRow).where(RunEvidenceRow.job_id == job_id, RunEvidenceRow.hook_owed.is_(False))
+    await tx.session.execute(done)
+
+
+async def evidence_of(tx: UnitOfWork, job_id: uuid.UUID, run: int) -> RunEvidence | None:
+    """Return what is known of a run that ended without its archive on record."""
+    row = await tx.session.get(RunEvidenceRow, job_id)
+    return RunEvidence.read(row.data) if row is not None and row.run == run else None
+
+
+def _debts_of(backup_job_id: uuid.UUID) -> ColumnElement[bool]:
+    return and_(RunEvidenceRow.backup_job_id == backup_job_id, RunEvidenceRow.hook_owed.is_(True))

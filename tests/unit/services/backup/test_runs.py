@@ -1,0 +1,438 @@
+"""The life of a run that does not go as planned, on fakes: nothing borg made is forgotten, nothing owed stays unpaid."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from services.backup.handlers import make_backup
+from services.backup.ports import HookOutput
+from shared.borg.output import LogLine
+from shared.bus.memory import MemoryBus
+from shared.db.session import Database
+from shared.db.tables import Archive, Job, JobLog, Repository, RunEvidenceRow
+from shared.domain.ids import new_id
+from shared.errors import LeaseLost, Permanent, Transient
+from shared.events.backup import BackupRequested
+from shared.runtime.context import Abort, Context
+from tests.unit.services.backup.fakes import figures
+from tests.unit.services.backup.world import World
+
+
+@pytest.fixture
+async def hooked(db: Database, bus: MemoryBus) -> World:
+    return await World(db, bus).build(pre_hook="pre", post_hook="post", hook_seconds=5)
+
+
+class Killed(BaseException):
+    """The worker is gone here."""
+
+
+async def begun(world: World, job: Job) -> tuple[Context, asyncio.Task[None]]:
+    ctx = Context(world.db, world.bus, key="k", lease_seconds=30)
+    run = make_backup(BackupRequested(job_id=job.id), ctx, storage=world.storage, servers=world.server)
+    return ctx, asyncio.create_task(run)
+
+
+async def ended_with(world: World, job: Job) -> BaseException | None:
+    """Run an attempt to its end, as a worker that may die would; then let another take the job."""
+    ctx, task = await begun(world, job)
+    await asyncio.wait({task})
+    await world.db.run(ctx.release)
+    free = update(Job).values(state="queued", lease=None, lease_until=None, not_before=None)
+    await world.db.run(lambda tx: tx.session.execute(free.where(Job.id == job.id, Job.state == "running")))
+    return task.exception() if not task.cancelled() else asyncio.CancelledError()
+
+
+def stop(world: World, reason: Abort) -> Any:
+    """Return what cancels the run as the worker would, from within."""
+
+    async def cancel() -> None:
+        ctx, task = world.current  # type: ignore[attr-defined]
+        ctx.abort = reason
+        task.cancel()
+        await asyncio.sleep(0)
+
+    return cancel
+
+
+async def run_and(world: World, job: Job) -> BaseException | None:
+    ctx, task = await begun(world, job)
+    world.current = (ctx, task)  # type: ignore[attr-defined]
+    await asyncio.wait({task})
+    await world.db.run(ctx.release)
+    return asyncio.CancelledError() if task.cancelled() else task.exception()
+
+
+async def only(world: World) -> Archive:
+    (archive,) = await world.rows(Archive)
+    return archive
+
+
+def codes(archive: Archive) -> list[str]:
+    return [reason["code"] for reason in archive.reasons]
+
+
+async def owed(world: World) -> list[bool]:
+    return [row.hook_owed for row in await world.rows(RunEvidenceRow)]
+
+
+# -- evidence outlives the attempt ----------------------------------------------------------------------------
+
+
+async def test_a_second_attempt_judges_by_what_the_first_one_saw(hooked: World) -> None:
+    """A3: a missing source, a warning and a failing post-hook; the worker dies before it can record them."""
+    hooked.server.output = [LogLine("warning", "/etc/x: open: [Errno 13] Permission denied: 'x'")]
+    hooked.server.statuses = {"post": 4}
+    hooked.server.status = 1
+    hooked.server.looks = [{"empty": True}]
+    hooked.storage.on_list = _dies
+    job = await hooked.request()
+    assert isinstance(await ended_with(hooked, job), Killed)
+    hooked.storage.on_list = None
+    hooked.server.output, hooked.server.statuses, hooked.server.status = [], {}, 0
+    assert await ended_with(hooked, job) is None
+    archive = await only(hooked)
+    assert (archive.state, archive.trusted, hooked.server.created) == ("warning", False, 1)
+    assert codes(archive) == ["unreadable", "post_hook_failed"]
+    assert hooked.server.hooks == ["pre", "post"]
+    assert await hooked.rows(RunEvidenceRow) == []
+    assert (await hooked.job(job)).warnings[1] == "the post-hook ended with status 4"
+
+
+async def _dies() -> None:
+    raise Killed
+
+
+async def test_a_second_attempt_may_be_green_when_all_was_written_down(world: World) -> None:
+    world.storage.on_list = _dies
+    job = await world.request()
+    assert isinstance(await ended_with(world, job), Killed)
+    world.storage.on_list = None
+    assert await ended_with(world, job) is None
+    assert ((await only(world)).state, (await only(world)).reasons) == ("succeeded", [])
+
+
+async def test_an_archive_whose_report_was_lost_is_a_doubt_its_sources_are_looked_at_and_its_post_hook_runs(
+    hooked: World,
+) -> None:
+    hooked.server.on_borg = _dies
+    hooked.server.looks = [{}, {"empty": True, "kind": "directory"}]
+    job = await hooked.request()
+    assert isinstance(await ended_with(hooked, job), Killed)
+    assert hooked.server.hooks == ["pre", "post"]  # this worker lived long enough for it
+    await hooked.db.run(lambda tx: tx.session.execute(update(RunEvidenceRow).values(data={"version": 99})))
+    hooked.server.on_borg = None
+    assert await ended_with(hooked, job) is None
+    archive = await only(hooked)
+    assert (archive.state, "report_lost" in codes(archive)) == ("warning", True)
+    assert hooked.server.hooks == ["pre", "post", "post"]
+    assert hooked.server.looks == []
+
+
+async def test_what_an_unreachable_server_left_undone_is_said_and_the_archive_is_on_record(hooked: World) -> None:
+    job = await hooked.request()
+    await hooked.db.run(lambda tx: tx.session.execute(update(Job).values(attempt=1)))
+    name = f"web1-system-2026-01-01T000000Z-{job.id.hex}"
+    hooked.storage.kept[name] = figures(name)
+    hooked.server.unreachable = Transient("gone", code="server_unreachable")
+    assert await ended_with(hooked, job) is None
+    archive = await only(hooked)
+    assert {"report_lost", "not_looked", "post_hook_unknown"} <= set(codes(archive))
+
+
+async def test_a_garbled_answer_loses_no_archive_and_is_a_doubt(world: World) -> None:
+    world.server.garbled = True
+    job = await world.request()
+    await world.backup(job)
+    assert (codes(await only(world)), (await world.job(job)).state) == (["report_lost"], "warning")
+
+
+async def test_what_each_source_gave_is_kept_and_one_that_could_not_be_counted_is_a_doubt(
+    db: Database, bus: MemoryBus
+) -> None:
+    world = await World(db, bus).build(sources=["/etc", "/srv"])
+    await world.backup(await world.request())
+    world.storage.gave = {"/srv": 0}
+    await world.backup(await world.request())
+    world.storage.gave = Transient("slow", code="x")
+    await world.backup(await world.request())
+    archives = sorted(await world.rows(Archive), key=lambda archive: archive.created_at)
+    assert [codes(archive) for archive in archives] == [[], ["source_without_files"], ["not_counted", "not_counted"]]
+    assert "last time it held 2 files" in archives[1].reasons[0]["text"]
+
+
+async def test_a_lost_lease_while_counting_or_looking_writes_nothing(hooked: World) -> None:
+    hooked.storage.gave = LeaseLost("passed")  # type: ignore[assignment]
+    await hooked.db.run(lambda tx: tx.session.execute(update(type(hooked.definition)).values(sources=["/a", "/b"])))
+    assert isinstance(await ended_with(hooked, await hooked.request()), LeaseLost)
+    assert await hooked.rows(Archive) == []
+
+
+# -- a retry is a new run -------------------------------------------------------------------------------------
+
+
+async def test_a_retry_of_a_failed_run_makes_a_new_archive(world: World) -> None:
+    """A6: the sources did not exist; they do now. The failed run's own archive is not the retry's."""
+    world.server.missing = ["/etc"]
+    job = await world.request()
+    await world.backup(job)
+    assert (await world.job(job)).code == "sources_missing"
+    world.server.missing = []
+    again = await world.job(job)
+    assert await world.db.run(lambda tx: tx.jobs.retry(again))
+    await world.db.run(lambda tx: tx.session.execute(update(Job).values(sent_at=Job.created_at, waiting_for=None)))
+    await world.backup(again)
+    assert world.server.created == 2
+    assert sorted(archive.state for archive in await world.rows(Archive)) == ["failed", "succeeded"]
+    names = {archive.name for archive in await world.rows(Archive)}
+    assert len(names) == 2
+    assert any(name.endswith(f"{job.id.hex}-r1") for name in names)
+
+
+# -- hooks ----------------------------------------------------------------------------------------------------
+
+
+async def test_hooks_are_told_what_they_run_for(hooked: World) -> None:
+    hooked.server.status, hooked.server.output = 1, [LogLine("warning", "/f: file changed while we backed it up")]
+    job = await hooked.request()
+    await hooked.backup(job)
+    pre, post = hooked.server.variables
+    assert (pre["BORGFLEET_JOB"], pre["BORGFLEET_SERVER"], pre["BORGFLEET_PHASE"]) == ("web1-system", "web1", "pre")
+    assert pre["BORGFLEET_RUN"] == str(job.id)
+    assert (post["BORGFLEET_PHASE"], post["BORGFLEET_STATUS"], post["BORGFLEET_RESULT"]) == ("post", "1", "warning")
+    assert post["BORGFLEET_ARCHIVE"] == (await only(hooked)).name
+    assert (await hooked.job(job)).state == "succeeded"  # a file that changed is a note
+    assert "1 file changed" in (await hooked.job(job)).warnings[0]
+
+
+async def test_what_a_hook_says_is_in_the_log_and_its_last_complaint_in_the_reason(hooked: World) -> None:
+    said = HookOutput(2, ["hello", "mysqldump: Access denied"], "mysqldump: Access denied")
+    hooked.server.said = {"pre": said}
+    error = await hooked.refused(await hooked.request())
+    assert error.message == "nothing was backed up: the pre-hook ended with status 2: mysqldump: Access denied"
+    hooked.server.said = {"post": said}
+    job = await hooked.request()
+    await hooked.backup(job)
+    assert (await hooked.job(job)).warnings == ["the post-hook ended with status 2: mysqldump: Access denied"]
+    lines = [(line.source, line.message) for line in await hooked.rows(JobLog)]
+    assert ("hook", "hello") in lines
+
+
+@pytest.mark.parametrize("reason", list(Abort))
+@pytest.mark.parametrize("when", ["pre", "create"])
+async def test_the_post_hook_runs_whatever_ended_the_run(hooked: World, reason: Abort, when: str) -> None:
+    if when == "pre":
+        hooked.server.on_hook = {"pre": stop(hooked, reason)}
+    else:
+        hooked.server.on_borg = stop(hooked, reason)
+    ended = await run_and(hooked, await hooked.request())
+    assert isinstance(ended, asyncio.CancelledError)
+    assert hooked.server.hooks == ["pre", "post"]
+    assert hooked.server.variables[-1]["BORGFLEET_RESULT"] == "cancelled"
+    assert await owed(hooked) == [False]
+
+
+async def test_the_post_hook_runs_at_the_time_limit_and_after_an_unknown_error(db: Database, bus: MemoryBus) -> None:
+    world = await World(db, bus).build(pre_hook="pre", post_hook="post", time_limit_seconds=1)
+
+    async def long() -> None:
+        await asyncio.sleep(600)
+
+    world.server.on_hook = {"pre": long}
+    assert (await world.refused(await world.request())).code == "time_limit"
+    assert world.server.hooks == ["pre", "post"]
+    world.server.on_hook, world.server.on_borg = {}, _crashes
+    with pytest.raises(ZeroDivisionError):
+        await world.backup(await world.request())
+    assert world.server.hooks == ["pre", "post", "pre", "post"]
+
+
+async def _crashes() -> None:
+    raise ZeroDivisionError
+
+
+async def test_a_post_hook_that_a_dead_worker_owes_is_paid_first_of_all(hooked: World) -> None:
+    async def dies() -> None:
+        hooked.server.on_hook = {"post": _dies}  # so that nothing runs any more
+        raise Killed
+
+    hooked.server.on_hook = {"pre": dies}
+    job = await hooked.request()
+    assert isinstance(await ended_with(hooked, job), Killed)
+    assert await owed(hooked) == [True]
+    hooked.server.hooks, hooked.server.on_hook = [], {}
+    hooked.server.statuses = {"post": 3}
+    assert await ended_with(hooked, job) is None
+    assert hooked.server.hooks == ["post", "pre", "post"]
+    assert codes(await only(hooked)) == ["post_hook_failed", "post_hook_failed"]
+    assert await owed(hooked) == []
+
+
+async def test_a_post_hook_that_an_ended_run_owes_is_paid_by_the_next_run_of_the_backup_job(hooked: World) -> None:
+    hooked.server.statuses = {"post": Transient("no connection", code="connection_lost")}
+    hooked.server.fails = Permanent("borg fell", code="borg_failed")
+    assert (await hooked.refused(await hooked.request())).code == "borg_failed"
+    assert await owed(hooked) == [True]
+    hooked.server.hooks, hooked.server.statuses, hooked.server.fails = [], {}, None
+    await hooked.backup(await hooked.request())
+    assert hooked.server.hooks == ["post", "pre", "post"]
+    assert await owed(hooked) == [False]
+    assert (await only(hooked)).trusted
+
+
+async def test_a_post_hook_over_a_broken_connection_is_tried_over_a_new_one(hooked: World) -> None:
+    async def breaks() -> None:
+        hooked.server.on_hook = {}
+        raise Transient("broke", code="connection_lost")
+
+    hooked.server.on_hook = {"post": breaks}
+    await hooked.backup(await hooked.request())
+    assert (hooked.server.sessions, hooked.server.hooks) == (2, ["pre", "post", "post"])
+    assert (await only(hooked)).trusted
+
+
+async def test_a_debt_of_a_job_that_has_no_post_hook_any_more_is_dropped(hooked: World) -> None:
+    hooked.server.statuses = {"post": Transient("no connection", code="connection_lost")}
+    await hooked.backup(await hooked.request())
+    assert codes(await only(hooked)) == ["post_hook_failed"]
+    assert await owed(hooked) == [True]
+    none = update(type(hooked.definition)).values(post_hook=None, pre_hook=None)
+    await hooked.db.run(lambda tx: tx.session.execute(none))
+    await hooked.backup(await hooked.request())
+    assert await owed(hooked) == [False]
+
+
+async def test_sources_are_looked_at_after_the_pre_hook_and_again_after_borg(hooked: World) -> None:
+    """A7: a source that the pre-hook makes is there; one that is gone after borg is said."""
+    hooked.server.missing = ["/etc"]
+
+    async def mount() -> None:
+        hooked.server.missing = []
+
+    async def unmount() -> None:
+        hooked.server.missing = ["/etc"]
+
+    hooked.server.on_hook = {"pre": mount, "post": unmount}
+    await hooked.backup(await hooked.request())
+    assert (await only(hooked)).trusted
+    hooked.server.on_borg = unmount
+    job = await hooked.request()
+    await hooked.backup(job)
+    assert "was there before borg read it" in (await hooked.job(job)).warnings[0]
+
+
+async def test_a_source_that_hangs_is_left_out_and_named_and_only_hanging_ones_are_a_failure(
+    db: Database, bus: MemoryBus
+) -> None:
+    world = await World(db, bus).build(sources=["/etc", "/nas"])
+    world.server.hanging = ["/nas"]
+    world.storage.gave = {"/nas": 0}
+    job = await world.request()
+    await world.backup(job)
+    assert world.server.given == [["/etc"]]
+    assert codes(await only(world)) == ["source_hangs"]
+    world.server.hanging = ["/etc", "/nas"]
+    error = await world.refused(await world.request())
+    assert (error.code, isinstance(error, Transient)) == ("source_hangs", True)
+    assert "/etc, /nas" in error.message
+
+
+# -- once borg has made it ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["post", "list", "count"])
+async def test_a_cancelled_run_records_the_archive_that_borg_had_made(hooked: World, when: str) -> None:
+    """A8: cancel in the post-hook, or later: the archive is on record, and doubted."""
+    await hooked.db.run(lambda tx: tx.session.execute(update(type(hooked.definition)).values(sources=["/a", "/b"])))
+    cancel = stop(hooked, Abort.CANCELLED)
+    if when == "post":
+        hooked.server.on_hook = {"post": cancel}
+    elif when == "list":
+        hooked.storage.on_list = cancel
+    else:
+        hooked.storage.on_count = cancel
+    job = await hooked.request()
+    assert await run_and(hooked, job) is None
+    archive = await only(hooked)
+    assert (archive.state, codes(archive)) == ("warning", ["cancelled"])
+    assert ((await hooked.job(job)).state, hooked.server.hooks) == ("warning", ["pre", "post"])
+
+
+@pytest.mark.parametrize("reason", [Abort.SHUTDOWN, Abort.LEASE_LOST])
+@pytest.mark.parametrize("when", ["post", "list"])
+async def test_what_a_shutdown_cut_off_is_recorded_by_the_next_attempt(hooked: World, reason: Abort, when: str) -> None:
+    if when == "post":
+        hooked.server.on_hook = {"post": stop(hooked, reason)}
+    else:
+        hooked.storage.on_list = stop(hooked, reason)
+    job = await hooked.request()
+    assert isinstance(await run_and(hooked, job), asyncio.CancelledError)
+    assert await hooked.rows(Archive) == []
+    hooked.storage.on_list = None
+    hooked.server.on_hook = {}
+    free = update(Job).values(state="queued", lease=None, lease_until=None)
+    await hooked.db.run(lambda tx: tx.session.execute(free))
+    assert await ended_with(hooked, job) is None
+    archive = await only(hooked)
+    assert (archive.trusted, codes(archive), hooked.server.created) == (True, [], 1)
+
+
+async def test_a_time_limit_that_passes_in_the_post_hook_is_a_doubt_and_no_loss(db: Database, bus: MemoryBus) -> None:
+    world = await World(db, bus).build(post_hook="post", time_limit_seconds=1, hook_seconds=60)
+
+    async def long() -> None:
+        await asyncio.sleep(1.5)
+
+    world.server.on_hook = {"post": long}
+    job = await world.request()
+    await world.backup(job)
+    assert codes(await only(world)) == ["time_limit"]
+    assert (await world.job(job)).state == "warning"
+
+
+async def test_archives_of_ended_runs_that_are_on_no_record_are_adopted_as_doubtful(world: World) -> None:
+    lost = await world.request()
+    done = {"state": "failed", "finished_at": Job.created_at}
+    await world.db.run(lambda tx: tx.session.execute(update(Job).where(Job.id == lost.id).values(**done)))
+    queued = await world.request()
+    (repository,) = await world.rows(Repository)
+    names = {
+        "lost": f"web1-system-2026-01-01T000000Z-{lost.id.hex}",
+        "of a run that may come yet": f"web1-system-2026-01-01T000000Z-{queued.id.hex}",
+        "of a run that nobody knows": f"web1-system-2026-01-01T000000Z-{new_id().hex}",
+        "no name of ours": "mine",
+    }
+    for name in names.values():
+        world.storage.kept[name] = figures(name)
+    job = await world.request()
+    await world.backup(job)
+    rows = {archive.name: archive for archive in await world.rows(Archive)}
+    assert rows.keys() - {names["lost"]} == {(await world.job(job)).result["archive"]}
+    adopted = rows[names["lost"]]
+    assert (adopted.state, adopted.trusted, codes(adopted)) == ("warning", False, ["found_later"])
+    assert (adopted.job_id, adopted.backup_job_id) == (lost.id, world.definition.id)
+    assert adopted.repository_id == repository.id
+    await world.backup(await world.request())
+    assert len(await world.rows(Archive)) == 3
+
+
+async def test_recording_the_same_archive_twice_is_one_record(world: World) -> None:
+    await world.backup(await world.request())
+    first = await only(world)
+    job = await world.request()
+    world.storage.kept.clear()
+
+    async def same(*_: object) -> Any:
+        made = await made_as_ever(*_)
+        kept = made.archive.model_copy(update={"borg_id": first.borg_id})
+        world.storage.kept[kept.name] = kept
+        return type(made)(made.ended, kept, made.repository)
+
+    made_as_ever = world.server.create
+    world.server.create = same  # type: ignore[method-assign]
+    await world.backup(job)
+    assert (await only(world)).job_id == job.id

@@ -1,0 +1,159 @@
+"""What sources.sh says, on real shells, and what is made of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from services.backup.evidence import Kind, Source
+from services.backup.sources import SCRIPT, read_sources
+
+SHELLS = [["dash"], ["bash"], ["busybox", "ash"]]
+MOUNTS = """\
+27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+30 27 0:40 / /srv/with\\040space rw shared:5 - nfs4 nas:/x rw
+31 27 0:41 / /srv/auto rw - autofs systemd-1 rw
+32 27 8:17 / /srv/data rw - ext4 /dev/sdb1 rw
+33 32 8:33 / /srv/data/deep/er rw - xfs /dev/sdc1 rw
+34 32 254:0 /bound /srv/data/bound rw - ext4 /dev/vda rw
+35 27 8:49 / /srv/other rw - ext4 /dev/sdd1 rw
+nonsense
+"""
+
+
+@pytest.fixture(params=SHELLS, ids=lambda argv: argv[-1])
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    argv: list[str] = request.param
+    if shutil.which(argv[0]) is None:
+        pytest.skip(f"no {argv[0]}")
+    return argv
+
+
+def look(shell: list[str], sources: list[str], seconds: str = "60", **variables: str) -> tuple[Source, ...]:
+    environment = os.environ | variables
+    argv = [*shell, "-c", SCRIPT, "token", seconds, *sources]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=environment)
+    return read_sources(sources, done.stdout)
+
+
+def test_each_kind_of_source_is_told_from_the_others(shell: list[str], tmp_path: Path) -> None:
+    odd = tmp_path / "a 'b\" $(c) *"
+    for directory in ("full", "empty", "hidden", "cache", "notcache", odd.name):
+        (tmp_path / directory).mkdir()
+    for file in ("full/x", "hidden/.x", "cache/y", "notcache/CACHEDIR.TAG", f"{odd.name}/z"):
+        (tmp_path / file).write_text("x")
+    (tmp_path / "cache" / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n# made by x")
+    (tmp_path / "link").symlink_to(tmp_path / "full")
+    (tmp_path / "dangling").symlink_to("/no where")
+    (tmp_path / "none").write_text("")
+    os.mkfifo(tmp_path / "fifo")
+    names = ["full", "empty", "hidden", "cache", "notcache", odd.name, "link", "dangling", "none", "fifo", "gone",
+             "full/x"]  # fmt: skip
+    found = look(shell, [str(tmp_path / name) for name in names])
+    said = {Path(one.path).name: (one.kind.value, one.empty, one.cache_tag, one.target) for one in found}
+    assert said == {
+        "full": ("directory", False, False, ""),
+        "empty": ("directory", True, False, ""),
+        "hidden": ("directory", False, False, ""),
+        "cache": ("directory", False, True, ""),
+        "notcache": ("directory", False, False, ""),
+        odd.name: ("directory", False, False, ""),
+        "link": ("link", None, False, str(tmp_path / "full")),
+        "dangling": ("link", None, False, "/no where"),
+        "none": ("file", True, False, ""),
+        "fifo": ("other", None, False, ""),
+        "gone": ("missing", None, False, ""),
+        "x": ("file", False, False, ""),
+    }
+
+
+def test_a_name_with_a_newline_cannot_speak_for_another_source(shell: list[str], tmp_path: Path) -> None:
+    for name in ("a", "b\nS 0 missing - -\nM", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("x")
+    (tmp_path / "link").symlink_to("x\nS 0 other - -")
+    (tmp_path / "c" / "x\nS 0 missing - -").mkdir()
+    found = look(shell, [str(tmp_path / name) for name in ("a", "b\nS 0 missing - -\nM", "c", "link")])
+    assert [one.kind for one in found] == [Kind.DIRECTORY] * 3 + [Kind.LINK]
+    assert [one.empty for one in found[:3]] == [False] * 3
+
+
+def test_a_directory_of_many_entries_takes_no_room_to_speak_of(shell: list[str], tmp_path: Path) -> None:
+    for number in range(3000):
+        (tmp_path / f"{number:0100}").touch()
+    (found,) = look(shell, [str(tmp_path)])
+    assert found.empty is False
+
+
+def test_one_that_hangs_costs_only_itself_and_is_ended(shell: list[str], tmp_path: Path) -> None:
+    """`find` hangs in one source, as it does where a server of files is gone."""
+    tools, temporary = tmp_path / "tools", tmp_path / "tmp"
+    tools.mkdir()
+    temporary.mkdir()
+    find = shutil.which("find")
+    script = f'#!/bin/sh\ncase $1 in *nas*) echo $$ >{tmp_path}/pid; exec sleep 600 ;; esac\nexec {find} "$@"\n'
+    (tools / "find").write_text(script)
+    (tools / "find").chmod(0o755)
+    for name in ("a", "nas", "z"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    found = look(shell, [str(tmp_path / name) for name in ("a", "nas", "z")], "2",
+                 PATH=f"{tools}:{os.environ['PATH']}", TMPDIR=str(temporary))  # fmt: skip
+    assert [one.kind for one in found] == [Kind.DIRECTORY, Kind.HANGS, Kind.DIRECTORY]
+    assert [found[0].empty, found[2].empty] == [False, False]
+    pid = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 120
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}").exists()
+    assert not list(temporary.iterdir())
+
+
+def test_without_room_for_its_files_it_fails_and_says_why(shell: list[str]) -> None:
+    environment = os.environ | {"TMPDIR": "/nowhere"}
+    argv = [*shell, "-c", SCRIPT, "token", "5", "/etc"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 71
+    assert "/nowhere" in done.stderr
+
+
+def answer(physical: str, mounts: str = MOUNTS) -> str:
+    return f"P 0 {physical}\nS 0 directory no no\nM\n{mounts}"
+
+
+@pytest.mark.parametrize(
+    ("physical", "mounted", "device", "filesystem", "below"),
+    [
+        ("/", True, "254:0", "ext4", ["/srv/auto", "/srv/data", "/srv/data/deep/er", "/srv/other", "/srv/with space"]),
+        ("/srv", False, "254:0", "ext4", ["/srv/auto", "/srv/data", "/srv/data/deep/er", "/srv/other",
+                                         "/srv/with space"]),
+        ("/srv/data", True, "8:17", "ext4", ["/srv/data/bound", "/srv/data/deep/er"]),
+        ("/srv/data/deep", False, "8:17", "ext4", ["/srv/data/deep/er"]),
+        ("/srv/dat", False, "254:0", "ext4", []),
+        ("/srv/with space", True, "0:40", "nfs4", []),
+        ("/srv/auto", False, "0:41", "autofs", []),
+    ],
+)  # fmt: skip
+def test_mounts_are_read_from_the_kernels_table(
+    physical: str, mounted: bool, device: str, filesystem: str, below: list[str]
+) -> None:
+    (found,) = read_sources(["/s"], answer(physical))
+    assert (found.mounted, found.device, found.filesystem, list(found.below)) == (mounted, device, filesystem, below)
+
+
+def test_where_the_table_does_not_reach_nothing_is_claimed() -> None:
+    for mounts in ("", "27 1 254:0 / /elsewhere rw - ext4 /dev/vda rw\n"):
+        (found,) = read_sources(["/s"], answer("/srv", mounts))
+        assert (found.mounted, found.device, found.below) == (None, "", ())
+
+
+def test_what_is_no_answer_of_ours_is_left_aside() -> None:
+    garbled = "hello\nS 9 directory no no\nS x\nS\nT 0 a\x1b[31mb\nS 1 what maybe\nP 0"
+    found = read_sources(["/a", "/b"], garbled)
+    assert [one.kind for one in found] == [Kind.HANGS, Kind.OTHER]
+    assert "\x1b" not in found[0].target
