@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.backup.evidence import Given, Kind, Source
+from services.backup.reference import SourceReference
 from services.backup.rules import excluding_rule
 from shared.domain.backup_state import Reason, doubt, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from services.backup.reference import SourceReference
     from services.backup.truth import Evidence
     from shared.borg.commands import CreateOptions
 
@@ -69,7 +69,7 @@ def source_reasons(evidence: Evidence) -> Iterator[Reason]:
     """Judge each source by itself, by what the server said of it and by what it gave to the archive."""
     looked = {source.path: source for source in evidence.run.looked or ()}
     given = {one.path: one for one in evidence.run.given or ()}
-    before = evidence.reference.sources if evidence.reference else {}
+    before = evidence.reference.sources if evidence.reference else dict[str, SourceReference]()
     for path in evidence.options.sources:
         now = looked.get(path)
         if now is None:

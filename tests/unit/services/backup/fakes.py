@@ -210,7 +210,7 @@ class FakeServer:
         return tuple(
             Source(path=path, kind=Kind.MISSING if path in self.missing else Kind.HANGS)
             if path in self.missing + self.hanging
-            else Source(**{"path": path, "kind": Kind.DIRECTORY, "empty": False, "mounted": False} | more)
+            else Source.model_validate({"path": path, "kind": "directory", "empty": False, "mounted": False} | more)
             for path in self.sources
         )
 

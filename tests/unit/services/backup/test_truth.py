@@ -39,8 +39,8 @@ SOURCES = ("/etc", "/srv")
 
 
 def source(path: str, **values: Any) -> Source:
-    usual = {"path": path, "kind": Kind.DIRECTORY, "empty": False, "mounted": False, "device": "8:1"}
-    return Source(**usual | values)
+    usual: dict[str, Any] = {"kind": Kind.DIRECTORY, "empty": False, "mounted": False, "device": "8:1"}
+    return Source.model_validate({"path": path} | usual | values)
 
 
 LOOKED = (source("/etc"), source("/srv", mounted=True, device="8:2", filesystem="ext4"))
@@ -367,11 +367,13 @@ def test_the_reference_is_the_most_of_what_is_good_by_source_too() -> None:
     assert reference_of([]) is None
 
 
+NOT_OURS: list[Any] = [None, [], 3, {"version": 2}, {"sources": 3, "looked": "x"}]
+
+
 def test_evidence_of_another_version_or_none_is_not_read() -> None:
     assert RunEvidence.read(RUN.model_dump(mode="json")) == RUN
-    for broken in (None, [], {"version": 2}, RUN.model_dump(mode="json") | {"looked": "x"}):
+    for broken in NOT_OURS:
         assert RunEvidence.read(broken) is None
-    for broken in (None, [], {"version": 2}, {"sources": 3}):
         assert ArchiveEvidence.read(broken) is None
     record = SourceRecord(source=LOOKED[0])
     assert (record.files, record.size) == (None, None)
