@@ -56,8 +56,10 @@ async def in_its_window(ctx: Context, job: Job) -> AsyncGenerator[None]:
     window = await ctx.run(lambda tx: window_of(tx, job))
     window.refuse_late()
     try:
-        async with asyncio.timeout(window.seconds_left):
+        async with asyncio.timeout(window.seconds_left) as limit:
             yield
     except TimeoutError as error:
+        if not limit.expired():  # somebody else's limit within the run
+            raise
         message = "it was stopped at the end of its window"
         raise Permanent(message, code="time_limit", remedy="widen the window, or let it end when it is done") from error

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from services.backup.handlers import announce_failure
+from services.backup.window import Window
 from shared.db.tables import Archive, Job, MissedRun, OutboxRow, Repository
 from shared.domain.ids import new_id
 from shared.domain.job import JobType
@@ -100,10 +101,25 @@ async def test_upkeep_ends_with_its_window_if_it_has_to(world: World, monkeypatc
     async def forever(*_: object) -> None:
         await asyncio.Event().wait()
 
+    async def nearly_over(*_: object) -> Window:
+        return Window(seconds_left=0.2)
+
     monkeypatch.setattr(world.storage, "compact", forever)
+    monkeypatch.setattr("services.backup.window.window_of", nearly_over)
     with pytest.raises(AppError) as caught:
-        await world.upkeep(JobType.REPOSITORY_COMPACT, **hours(0.2, stop=True))
+        await world.upkeep(JobType.REPOSITORY_COMPACT)
     assert (caught.value.code, isinstance(caught.value, Permanent)) == ("time_limit", True)
+
+
+async def test_a_limit_of_something_within_is_not_told_as_the_end_of_the_window(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def limited(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(world.storage, "compact", limited)
+    with pytest.raises(TimeoutError):
+        await world.upkeep(JobType.REPOSITORY_COMPACT, **hours(600, stop=True))
 
 
 @pytest.mark.parametrize(("budget", "expected"), [(None, 600), (120, 120), (7200, 600)])
