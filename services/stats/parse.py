@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from shared.domain.stats import Mount, Sample, human_duration, percent
+from shared.domain.text import clean
 from shared.errors import Transient
 
 if TYPE_CHECKING:
@@ -22,6 +23,14 @@ _WHOLE_DISKS = re.compile(r"^(sd[a-z]+|vd[a-z]+|xvd[a-z]+|hd[a-z]+|nvme\d+n\d+|m
 _HOTTEST = 150.0
 _DIGITS = 20
 _LONGEST = 1e9
+_LONGEST_ANSWER = 4 * 1024 * 1024
+"""Two readings of a thousand processors and a thousand disks have room in it."""
+_LONGEST_LINE = 2500
+_LONGEST_POINT = 1024
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+_WORD = re.compile(r"[^ ]+")
+_DF_WORDS = tuple(map(re.compile, (r"\d+|-", r"-?\d+|-", r"-?\d+|-", r"-?\d+%|-", r"/.*")))
+_MOST_LINES = 200
 _DISK_FIELDS = 14
 
 
@@ -30,7 +39,7 @@ def parse_sample(output: str, *, asked_at: datetime, answered_at: datetime) -> S
 
     `asked_at` and `answered_at` are our clock before and after: the server's own clock is only compared with them.
     """
-    sections = _sections(output)
+    sections = _sections(output) if len(output) <= _LONGEST_ANSWER else {}
     if "end" not in sections or "cpu0" not in sections:
         message = "the server's answer is not a probe's, or broke off"
         remedy = "log in by hand: a shell that prints or asks something at start-up gets in the way"
@@ -77,8 +86,12 @@ def parse_sample(output: str, *, asked_at: datetime, answered_at: datetime) -> S
 
 
 def _sections(output: str) -> dict[str, str]:
+    """Return the sections by name; what comes in several parts, as one file system after the other, is joined."""
     parts = re.split(r"^@([a-z0-9_]+)\n", output, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=False))
+    found: dict[str, list[str]] = {}
+    for name, text in zip(parts[1::2], parts[2::2], strict=False):
+        found.setdefault(name, []).append(text)
+    return {name: "".join(texts) for name, texts in found.items()}
 
 
 def _assignments(text: str) -> dict[str, str]:
@@ -161,7 +174,7 @@ def _mib(kib: int | None) -> int | None:
 
 def _mounts(sections: Mapping[str, str]) -> tuple[Mount | None, tuple[Mount, ...]]:
     """Return `/` and every other local mount; `/` is known even where it is no device (a container's overlay)."""
-    types = dict(line.split(" ", 1) for line in sections.get("types", "").splitlines() if " " in line)
+    types = dict(map(_device_and_type, sections.get("types", "").splitlines()))
     inodes = {point: counts for _, counts, point in _df(sections.get("inodes", ""))}
     found: dict[str, Mount] = {}
     for device, (total, used, free), point in _df(sections.get("bytes", "")):
@@ -172,7 +185,7 @@ def _mounts(sections: Mapping[str, str]) -> tuple[Mount | None, tuple[Mount, ...
         found[point] = Mount(
             mount_point=point,
             device=device,
-            fs_type=_short(types.get(device)),
+            fs_type=types.get(device),
             total_bytes=total * _KIB,
             used_bytes=used * _KIB,
             free_bytes=free * _KIB,
@@ -187,10 +200,32 @@ def _mounts(sections: Mapping[str, str]) -> tuple[Mount | None, tuple[Mount, ...
 
 def _df(text: str) -> list[tuple[str, tuple[int | None, int | None, int | None], str]]:
     rows: list[tuple[str, tuple[int | None, int | None, int | None], str]] = []
-    pattern = r"^(\S.*?) +(\d+|-) +(-?\d+|-) +(-?\d+|-) +(?:-?\d+%|-) +(/.*)$"
-    for device, total, used, free, point in re.findall(pattern, text, re.MULTILINE):
-        rows.append((device[:_TEXT], (_count(total), _count(used), _count(free.lstrip("-"))), point[:1024]))
+    for line in text.split("\n", _MOST_LINES)[:_MOST_LINES]:
+        if len(line) <= _LONGEST_LINE and (found := _df_words(line)):
+            total, used, free, _, point = found
+            counts = _count(total[0]), _count(used[0]), _count(free[0].lstrip("-"))
+            device = line[: total.start()].strip()
+            rows.append((clean(device, _TEXT), counts, clean(line[point.start() :], _LONGEST_POINT)))
     return rows
+
+
+def _df_words(line: str) -> list[re.Match[str]] | None:
+    """Find the four figures and the mount point; device and mount point may hold spaces. In linear time."""
+    words = list(_WORD.finditer(line)) if " /" in line else []
+    for first in range(1, len(words) - len(_DF_WORDS) + 1):
+        five = words[first : first + len(_DF_WORDS)]
+        if five[-1][0].startswith("/") and all(
+            kind.fullmatch(word[0]) for kind, word in zip(_DF_WORDS, five, strict=True)
+        ):
+            return five
+    return None
+
+
+def _device_and_type(line: str) -> tuple[str, str | None]:
+    """Read a device, as /proc/mounts escapes it, and its file system's type."""
+    device, _, kind = line.partition(" ")
+    device = _ESCAPED.sub(lambda found: chr(int(found[1], 8)), device)
+    return clean(device, _TEXT), None if kind == "-" else _short(kind)
 
 
 def _root_disk(root: Mount | None) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,42 +15,61 @@ import pytest
 
 from services.stats.parse import parse_sample
 from shared.domain.stats import Sample
+from tests.harness.patience import WAIT
 
 PROBE = (Path(__file__).resolve().parents[3] / "services/stats/probe.sh").read_text()
 EVERYWHERE = (
     "kernel_version", "hostname", "architecture", "cpu_cores", "cpu_load_1", "cpu_usage_percent", "memory_percent",
     "swap_percent", "disk_total_gb", "disk_percent", "uptime_seconds", "ip_address", "network_received_bytes",
 )  # fmt: skip
+SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "sh"]}
 
 
-def probed(argv: list[str], **environment: str) -> Sample:
-    asked_at = datetime.now(UTC)
+def answered(argv: list[str], probe: str = PROBE, **environment: str) -> str:
     variables = {"PATH": os.environ["PATH"], "SSH_CONNECTION": "192.0.2.9 5 192.0.2.1 22"} | environment
-    done = subprocess.run(argv, input=PROBE, env=variables, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(argv, input=probe, env=variables, capture_output=True, text=True, check=True, timeout=WAIT)
     assert done.stderr == ""
-    return parse_sample(done.stdout, asked_at=asked_at, answered_at=datetime.now(UTC))
+    return done.stdout
+
+
+def probed(argv: list[str], probe: str = PROBE, **environment: str) -> Sample:
+    asked_at = datetime.now(UTC)
+    output = answered(argv, probe, **environment)
+    return parse_sample(output, asked_at=asked_at, answered_at=datetime.now(UTC))
 
 
 def unknown(sample: Sample) -> list[str]:
     return [name for name in EVERYWHERE if getattr(sample, name) is None]
 
 
-@pytest.mark.parametrize("shell", ["dash", "bash"])
-def test_any_posix_shell_answers(shell: str) -> None:
-    sample = probed([shell, "-s"])
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    argv = SHELLS[request.param]
+    assert shutil.which(argv[0]), f"no {argv[0]}"
+    return [*argv, "-s"]
+
+
+def test_any_posix_shell_answers(shell: list[str]) -> None:
+    sample = probed(shell)
     assert unknown(sample) == []
     assert sample.ip_address == "192.0.2.1"
     assert sample.clock_offset_seconds is not None
-    assert abs(sample.clock_offset_seconds) < 1
+    assert abs(sample.clock_offset_seconds) < WAIT
 
 
 def test_busybox_as_on_alpine_answers(tmp_path: Path) -> None:
-    busybox = shutil.which("busybox")
-    assert busybox, "no busybox"
-    subprocess.run([busybox, "--install", "-s", str(tmp_path)], check=True)
-    (tmp_path / "timeout").unlink(missing_ok=True)
+    busybox = only_busybox(tmp_path)
     sample = probed([busybox, "sh", "-s"], PATH=str(tmp_path))
     assert unknown(sample) == []
+
+
+def only_busybox(directory: Path, *without: str) -> str:
+    busybox = shutil.which("busybox")
+    assert busybox, "no busybox"
+    subprocess.run([busybox, "--install", "-s", str(directory)], check=True)
+    for tool in without:
+        (directory / tool).unlink()
+    return busybox
 
 
 def test_a_foreign_locale_changes_nothing() -> None:
@@ -61,3 +83,172 @@ def test_nobody_without_rights_or_a_home_is_enough() -> None:
         pytest.skip("dropping rights needs root")
     sample = probed(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-s"], HOME="/nonexistent")
     assert unknown(sample) == []
+
+
+def test_a_root_that_is_no_mount_point_counts(shell: list[str], tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("a root directory of its own needs root")
+    root = tmp_path / "root"
+    script = 'mount --make-rprivate / && cd "$0" && for d in *; do mount --rbind "/$d" "$d"; done && exec chroot . "$@"'
+    for directory in ("bin", "dev", "etc", "lib", "lib64", "proc", "run", "sbin", "sys", "usr"):
+        if Path("/", directory).is_dir():
+            (root / directory).mkdir(parents=True)
+    sample = probed(["unshare", "-m", "sh", "-c", script, str(root), *shell])
+    assert unknown(sample) == []
+    assert sample.disk_mount_point == "/"
+
+
+# -- which file systems -----------------------------------------------------------------------------------
+
+FakeDf = Callable[..., dict[str, str]]
+_DF = """#!/bin/sh
+for point; do :; done
+case $point in {hangs}) {hang} ;; esac
+echo 'Filesystem 1024-blocks Used Available Capacity Mounted on'
+while IFS='|' read -r at device; do
+    [ "$at" = "$point" ] && echo "$device 1000 400 600 40% $point"
+done <<'EOF'
+{table}
+EOF
+"""
+
+
+@pytest.fixture
+def df(tmp_path: Path) -> FakeDf:
+    """A df of a table of mount points, and an environment that has it; one of them may hang."""
+    counter = itertools.count()
+
+    def made(table: dict[str, str], hangs: str = "/nothing", hang: str = "exec sleep 1000") -> dict[str, str]:
+        directory = tmp_path / f"bin{next(counter)}"
+        directory.mkdir()
+        lines = "\n".join(f"{point}|{device}" for point, device in table.items())
+        (directory / "df").write_text(_DF.format(table=lines, hangs=hangs, hang=hang))
+        (directory / "df").chmod(0o755)
+        return {"PATH": f"{directory}:{os.environ['PATH']}"}
+
+    return made
+
+
+def with_mounts(tmp_path: Path, *lines: str) -> str:
+    """Return the probe with a table of mounts; what it names under BASE becomes a directory."""
+    table = tmp_path / "mounts"
+    table.write_text("".join(line.replace("BASE", str(tmp_path)) + " rw 0 0\n" for line in lines))
+    for line in lines:
+        point = line.replace("BASE", str(tmp_path)).split(" ")[1].encode().decode("unicode_escape")
+        if point.startswith(str(tmp_path)):
+            Path(point).mkdir(parents=True, exist_ok=True)
+    return quick(PROBE.replace("/proc/self/mounts", str(table)))
+
+
+def quick(probe: str) -> str:
+    """Return the probe with limits of a second, and without its rest between two looks at the processors."""
+    return probe.replace("limit 4 ", "limit 1 ").replace("limit 10 ", "limit 1 ").replace("sleep 0.5", "sleep 0")
+
+
+def measured(sample: Sample, tmp_path: Path) -> dict[str, tuple[str, str | None]]:
+    return {m.mount_point.replace(str(tmp_path), "BASE"): (m.device, m.fs_type) for m in sample.mounts}
+
+
+CASES: dict[str, tuple[list[str], str, dict[str, tuple[str, str]]]] = {
+    "zfs": (["rpool/ROOT / zfs", "rpool/data BASE/data zfs", "rpool/data/vm BASE/data/vm zfs"], "zfs",
+            {"BASE/data": ("rpool/data", "zfs"), "BASE/data/vm": ("rpool/data/vm", "zfs")}),
+    "lxc on zfs": (["rpool/subvol-1 / zfs", "rpool/subvol-2 BASE/srv zfs", "lxcfs /proc/uptime fuse.lxcfs"], "zfs",
+                   {"BASE/srv": ("rpool/subvol-2", "zfs")}),
+    "overlay root, overlays of containers": (["overlay / overlay", "overlay BASE/docker/merged overlay", "/dev/sdb1 BASE/v xfs"],
+                                             "overlay", {"BASE/v": ("/dev/sdb1", "xfs")}),
+    "btrfs subvolumes": (["/dev/sda1 / btrfs", "/dev/sda1 /home btrfs", "/dev/sdb BASE/longer btrfs", "/dev/sdb BASE/b btrfs",
+                          "/dev/sdb BASE/b/sub btrfs"], "btrfs", {"BASE/b": ("/dev/sdb", "btrfs")}),
+    "bind mounts": (["/dev/sda1 / ext4", "/dev/sdb1 BASE/srv/www ext4", "/dev/sdb1 BASE/x ext4"], "ext4",
+                    {"BASE/x": ("/dev/sdb1", "ext4")}),
+    "virtiofs and 9p": (["/dev/vda / ext4", "share BASE/s virtiofs", "none BASE/n1 9p", "none BASE/n2 9p"], "ext4",
+                        {"BASE/s": ("share", "virtiofs"), "BASE/n1": ("none", "9p"), "BASE/n2": ("none", "9p")}),
+    "nothing of the network or of memory": (["/dev/vda / ext4", "nas:/x BASE/n nfs4", "//nas/x BASE/c cifs", "tmpfs BASE/t tmpfs",
+                                             "u@h: BASE/f fuse.sshfs", "/dev/loop0 BASE/q squashfs", "/dev/sr0 BASE/i iso9660"], "ext4", {}),
+    "spaces, a tab and a backslash": ([r"/dev/vda / ext4", r"/dev/sdb1 BASE/with\040a\011tab\134 ext4"], "ext4",
+                                      {"BASE/with a\ttab\\": ("/dev/sdb1", "ext4")}),
+    "a space in a device": ([r"/dev/vda / ext4", r"pool/my\040data BASE/d zfs"], "ext4", {"BASE/d": ("pool/my data", "zfs")}),
+    "a root that was mounted over": (["rootfs / rootfs", "/dev/vda / ext4"], "ext4", {}),
+    "a table that is no table": (["x", "", "/dev/vda / ext4"], "ext4", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_local_file_system_is_measured_once_and_the_root_always(
+    name: str, shell: list[str], tmp_path: Path, df: FakeDf
+) -> None:
+    lines, root_type, wanted = CASES[name]
+    probe = with_mounts(tmp_path, *[line for line in lines if len(line.split()) > 1])
+    if name == "a table that is no table":
+        (tmp_path / "mounts").write_text("x\n\n/dev/vda / ext4 rw 0 0\nx")
+    points = {key.replace("BASE", str(tmp_path)): device for key, (device, _) in wanted.items()}
+    environment = df(points | {"/": "root-device"})
+    output = answered(shell, probe, **environment)
+    sample = parse_sample(output, asked_at=datetime.now(UTC), answered_at=datetime.now(UTC))
+    assert sample.disk_percent == 40.0
+    assert measured(sample, tmp_path) == wanted
+    assert f" {root_type}\n" in output
+
+
+@pytest.mark.parametrize("hang", ["exec sleep 1000", "trap '' TERM; sleep 1000; sleep 1000"])
+def test_a_mount_that_hangs_costs_only_its_own_figures(hang: str, shell: list[str], tmp_path: Path, df: FakeDf) -> None:
+    lines = ["/dev/vda / ext4", "/dev/sdb BASE/good xfs", "/dev/sdc BASE/hung xfs", "/dev/sdd BASE/z xfs"]
+    probe = with_mounts(tmp_path, *lines)
+    points = {f"{tmp_path}/{name}": f"/dev/sd{name}" for name in ("good", "hung", "z")}
+    began = time.monotonic()
+    sample = probed(shell, probe, **df(points | {"/": "root"}, hangs=f"{tmp_path}/hung", hang=hang))
+    assert set(measured(sample, tmp_path)) == {"BASE/good", "BASE/z"}
+    assert sample.disk_percent == 40.0
+    assert time.monotonic() - began < WAIT
+
+
+def test_a_mount_that_hangs_costs_only_its_own_figures_where_there_is_no_timeout(tmp_path: Path, df: FakeDf) -> None:
+    (tmp_path / "box").mkdir()
+    busybox = only_busybox(tmp_path / "box", "timeout", "df")
+    probe = with_mounts(tmp_path, "/dev/vda / ext4", "/dev/sdb BASE/good xfs", "/dev/sdc BASE/hung xfs")
+    points = {"/": "root", f"{tmp_path}/good": "/dev/sdb", f"{tmp_path}/hung": "/dev/sdc"}
+    path = df(points, hangs=f"{tmp_path}/hung")["PATH"].split(":")[0] + f":{tmp_path}/box"
+    sample = probed([busybox, "sh", "-s"], probe.replace(":/usr/sbin:/sbin:/usr/bin:/bin", ""), PATH=path)
+    assert set(measured(sample, tmp_path)) == {"BASE/good"}
+    assert sample.disk_percent == 40.0
+
+
+# -- whether it has to be started anew ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "pending"),
+    [("exit 0", False), ("exit 1", True), ("exit 2", None), ("exit 3", None), ("exit 124", None), ("exit 127", None),
+     ("kill -9 $$", None), ("echo 'Reboot is required'; exit 0", False), ("cat; exit 1", True), ("exec sleep 1000", None)],
+)  # fmt: skip
+def test_only_a_clear_answer_says_that_a_reboot_is_needed(
+    answer: str, pending: bool | None, shell: list[str], tmp_path: Path
+) -> None:
+    tool = tmp_path / "needs-restarting"
+    tool.write_text(f"#!/bin/sh\n{answer}\n")
+    tool.chmod(0o755)
+    probe = PROBE
+    for told in (
+        "/run/reboot-required",
+        "/var/run/reboot-required",
+        "/usr/share/update-notifier",
+        "/etc/kernel/postinst.d",
+    ):
+        probe = probe.replace(told, f"{tmp_path}/nothing")
+    sample = probed(shell, quick(probe), PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert sample.reboot_pending is pending
+
+
+@pytest.mark.parametrize(
+    ("there", "pending"), [((), None), (("tool",), False), (("tool", "file"), True), (("file",), True)]
+)
+def test_debian_is_asked_by_its_file_and_answers_no_only_where_somebody_would_write_it(
+    there: tuple[str, ...], pending: bool | None, shell: list[str], tmp_path: Path
+) -> None:
+    probe = PROBE.replace("needs-restarting", "no-such-tool").replace("/run/reboot-required", f"{tmp_path}/file")
+    probe = probe.replace(f"/var{tmp_path}/file", f"{tmp_path}/file").replace(
+        "/etc/kernel/postinst.d", f"{tmp_path}/none"
+    )
+    probe = probe.replace("/usr/share/update-notifier/notify-reboot-required", f"{tmp_path}/tool")
+    for name in there:
+        (tmp_path / name).touch()
+    assert probed(shell, quick(probe)).reboot_pending is pending

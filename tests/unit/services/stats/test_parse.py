@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from services.stats.parse import parse_sample
 from shared.domain.stats import Sample, human_duration
 from shared.errors import Transient
+from tests.harness.patience import WAIT
 from tests.unit.services.stats.outputs import ALPINE, DEBIAN, RHEL7
 
 ASKED = datetime.fromtimestamp(1795375841.9, UTC)
@@ -107,3 +109,40 @@ def test_a_duration_says_its_two_largest_units(seconds: int) -> None:
     text = human_duration(seconds)
     assert len(text.split()) in (2, 4)
     assert text.split()[0].isdigit()
+
+
+def test_file_systems_that_were_measured_one_by_one_are_read_as_one_table() -> None:
+    one = "\n@types\n{0} {2}\n\n@bytes\n{0} 1000 400 600 40% {1}\n\n@inodes\n{0} 100 50 50 50% {1}\n"
+    table = (("overlay", "/", "overlay"), ("pool/my\\040data", "/srv/a  b", "zfs"), ("-", "/x", "-"))
+    sections = "".join(one.format(device, point, kind) for device, point, kind in table).replace(
+        "pool/my\\040data 1000", "pool/my data 1000"
+    )
+    sample = parsed("@cpu0\n\n" + sections + "\n@end\n")
+    assert (sample.disk_percent, sample.inodes_percent) == (40.0, 50.0)
+    assert [(m.mount_point, m.device, m.fs_type, m.inodes_percent) for m in sample.mounts] == [
+        ("/srv/a  b", "pool/my data", "zfs", 50.0),
+        ("/x", "-", None, 50.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1 " * 2000,
+        "a" + " " * 4000,
+        "- " * 2000 + "/",
+        "a 1 1 1 1% " * 300,
+        "9" * 4096,
+        "x 1 2 3 4% /" + "\udcff" * 500,
+    ],
+)
+def test_a_table_made_to_be_slow_is_read_in_no_time(line: str) -> None:
+    began = time.monotonic()
+    sample = parsed(f"@cpu0\n\n@bytes\n{(line + chr(10)) * 900}\n@types\n{line * 3}\n@end\n")
+    assert time.monotonic() - began < WAIT / 4
+    assert all(mount.mount_point.isprintable() for mount in sample.mounts)
+
+
+def test_an_endless_answer_is_no_answer() -> None:
+    with pytest.raises(Transient):
+        parsed("@cpu0\n" + "x" * 5_000_000 + "\n@end\n")
