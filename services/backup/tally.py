@@ -22,15 +22,20 @@ _CHANGED = ": file changed while we backed it up"
 _RACE = re.compile(r"changed \(race condition\), skipping file$|\(race condition, skipped file\)$")
 _CHANGED_IDS = frozenset({"FileChangedWarning", "BackupRaceConditionError"})
 _NO_ENTRY = {"2"}
+_CACHE = re.compile(
+    r"The files cache |Continuing without files cache|Discarding incompatible |Cache integrity data not available"
+    r"|Could not read previous location file|Could not read/parse key type file"
+)
+"""What borg says of its own cache, which it makes anew: nothing is missing from the archive. No path begins so."""
 
 
 def trouble_of(line: LogLine, sources: Sequence[str]) -> Trouble | None:
     """Tell what a line is about; None if it complains of nothing."""
     if line.is_error:
         return Trouble.ERROR
-    if not line.is_warning:
-        return None
     text = line.message
+    if not line.is_warning or _CACHE.match(text):
+        return None
     if line.code in _CHANGED_IDS or text.endswith(_CHANGED) or _RACE.search(text):
         return Trouble.CHANGED
     # A file's name may hold such words too, but cannot take the real ones away: any other number counts as the worse.

@@ -382,10 +382,10 @@ async def test_what_a_shutdown_cut_off_is_recorded_by_the_next_attempt(hooked: W
 
 
 async def test_a_time_limit_that_passes_in_the_post_hook_is_a_doubt_and_no_loss(db: Database, bus: MemoryBus) -> None:
-    world = await World(db, bus).build(post_hook="post", time_limit_seconds=1, hook_seconds=60)
+    world = await World(db, bus).build(post_hook="post", time_limit_seconds=4, hook_seconds=60)
 
     async def long() -> None:
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(4)
 
     world.server.on_hook = {"post": long}
     job = await world.request()

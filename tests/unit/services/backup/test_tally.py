@@ -35,6 +35,9 @@ EVIL = "/x: [Errno 2] No such file or directory: 'x'"
          Trouble.UNREADABLE),
         ("warning", "Include pattern 'x' never matched.", "", Trouble.OTHER),
         ("warning", "", "", Trouble.OTHER),
+        ("warning", "The files cache can't be read. [[Errno 2] No such file or directory: '/c/files.x']", "", None),
+        ("warning", "Continuing without files cache - expect lower performance.", "", None),
+        ("warning", "/x/The files cache : open: [Errno 13] Permission denied: 'x'", "", Trouble.UNREADABLE),
     ],
 )  # fmt: skip
 def test_what_a_line_is_about(level: str, message: str, code: str, trouble: Trouble | None) -> None:

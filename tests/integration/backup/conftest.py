@@ -1,0 +1,55 @@
+"""Backup runs without a fleet: the real handler, sshd, borg of a server and of a node, and records on SQLite."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.bus.memory import MemoryBus
+from shared.db.migrations import migrate
+from shared.db.session import Database
+from shared.events.streams import STREAMS
+from shared.secrets.envelope import KeyRing
+from shared.ssh.asyncssh import new_key_pair
+from shared.testing.sshd import PrivateSshd
+from tests.integration.backup.yard import SERVERS_BORG, Yard
+
+PRIVATE, PUBLIC = new_key_pair("yard")
+
+
+@pytest.fixture(scope="session")
+def yard_sshd(scratch: Path) -> Iterator[PrivateSshd]:
+    # The tests' own borg stands before Debian's in PATH; a server has Debian's.
+    (scratch / "yard-tools").mkdir()
+    path = f"{scratch / 'yard-tools'}:{os.environ['PATH']}"
+    server = PrivateSshd(scratch / "yard-sshd", environment={"PATH": path})
+    server.start()
+    server.authorize(PUBLIC)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def yard_schema(scratch: Path) -> Path:
+    migrate(f"sqlite+aiosqlite:///{scratch / 'yard.db'}")
+    return scratch / "yard.db"
+
+
+@pytest.fixture
+async def yard(yard_sshd: PrivateSshd, yard_schema: Path, tmp_path: Path) -> AsyncGenerator[Yard]:
+    url = f"sqlite+aiosqlite:///{shutil.copy(yard_schema, tmp_path / 'yard.db')}"
+    db = Database(url, key_ring=KeyRing([bytes(32)]))
+    bus = MemoryBus()
+    await bus.ensure_streams(STREAMS)
+    tools = yard_sshd.directory.parent / "yard-tools"
+    (tools / "borg").unlink(missing_ok=True)
+    (tools / "borg").symlink_to(SERVERS_BORG)
+    made = Yard(tmp_path, db, bus, yard_sshd, tools)
+    await made.build(PRIVATE)
+    yield made
+    await bus.close()
+    await db.close()
