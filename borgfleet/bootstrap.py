@@ -7,31 +7,21 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from borgfleet.master_key import open_database, proven_database
 from borgfleet.registry import SERVICES
 from shared.bus.jetstream import JetStreamBus, connect
-from shared.db.session import Database
 from shared.errors import Transient
 from shared.runtime.service import Parts
 from shared.runtime.supervisor import run_services, stop_on_signals
-from shared.secrets.envelope import load_key_ring
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shared.config.settings import Settings
 
+__all__ = ["open_database", "run"]
 _PATIENCE = 60.0
 _PAUSE = 1.0
-
-
-def open_database(settings: Settings) -> Database:
-    """Return the database of these settings; makes the master key at first start."""
-    return Database(
-        settings.database_url(),
-        key_ring=load_key_ring(settings.master_key_path),
-        pool_size=settings.database.pool_size,
-        seconds=settings.database.statement_seconds,
-    )
 
 
 async def run(settings: Settings, names: Sequence[str], stopping: asyncio.Event | None = None) -> None:
@@ -41,8 +31,9 @@ async def run(settings: Settings, names: Sequence[str], stopping: asyncio.Event 
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
+    db = await proven_database(settings)
     bus = await _patiently(settings, "+".join(names))
-    parts = Parts(settings, open_database(settings), bus, registry)
+    parts = Parts(settings, db, bus, registry)
     await run_services([SERVICES[name](parts) for name in names], parts, stopping)
 
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from borgfleet.bootstrap import open_database
+from borgfleet.master_key import open_database, proven_database
 from borgfleet.standalone import own_borg
 from shared.bus.jetstream import connect
 from shared.db.tables.base import db_now
 from shared.errors import AppError, Permanent
+from shared.secrets.envelope import KeyRing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -84,7 +85,7 @@ async def _borg(settings: Settings) -> str:
 
 
 async def _database(settings: Settings) -> str:
-    db = open_database(settings)
+    db = open_database(settings, KeyRing([]))  # what is asked here needs no key
     try:
         async with db.read() as session:
             now = (await session.execute(select(db_now()))).scalar_one()
@@ -109,14 +110,12 @@ async def _bus(settings: Settings) -> str:
 
 
 async def _master_key(settings: Settings) -> str:
-    path = settings.master_key_path
-    if not path.exists():
-        message = f"no master key at {path}"
-        raise Permanent(message, remedy="it is made at the first start; then keep a copy of it in a safe place")
-    if path.stat().st_mode & 0o077:
-        message = f"{path} can be read by others"
-        raise Permanent(message, remedy=f"chmod 600 {path}")
-    return f"{path}, mode 0600"
+    db = await proven_database(settings)
+    try:
+        keys = await db.run(lambda tx: tx.secrets.keys_at_hand())
+    finally:
+        await db.close()
+    return f"{settings.master_key_path}, mode 0600, opens what is sealed in the database (key {keys[0]})"
 
 
 _CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {

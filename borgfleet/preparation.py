@@ -1,15 +1,16 @@
-"""What has to exist before the first service starts: schema, streams, the fleet's key, the first token."""
+"""What has to exist before the first service starts: schema, master key, streams, the fleet's key, the first token."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from borgfleet.bootstrap import open_database
+from borgfleet.master_key import first_database
 from shared.bus.jetstream import connect
 from shared.db.migrations import migrate
 from shared.db.repositories.secrets import FLEET_KEY, FLEET_PUBLIC_KEY
@@ -24,14 +25,15 @@ if TYPE_CHECKING:
 
 
 async def prepare(settings: Settings) -> str | None:
-    """Migrate, make the fleet's key, the streams and the first token; return that token if it was made now."""
+    """Migrate, make both keys, the streams and the first token; return that token if it was made now."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     await asyncio.to_thread(migrate, settings.database_url())
-    db = open_database(settings)
+    db = await first_database(settings)
     bus = await connect(settings.nats, name="borgfleet-migrate")
     try:
         await bus.ensure_streams(STREAMS)
-        await db.run(_ensure_fleet_key)
+        with contextlib.suppress(Conflict):  # another process was first
+            await db.run(_ensure_fleet_key)
         token = _first_token(settings)
         try:
             made = await db.run(lambda tx: _ensure_token(tx, token))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from borgfleet.bootstrap import open_database
+from borgfleet.master_key import proven_database
 from shared.db.repositories.secrets import repository_passphrase
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 async def kit(settings: Settings) -> list[dict[str, str]]:
     """Return id, server, node, path and passphrase of every repository that was used."""
-    db = open_database(settings)
+    db = await proven_database(settings)
     try:
         return await db.run(_read)
     finally:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _NONCE = 12
 _KEY = 32
+_RESTORE = "restore the master key file from its safe copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +39,25 @@ class KeyRing:
     """Master keys by id; the first one seals, all of them open, so that keys can be rotated."""
 
     def __init__(self, keys: list[bytes]) -> None:
-        """Take 256-bit keys, newest first."""
+        """Take 256-bit keys, newest first; without any, nothing can be sealed or opened."""
         self._keys = {_key_id(key): key for key in keys}
-        self._current = _key_id(keys[0])
+        self._current = _key_id(keys[0]) if keys else ""
 
     @property
     def current(self) -> str:
         """The id of the key that seals."""
         return self._current
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all keys, the one that seals first."""
+        return tuple(self._keys)
+
     def seal(self, value: str, *, bound_to: str) -> Envelope:
         """Encrypt a text for one place, `table.column:row`."""
+        if not self._keys:
+            message = f"there is no master key to seal {bound_to} with"
+            raise Permanent(message, code="master_key_missing", remedy=_RESTORE)
         data_key = AESGCM.generate_key(bit_length=_KEY * 8)
         wrapped = _encrypt(self._keys[self._current], data_key, self._current + bound_to)
         return Envelope(self._current, wrapped, _encrypt(data_key, value.encode(), bound_to))
@@ -58,7 +67,7 @@ class KeyRing:
         master = self._keys.get(envelope.key_id)
         if master is None:
             message = f"the master key {envelope.key_id} that sealed {bound_to} is not in the key ring"
-            raise Permanent(message, code="master_key_missing", remedy="restore the master key file from its safe copy")
+            raise Permanent(message, code="master_key_missing", remedy=_RESTORE)
         try:
             data_key = _decrypt(master, envelope.wrapped_key, envelope.key_id + bound_to)
             return _decrypt(data_key, envelope.sealed, bound_to).decode()
@@ -70,14 +79,27 @@ class KeyRing:
 
 
 def load_key_ring(path: Path) -> KeyRing:
-    """Read the master key file (one base64 key a line, newest first); make one, mode 0600, at first start."""
-    if not path.exists():
-        _create(path)
-    if path.stat().st_mode & 0o077:
+    """Read the master key file (one base64 key a line, newest first); make one, mode 0600, where there is none."""
+    make_key_file(path)
+    return read_key_ring(path)
+
+
+def read_key_ring(path: Path) -> KeyRing:
+    """Read the master key file; Permanent if it is not there, open to others, or no key."""
+    try:
+        mode, lines = path.stat().st_mode, path.read_bytes().split()
+    except FileNotFoundError as error:
+        message = f"there is no master key at {path}"
+        raise Permanent(message, code="master_key_missing", remedy=_RESTORE) from error
+    except OSError as error:
+        message = f"the master key file {path} cannot be read: {error.strerror}"
+        remedy = "let the user who runs Borgfleet own it, mode 0600"
+        raise Permanent(message, code="master_key_unreadable", remedy=remedy) from error
+    if mode & 0o077:
         message = f"the master key file {path} can be read by others"
         raise Permanent(message, code="master_key_exposed", remedy=f"chmod 600 {path}")
     try:
-        keys = [base64.b64decode(line, validate=True) for line in path.read_text().split()]
+        keys = [base64.b64decode(line, validate=True) for line in lines]
     except binascii.Error:
         keys = []
     if not keys or any(len(key) != _KEY for key in keys):
@@ -93,9 +115,12 @@ def new_passphrase() -> str:
     return secrets.token_urlsafe(_KEY)
 
 
-def _create(path: Path) -> None:
+def make_key_file(path: Path) -> bool:
+    """Make a master key where there is no file; False if there was one, or another process was first."""
+    if path.exists():
+        return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(base64.b64encode(secrets.token_bytes(_KEY)) + b"\n")
@@ -104,9 +129,10 @@ def _create(path: Path) -> None:
     try:
         os.link(temporary, path)  # fails when another process was first: its key stays
     except FileExistsError:
-        pass
+        return False
     finally:
         temporary.unlink()
+    return True
 
 
 def _key_id(key: bytes) -> str:

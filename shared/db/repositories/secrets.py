@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, select
 
 from shared.db.tables.base import or_ignore
 from shared.db.tables.kernel import Secret
-from shared.errors import NotFound
+from shared.errors import NotFound, Permanent
 from shared.secrets.envelope import Envelope
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from shared.secrets.envelope import KeyRing
 
+MASTER_PROBE = "master:probe"
+"""Sealed when the database was empty: who cannot open it has another master key."""
+_PROBE = "this database's master key opens this"
 FLEET_KEY = "fleet:ssh_key"
 FLEET_PUBLIC_KEY = "fleet:ssh_public_key"
 
@@ -71,10 +74,14 @@ class Secrets:
         """Return a value, made when it is first needed; of two that make it at once, one is kept and both get that."""
         if (found := await self.find(name)) is not None:
             return found
-        box = self._ring.seal(make(), bound_to=_place(name))
+        await self._put_first(name, make())
+        return await self.get(name)
+
+    async def _put_first(self, name: str, value: str) -> None:
+        """Keep a value unless there is one."""
+        box = self._ring.seal(value, bound_to=_place(name))
         values = {"name": name, "key_id": box.key_id, "wrapped_key": box.wrapped_key, "sealed": box.sealed}
         await self._session.execute(or_ignore(insert(Secret)).values(values))
-        return await self.get(name)
 
     async def find(self, name: str) -> str | None:
         """Open a value, or return None where there is none."""
@@ -90,6 +97,32 @@ class Secrets:
             message = f"no secret named {name}"
             raise NotFound(message, code="secret_missing")
         return value
+
+    async def are_none(self) -> bool:
+        """Tell whether nothing was ever sealed here: only then a new master key does no harm."""
+        return await self._session.scalar(select(Secret.name).limit(1)) is None
+
+    async def unopened(self) -> list[str]:
+        """Return the ids of the master keys that sealed something here and are not at hand."""
+        ids = await self._session.scalars(select(Secret.key_id).distinct().order_by(Secret.key_id))
+        return [key_id for key_id in ids if key_id not in self._ring.ids]
+
+    async def keys_at_hand(self) -> tuple[str, ...]:
+        """Return the ids of our master keys, the one that seals first."""
+        return self._ring.ids
+
+    async def leave_probe(self) -> None:
+        """Seal the probe where there is none."""
+        await self._put_first(MASTER_PROBE, _PROBE)
+
+    async def prove(self) -> None:
+        """Open the probe; Permanent if it does not open."""
+        if await self.get(MASTER_PROBE) != _PROBE:
+            message = "the probe of the master key holds another text"
+            raise Permanent(message, code="secret_corrupt", remedy="restore the database from a backup of its own")
+        row = await self._session.get_one(Secret, MASTER_PROBE)
+        if row.key_id != self._ring.current:  # the keys were rotated: from now on others need the new one too
+            await self.put(MASTER_PROBE, _PROBE)
 
     async def delete(self, name: str) -> None:
         """Forget a value."""

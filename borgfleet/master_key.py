@@ -1,0 +1,90 @@
+"""The master key and the database it belongs to: no process works with a key that does not open what is sealed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.db.session import Database
+from shared.errors import Internal, Permanent
+from shared.secrets.envelope import KeyRing, make_key_file, read_key_ring
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shared.config.settings import Settings
+    from shared.db.unit_of_work import UnitOfWork
+
+
+def open_database(settings: Settings, ring: KeyRing | None = None) -> Database:
+    """Return the database of these settings with the master key of its file; nothing is asked of either yet."""
+    return Database(
+        settings.database_url(),
+        key_ring=read_key_ring(settings.master_key_path) if ring is None else ring,
+        pool_size=settings.database.pool_size,
+        seconds=settings.database.statement_seconds,
+    )
+
+
+async def proven_database(settings: Settings) -> Database:
+    """Return the database once the master key has opened its probe; Permanent says which key is needed, and where."""
+    path = settings.master_key_path
+    db = open_database(settings, read_key_ring(path) if path.exists() else KeyRing([]))
+    proven = False
+    try:
+        await db.run(lambda tx: _prove(tx, path, has_file=path.exists()))
+        proven = True
+    except Internal as error:
+        message = "the database holds no schema of this version"
+        raise Permanent(message, code="schema_missing", remedy="run `borgfleet migrate` first") from error
+    finally:
+        if not proven:
+            await db.close()
+    return db
+
+
+async def first_database(settings: Settings) -> Database:
+    """Return the database as `proven_database` does; with an empty one make a key if there is none: `migrate`, `up`.
+
+    The file is made before the database knows of it: a crash between the two leaves a key that nothing needs yet. Of
+    two machines that begin at once the database takes one key; the other machine forgets its own, and is told.
+    """
+    path = settings.master_key_path
+    made = False
+    if not path.exists() and await _is_empty(settings):
+        made = make_key_file(path)
+    try:
+        return await proven_database(settings)
+    except Permanent as error:
+        if made and error.code == "master_key_missing":
+            path.unlink()
+        raise
+
+
+async def _is_empty(settings: Settings) -> bool:
+    db = open_database(settings, KeyRing([]))
+    try:
+        return await db.run(lambda tx: tx.secrets.are_none())
+    finally:
+        await db.close()
+
+
+async def _prove(tx: UnitOfWork, path: Path, *, has_file: bool) -> None:
+    if not has_file:
+        if await tx.secrets.are_none():
+            message = f"there is no master key at {path}, and the database is empty"
+            raise Permanent(message, code="master_key_missing", remedy="run `borgfleet migrate`: it makes both")
+        raise _needed(await tx.secrets.unopened(), path, "there is no file")
+    for act in (tx.secrets.leave_probe, tx.secrets.prove):
+        # Twice: another machine's key may be first, in this very moment.
+        if unopened := await tx.secrets.unopened():
+            raise _needed(unopened, path, "the key there is another")
+        await act()
+
+
+def _needed(ids: list[str], path: Path, found: str) -> Permanent:
+    message = f"the database is sealed with the master key {', '.join(ids)}; it is looked for at {path}, and {found}"
+    remedy = (
+        "copy the master key file from a machine that runs Borgfleet on this database, or from its safe copy, to"
+        f" {path} (mode 0600), or name it in BORGFLEET_MASTER_KEY_FILE"
+    )
+    return Permanent(message, code="master_key_missing", remedy=remedy)
