@@ -81,7 +81,8 @@ async def _reason(
 
     An honest client sends what is there already where its cache was lost and a former run was cut short.
     """
-    reasons = [f"{place.shown_as} asked for what no honest client does: {report.summary}"] if report.refused else []
+    who = f"a session on {place.shown_as}"
+    reasons = [f"{who} asked for what no honest client does: {report.summary}"] if report.refused else []
     if report.left_out:
         size = f"{len(report.left_out)} objects, {report.left_out_bytes} bytes"
         ctx.log("info", "borg", f"the server sent what was there already: {size}; what was there first stays")
@@ -89,7 +90,7 @@ async def _reason(
         if garbage.lying:
             reasons.append(f"{place.shown_as} holds other content under the ids of {len(garbage.lying)} objects")
         if garbage.sent:
-            reasons.append(f"{place.shown_as} sent other content under the ids of {len(garbage.sent)} objects")
+            reasons.append(f"{who} sent other content under the ids of {len(garbage.sent)} objects")
     if report.unkept:
         ctx.log("warning", "kernel", f"{report.unkept} objects sent again were too many to look at", code="unkept")
     return "; ".join(reasons) or None
