@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from datetime import UTC, datetime
@@ -9,11 +10,14 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import structlog
+
 from shared.db.repositories.requests import requested_before
 from shared.db.tables.job import Job
 from shared.domain.job import JobState
 from shared.domain.text import clean
-from shared.errors import Permanent, Transient, Waiting
+from shared.errors import LeaseLost, Permanent, Transient, Waiting
+from shared.runtime.outcome import outcome
 from shared.runtime.progress import ProgressReporter
 from shared.runtime.storable import cleaned, storable
 
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LOG_LINES = 2000
+_log = structlog.get_logger()
 _LINE = 10_000
 _WAIT_SECONDS = 1.0
 _WAIT_CAP = 15.0
@@ -44,9 +49,10 @@ class Abort(Enum):
 class Context:
     """One delivery's run. Everything it writes is fenced by its lease."""
 
-    def __init__(self, db: Database, bus: Bus, *, key: str, lease_seconds: float, deliveries: int = 1) -> None:
+    def __init__(self, db: Database, bus: Bus, *, key: str, lease_seconds: float, failures: int = 0) -> None:
         """Prepare a run; `key` names the message for ever, the lease is fresh."""
-        self.deliveries = deliveries
+        self.failures = failures
+        """How often this message failed before, of an error that nobody foresaw, with no job claimed to count it."""
         self.job_id: uuid.UUID | None = None
         """What the message speaks of, claimed or not."""
         self.heart_failed: BaseException | None = None
@@ -211,10 +217,7 @@ class Context:
         job = self._claimed()
         if self._progress:
             await self._progress.flush()
-        if count := len(self._lines):
-            await self._db.run(self._write_lines, patience=0)
-            self._stored += count
-            del self._lines[:count]
+        await self._store_lines()
         return await self._db.run(lambda tx: tx.jobs.cancel_requested(job.id), patience=0)
 
     async def beat(self) -> None:
@@ -261,5 +264,22 @@ class Context:
             raise Transient(message, code="not_claimed")
         return self.job
 
+    async def _store_lines(self) -> None:
+        count = len(self._lines)
+        if not count:
+            return
+        error = await outcome(self._db.run(self._write_lines, patience=0))
+        if isinstance(error, (Transient, LeaseLost, asyncio.CancelledError)):
+            raise error  # they are kept for the next time
+        if error is not None:
+            # They would fail again at each beat, and at the run's end: the run is worth more than what it said.
+            _log.error("log_lines_lost", job=str(self._claimed().id), lines=count, exc_info=error)
+            lost = f"{count} lines of this log could not be stored: {type(error).__name__}; see the service's log"
+            self._lines[:count] = [(datetime.now(UTC), "warning", "kernel", "log_lost", lost)]
+            return
+        self._stored += count
+        del self._lines[:count]
+
     async def _write_lines(self, tx: UnitOfWork) -> None:
-        await tx.jobs.log(self._claimed(), self._stored + 1, self._lines)
+        if self._lines:
+            await tx.jobs.log(self._claimed(), self._stored + 1, self._lines)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 _SEE_LOG = "look into the service's log; report it if it stays"
+_UNFORESEEN = ("unexpected", "internal")
+"""The codes of errors that nobody foresaw: ours here, and that of the database's door."""
 _BREATH = 5.0
 """Seconds before a run begins anew that was stopped because database or bus did not answer."""
 
@@ -65,7 +67,7 @@ def decide(  # noqa: PLR0911 - one return a rule, in the order of their weight
         return Decision(Verdict.WAIT, error, error.retry_after or 1.0)
     if isinstance(error, Transient):
         return _again(error, ctx, max_failures)
-    if isinstance(error, AppError):
+    if isinstance(error, AppError) and not is_unforeseen(error):
         return Decision(Verdict.FAIL if ctx.job else Verdict.DEAD, error)
     return _again(_unexpected(error), ctx, max_failures)
 
@@ -135,15 +137,23 @@ async def _put_back(decision: Decision, ctx: Context) -> bool:
 
 
 def _again(error: Transient, ctx: Context, max_failures: int) -> Decision:
-    failures = (ctx.job.failures if ctx.job else 0) + 1
+    failures = (ctx.job.failures if ctx.job else ctx.failures) + 1
     asked = ctx.job.params if ctx.job else {}
-    if ctx.job and failures >= asked.get("max_failures", max_failures):
+    counted = ctx.job is not None or error.code in _UNFORESEEN  # what passes by itself may take long to be claimed
+    if counted and failures >= asked.get("max_failures", max_failures):
         spent = Permanent(f"{error.message} (after {failures} attempts)", code=error.code, remedy=error.remedy)
-        return Decision(Verdict.FAIL, spent)
-    delay = error.retry_after or backoff(failures if ctx.job else ctx.deliveries, asked.get("retry_seconds"))
+        return Decision(Verdict.FAIL if ctx.job else Verdict.DEAD, spent)
+    delay = error.retry_after or backoff(failures, asked.get("retry_seconds"))
     return Decision(Verdict.RETRY, error, delay)
 
 
+def is_unforeseen(error: BaseException) -> bool:
+    """Tell whether nobody foresaw an error: it may be a matter of the moment, so it is tried again and counted."""
+    return not isinstance(error, AppError) or error.code in _UNFORESEEN
+
+
 def _unexpected(error: BaseException) -> Transient:
+    if isinstance(error, AppError):
+        return Transient(error.message, code=error.code, remedy=error.remedy)
     message = clean(f"an unexpected {type(error).__name__}: {error}", 1000)
     return Transient(message, code="unexpected", remedy=_SEE_LOG)

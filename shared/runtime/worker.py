@@ -14,7 +14,7 @@ from shared.runtime.board import Board
 from shared.runtime.context import Abort, Context
 from shared.runtime.crashpoint import crashpoint, failpoint
 from shared.runtime.delivery import decode
-from shared.runtime.disposition import Decision, Verdict, decide, dispose, give_up
+from shared.runtime.disposition import Decision, Verdict, decide, dispose, give_up, is_unforeseen
 from shared.runtime.heartbeat import Heartbeat, abort
 from shared.runtime.outcome import cancelled, ended, outcome, result
 from shared.runtime.supervisor import supervise
@@ -43,6 +43,7 @@ class Worker:
         self._settings = settings
         self._metrics = metrics
         self._runs: dict[asyncio.Task[None], Context] = {}
+        self._failures: dict[str, int] = {}
 
     def tasks(self) -> list[Task]:
         """Return its slots, each a task of its own: what ends one leaves the others and their heartbeats alone."""
@@ -88,7 +89,7 @@ class Worker:
             self._bus,
             key=delivery.key,
             lease_seconds=self._settings.lease,
-            deliveries=delivery.deliveries,
+            failures=self._failures.pop(delivery.key, 0),
         )
         started = time.monotonic()
         with structlog.contextvars.bound_contextvars(delivery=delivery.key):
@@ -96,6 +97,8 @@ class Worker:
             if isinstance(error, Conflict) and ctx.job is None and await ctx.requested():
                 error = None  # two deliveries of one request at once: the other one was first
             decision = decide(error, ctx, max_failures=self._settings.max_failures)
+            if decision.verdict is Verdict.RETRY and ctx.job is None and error is not None and is_unforeseen(error):
+                self._failures[delivery.key] = ctx.failures + 1  # nothing is claimed: there is no row to count it in
             _note(decision, error, ctx)
             crashpoint("after_commit_before_ack")
             await self._dispose(decision, delivery, ctx)

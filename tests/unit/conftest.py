@@ -44,6 +44,14 @@ async def bus() -> AsyncIterator[MemoryBus]:
 
 @pytest.fixture
 def parts(db: Database, bus: MemoryBus, tmp_path: Path) -> Parts:
-    worker = {"ack_wait": 0.6, "cancel_poll": 0.05, "reap_every": 0.05, "lost_after": 0.1, "max_failures": 2}
+    # Leases as long as in production: a machine that stands still for seconds must not lose one in the middle of a test.
+    worker = {"cancel_poll": 0.05, "reap_every": 0.05, "lost_after": 0.1, "max_failures": 2}
     settings = Settings.model_validate({"data_dir": tmp_path, "worker": worker})
     return Parts(settings, db, bus, CollectorRegistry())
+
+
+@pytest.fixture
+def quick_parts(parts: Parts) -> Parts:
+    """The same with a lease of a second and a quarter: a run may lose it at any time, and then begins anew."""
+    worker = parts.settings.worker.model_copy(update={"ack_wait": 1.5, "max_failures": 50})
+    return Parts(parts.settings.model_copy(update={"worker": worker}), parts.db, parts.bus, CollectorRegistry())

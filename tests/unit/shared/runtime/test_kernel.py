@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from sqlalchemy import select, update
 from shared.bus.memory import MemoryBus
 from shared.db.tables import Job, JobLog, OutboxRow
 from shared.db.unit_of_work import UnitOfWork
-from shared.domain.job import JobState, JobType
+from shared.domain.job import JobState
 from shared.errors import LeaseLost, Permanent, Transient
 from shared.events.backup import BackupRequested
 from shared.events.streams import DEAD, JOBS
@@ -22,59 +21,17 @@ from shared.runtime import context as context_module
 from shared.runtime.context import Abort, Context
 from shared.runtime.disposition import Verdict, decide
 from shared.runtime.relay import Relay
-from shared.runtime.service import Parts, Route
-from shared.runtime.worker import Worker
-from shared.telemetry.metrics import KernelMetrics
+from shared.runtime.service import Parts
+from tests.harness.kernel import Kernel, Runs, ended
+from tests.harness.patience import WAIT
 
+LEASE = timedelta(seconds=1.25)
 SUBJECT = "backup.requested.node1"
-
-
-class Kernel:
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-        self.metrics = KernelMetrics(parts.registry)
-
-    async def queue(self) -> Job:
-        job = Job(type=JobType.BACKUP_CREATE.value, node="node1", title="t")
-        await self.parts.db.run(lambda tx: tx.jobs.enqueue(job))
-        return job
-
-    async def row(self, job: Job) -> Job:
-        async with self.parts.db.read() as session:
-            return await session.get_one(Job, job.id)
-
-    async def until(self, job: Job, probe: Callable[[Job], bool]) -> Job:
-        async with asyncio.timeout(10):
-            while not probe(found := await self.row(job)):
-                await asyncio.sleep(0.02)
-            return found
-
-    @asynccontextmanager
-    async def working(
-        self, handler: Callable[[Any, Context], Awaitable[None]], **route: Any
-    ) -> AsyncIterator[asyncio.Event]:
-        stopping = asyncio.Event()
-        worker = Worker(
-            Route(BackupRequested, handler, node="node1", **route), self.parts.db, self.parts.bus,
-            self.parts.settings.worker, self.metrics,
-        )  # fmt: skip
-        relay = Relay(self.parts.db, self.parts.bus, self.metrics)
-        tasks = [asyncio.create_task(worker.run(stopping)), asyncio.create_task(relay.run(stopping))]
-        try:
-            yield stopping
-        finally:
-            stopping.set()
-            async with asyncio.timeout(10):
-                await asyncio.gather(*tasks)
 
 
 @pytest.fixture
 def kernel(parts: Parts) -> Kernel:
     return Kernel(parts)
-
-
-def ended(job: Job) -> bool:
-    return job.finished_at is not None
 
 
 async def finish(event: BackupRequested, ctx: Context) -> None:
@@ -99,7 +56,7 @@ async def test_a_message_delivered_three_times_runs_once(kernel: Kernel) -> None
         await kernel.parts.bus.publish(SUBJECT, json.dumps({"job_id": str(job.id)}).encode(), {})
     async with kernel.working(finish, concurrency=3):
         await kernel.until(job, ended)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             while await kernel.parts.bus.count(JOBS, SUBJECT):
                 await asyncio.sleep(0.02)
     assert (await kernel.row(job)).attempt == 1
@@ -155,7 +112,7 @@ async def test_what_cannot_be_worked_on_is_dead_lettered_with_its_reason(kernel:
         await ctx.claim(event.job_id)
 
     await kernel.parts.bus.publish(SUBJECT, payload, {"From": "outside"})
-    async with kernel.working(handler), asyncio.timeout(5):
+    async with kernel.working(handler), asyncio.timeout(WAIT):
         while (data := await kernel.parts.bus.last(DEAD, f"dead.{SUBJECT}")) is None:
             await asyncio.sleep(0.02)
     letter = json.loads(data)
@@ -164,20 +121,36 @@ async def test_what_cannot_be_worked_on_is_dead_lettered_with_its_reason(kernel:
     assert await kernel.parts.bus.count(JOBS, SUBJECT) == 0
 
 
-async def test_a_long_run_keeps_its_message_and_its_lease(kernel: Kernel) -> None:
-    async def slow(event: BackupRequested, ctx: Context) -> None:
+async def test_a_long_run_outlives_its_first_lease(quick_parts: Parts) -> None:
+    kernel, runs = Kernel(quick_parts), Runs()
+    job = await kernel.queue()
+    async with kernel.working(runs, concurrency=2):
+        first = (await kernel.until(job, lambda row: row.lease_until is not None)).lease_until
+        assert first is not None
+        await kernel.until(job, lambda row: row.lease_until is not None and row.lease_until > first + LEASE)
+        runs.go.set()
+        row = await kernel.until(job, ended)
+    assert row.state == "succeeded"
+    assert runs.together == set()
+
+
+async def test_progress_is_in_the_row_of_the_job(quick_parts: Parts) -> None:
+    kernel, seen = Kernel(quick_parts), asyncio.Event()
+
+    async def reads(event: BackupRequested, ctx: Context) -> None:
         if await ctx.claim(event.job_id) is None:
-            raise AssertionError
+            return
         ctx.progress("reading", files=1)
-        await asyncio.sleep(1.5)  # two and a half times ack_wait
+        await seen.wait()
         await ctx.run(lambda tx: ctx.finish(tx, JobState.SUCCEEDED))
 
     job = await kernel.queue()
-    async with kernel.working(slow, concurrency=2):
-        row = await kernel.until(job, ended)
-    assert (row.state, row.attempt) == ("succeeded", 1)
-    assert row.progress is not None
-    assert row.progress["files"] == 1
+    async with kernel.working(reads):
+        row = await kernel.until(job, lambda row: row.progress is not None)
+        assert row.progress is not None
+        assert row.progress["files"] == 1
+        seen.set()
+        await kernel.until(job, ended)
 
 
 async def test_a_cancelled_run_is_stopped_and_ends_as_cancelled(kernel: Kernel) -> None:
@@ -187,7 +160,7 @@ async def test_a_cancelled_run_is_stopped_and_ends_as_cancelled(kernel: Kernel) 
         await ctx.claim(event.job_id)
         await ctx.hold("thing", "a thing", on_beat=lambda _epoch: None)
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(WAIT)
         finally:
             assert ctx.abort is Abort.CANCELLED
             cleaned.set()
@@ -205,7 +178,7 @@ async def test_a_cancelled_run_is_stopped_and_ends_as_cancelled(kernel: Kernel) 
 async def test_shutdown_hands_the_job_over_without_counting_a_failure(kernel: Kernel) -> None:
     async def runs(event: BackupRequested, ctx: Context) -> None:
         await ctx.claim(event.job_id)
-        await asyncio.sleep(60)
+        await asyncio.sleep(WAIT)
 
     job = await kernel.queue()
     async with kernel.working(runs):
@@ -225,25 +198,27 @@ async def test_a_run_that_is_told_to_stop_while_its_end_is_written_has_ended(ker
         async def end(tx: UnitOfWork) -> None:
             await ctx.finish(tx, JobState.SUCCEEDED)
             writing.set()
-            await asyncio.sleep(0.2)
+            while ctx.abort is None:
+                await asyncio.sleep(0.01)
 
         await ctx.run(end)
 
     job = await kernel.queue()
     async with kernel.working(runs):
-        await asyncio.wait_for(writing.wait(), 5)
+        await asyncio.wait_for(writing.wait(), WAIT)
     assert (await kernel.row(job)).state == "succeeded"
     assert await kernel.parts.bus.count(JOBS, SUBJECT) == 0
 
 
-async def test_a_superseded_run_is_stopped_and_writes_nothing(kernel: Kernel) -> None:
+async def test_a_superseded_run_is_stopped_and_writes_nothing(quick_parts: Parts) -> None:
+    kernel = Kernel(quick_parts)
     stopped = asyncio.Event()
 
     async def runs(event: BackupRequested, ctx: Context) -> None:
         if await ctx.claim(event.job_id) is None:
             return
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(WAIT)
         finally:
             assert ctx.abort is Abort.LEASE_LOST
             stopped.set()
@@ -252,7 +227,7 @@ async def test_a_superseded_run_is_stopped_and_writes_nothing(kernel: Kernel) ->
     async with kernel.working(runs):
         await kernel.until(job, lambda row: row.state == "running")
         await kernel.parts.db.run(lambda tx: tx.session.execute(update(Job).values(lease="another")))
-        await asyncio.wait_for(stopped.wait(), 5)
+        await asyncio.wait_for(stopped.wait(), WAIT)
     row = await kernel.row(job)
     assert (row.state, row.lease) == ("running", "another")
 
@@ -274,6 +249,11 @@ async def test_waiting_is_visible_and_no_attempt(kernel: Kernel) -> None:
     assert (row.state, row.attempt, row.failures) == ("succeeded", 1, 0)
 
 
+async def lines(kernel: Kernel) -> list[JobLog]:
+    async with kernel.parts.db.read() as session:
+        return list(await session.scalars(select(JobLog).order_by(JobLog.seq)))
+
+
 async def test_a_full_log_says_so_once(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context_module, "LOG_LINES", 5)
 
@@ -281,17 +261,17 @@ async def test_a_full_log_says_so_once(kernel: Kernel, monkeypatch: pytest.Monke
         await ctx.claim(event.job_id)
         for number in range(20):
             ctx.log("info", "borg", f"line {number}")
-        await asyncio.sleep(0.2)
+        while len(await lines(kernel)) < 6:
+            await asyncio.sleep(0.02)
         ctx.log("info", "borg", "late")
         await ctx.run(lambda tx: ctx.finish(tx, JobState.SUCCEEDED))
 
     job = await kernel.queue()
     async with kernel.working(talks):
         await kernel.until(job, ended)
-    async with kernel.parts.db.read() as session:
-        lines = (await session.scalars(select(JobLog).order_by(JobLog.seq))).all()
-    assert [line.seq for line in lines] == [1, 2, 3, 4, 5, 6]
-    assert lines[-1].code == "log_full"
+    found = await lines(kernel)
+    assert [line.seq for line in found] == [1, 2, 3, 4, 5, 6]
+    assert found[-1].code == "log_full"
 
 
 async def test_the_relay_keeps_what_it_could_not_publish(kernel: Kernel, bus: MemoryBus) -> None:
@@ -311,7 +291,9 @@ async def test_a_bus_that_goes_away_and_comes_back_loses_nothing(kernel: Kernel,
     bus.down = True
     job = await kernel.queue()
     async with kernel.working(finish):
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(WAIT):
+            while not kernel.parts.registry.get_sample_value("borgfleet_task_failures_total", {"task": "relay"}):
+                await asyncio.sleep(0.02)
         bus.down = False
         row = await kernel.until(job, ended)
     assert row.state == "succeeded"
