@@ -9,6 +9,7 @@ from services.backup.adopt import Found, find_made, strangers_of_ours
 from services.backup.evidence import ArchiveEvidence, Given
 from services.backup.ledger import Ledger
 from services.backup.making import cut_by_cancel, make
+from services.backup.pools import prepare_repository
 from services.backup.proof import remember_key
 from services.backup.reconcile import Loss, Whole, last_seen_whole, look, loss, recorded_archives
 from services.backup.reconcile import missing as missing_archives
@@ -50,7 +51,7 @@ async def run_backup(plan: BackupPlan, grant: Grant, ctx: Context, *, storage: S
     From the moment borg has made it, it is judged and recorded: a cancellation is then a reason for doubt.
     """
     ctx.progress("preparing the repository")
-    await storage.ensure(plan.repository, grant)
+    await prepare_repository(ctx, storage, plan.repository, grant)
     await remember_key(ctx, storage, plan.repository)
     ledger = await Ledger.open(plan, ctx)
     archive = await find_made(plan, grant, ctx, storage, servers, ledger)

@@ -11,6 +11,7 @@ from services.backup.create import run_backup
 from services.backup.delete import load_delete, place_of, run_delete
 from services.backup.fence import judged, shut_out_at_last
 from services.backup.plan import backup_job_named, load_plan
+from services.backup.pools import require_place
 from services.backup.proof import proven, remember_whole
 from services.backup.prune import load_prune, place_to_prune, record_prune, run_prune
 from services.backup.reconcile import quarantine
@@ -190,6 +191,7 @@ async def announce_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
 async def _ours(ctx: Context, storage: Storage, place: RepositoryPlace) -> AsyncGenerator[Grant]:
     """Be the one writer to a repository, across the fleet, for as long as this lasts."""
     epoch = await ctx.hold(place.lease, place.shown_as, on_beat=lambda e: storage.permit(place, e))
+    await require_place(ctx, storage, place)
     async with (
         storage.open(place, epoch) as grant,
         judged(ctx, storage, place, grant),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, or_, select
 
+from services.backup.pools import pools_of, was_made
 from services.backup.ports import BackupPlan, Hooks, RepositoryPlace
 from services.backup.reference import Good, reference_of
 from services.backup.window import window_of
@@ -89,6 +90,9 @@ async def load_repository(tx: UnitOfWork, repository_id: uuid.UUID) -> Repositor
         shown_as=f"{server.name}/{repository.name}",
         compact_threshold=repository.compact_threshold_percent,
         quota=repository.quota_bytes,
+        pool=(await pools_of(tx.session, pool.id))[0],
+        borg_id=repository.borg_id,
+        made=bool(await tx.session.scalar(select(Repository.id).where(Repository.id == repository.id, was_made()))),
     )
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from services.backup.evidence import Ended, Given, Source
+    from services.backup.pools import PoolPlace
     from services.backup.reference import Reference
     from services.backup.window import Window
     from shared.borg.commands import CreateOptions
@@ -40,6 +41,11 @@ class RepositoryPlace:
     """Its server may write to it meanwhile; never while something is deleted or compacted."""
     quota: int | None = None
     """How many bytes it may take: a server's session that goes beyond is ended."""
+    pool: PoolPlace | None = None
+    borg_id: str | None = None
+    """Which one borg made; None until it is known."""
+    made: bool = False
+    """It was made once, so it is never made again."""
 
     def __repr__(self) -> str:
         """Show no passphrase."""
@@ -49,6 +55,14 @@ class RepositoryPlace:
     def lease(self) -> str:
         """The name of the lease that makes one writer."""
         return f"repository:{self.id.hex}"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A repository that is there: which one, and what people should know of how it came to be."""
+
+    borg_id: str
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +155,11 @@ class Storage(Protocol):
         """Open with the key what a session left out, and what lies there."""
         ...
 
-    async def ensure(self, repository: RepositoryPlace, grant: Grant) -> None:
+    def look(self, repository: RepositoryPlace) -> str | None:
+        """Make sure that the repository's pool is mounted, and return borg's id of what is there; blocking."""
+        ...
+
+    async def ensure(self, repository: RepositoryPlace, grant: Grant) -> Prepared:
         """Make the repository on first use."""
         ...
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.backup.given import GivenCounter
-from services.backup.ports import Segments
+from services.backup.init import ensure_repository
+from services.backup.pools import borg_id_of, claim_pool, told
+from services.backup.ports import Prepared, Segments
 from shared.borg import commands, output, segments, vault
 from shared.borg.node import BorgNode, Grant
 from shared.borg.sessions import parse_garbage
@@ -67,17 +69,17 @@ class NodeStorage:
         stdout, _ = await self._node.run(grant, argv, passphrase=repository.passphrase)
         return parse_garbage(stdout)
 
-    async def ensure(self, repository: RepositoryPlace, grant: Grant) -> None:
-        """Make the repository on first use; its pool must be there, so that an unmounted disk is noticed."""
-        path = Path(repository.path)
-        if (path / "config").is_file():
-            return
-        pool = path.parent.parent
-        if not pool.is_dir():
-            message = f"the storage pool's directory {pool} is not there"
-            raise Permanent(message, code="pool_missing", remedy="mount or create it; it is never made on its own")
-        argv = commands.init(self._node.borg, repository.path, repository.encryption)
-        await self._node.run(grant, argv, passphrase=repository.passphrase)
+    def look(self, repository: RepositoryPlace) -> str | None:
+        """Make sure that the repository's pool is mounted, and return borg's id of what is there; blocking."""
+        if repository.pool is None:
+            return borg_id_of(repository.path)
+        claim_pool(repository.pool)
+        with told(repository.pool):
+            return borg_id_of(repository.path)
+
+    async def ensure(self, repository: RepositoryPlace, grant: Grant) -> Prepared:
+        """Make the repository on first use."""
+        return await ensure_repository(self._node, repository, grant)
 
     async def archives(self, repository: RepositoryPlace, grant: Grant) -> list[Listed]:
         """List what is really there."""

@@ -240,7 +240,7 @@ async def _storage(session: AsyncSession) -> list[Triple]:
             ("borgfleet_pool_info", (pool.name, pool.node), 1),
             ("borgfleet_pool_size_bytes", label, pool.size_bytes),
             ("borgfleet_pool_free_bytes", label, pool.free_bytes),
-            ("borgfleet_pool_measured_timestamp_seconds", label, _at(pool.measured_at)),
+            ("borgfleet_pool_measured_timestamp_seconds", label, _at(pool.measured_at or pool.created_at)),
         ]
     counts = select(Archive.repository_id, func.count()).where(Archive.damage != "").group_by(Archive.repository_id)
     damaged = {row[0]: row[1] for row in await session.execute(counts)}

@@ -135,12 +135,15 @@ class BorgNode:
         passphrase: str,
         on_output: OnOutput | None = None,
         on_answer: Callable[[bytes], None] | None = None,
+        base_dir: Path | None = None,
     ) -> tuple[str, list[LogLine]]:
         """Run borg to its end; return stdout and its messages, the last ones of many; raise our error if it failed.
 
-        An answer of any length goes to `on_answer` in blocks instead, where that is given.
+        An answer of any length goes to `on_answer` in blocks instead, where that is given. With a `base_dir` borg
+        remembers nothing of this run in the node's own.
         """
-        status, stdout, lines = await self._run(grant, argv, passphrase, on_output, on_answer)
+        own = {"BORG_BASE_DIR": str(base_dir), "HOME": str(base_dir)} if base_dir else {}
+        status, stdout, lines = await self._run(grant, argv, passphrase, on_output, on_answer, own)
         if error := failure(status, lines):
             raise error
         if status and not any(line.is_warning or line.is_error for line in lines):
@@ -174,6 +177,7 @@ class BorgNode:
         passphrase: str,
         on_output: OnOutput | None,
         on_answer: Callable[[bytes], None] | None,
+        environment: dict[str, str],
     ) -> tuple[int, str, list[LogLine]]:
         reader, writer = os.pipe()
         try:
@@ -187,7 +191,7 @@ class BorgNode:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env=self._environment | {"BORG_PASSPHRASE_FD": str(reader)},
+                env=self._environment | environment | {"BORG_PASSPHRASE_FD": str(reader)},
                 pass_fds=(reader,),
                 start_new_session=True,
                 limit=_BLOCK,

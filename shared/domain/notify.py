@@ -87,6 +87,7 @@ def render(entries: Sequence[Entry]) -> tuple[str, str]:
 
 
 ADVICE = {
+    "pool_missing": "`GET /api/storage-pools` says why its node cannot use it. Mount its disk; nothing runs before.",
     "backup_doubtful": "`borgfleet backup list --doubtful` shows them, `borgfleet backup show ID` says why. "
     "Mend the cause; or, if it is as it should be: `borgfleet backup accept ID REASON`. Until then it is not good.",
 }

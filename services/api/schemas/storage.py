@@ -33,6 +33,8 @@ class PoolOut(Out):
     size_bytes: int | None = Field(description="Size of its file system; null before its node measured it.")
     free_bytes: int | None
     problem: str = Field(description="Why its node cannot use it; empty when it can.")
+    problem_code: str = Field(description="The same for programs, as pool_not_mounted.")
+    marked_at: datetime | None = Field(description="When its mark was first seen; from then on it must be there.")
     measured_at: datetime | None
     created_at: datetime
 

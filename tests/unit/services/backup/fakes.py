@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.backup.evidence import Given, Kind, Source
-from services.backup.ports import BackupPlan, HookOutput, Made, RepositoryPlace, Segments
+from services.backup.ports import BackupPlan, HookOutput, Made, Prepared, RepositoryPlace, Segments
 from services.backup.tally import Tally
 from shared.borg.node import Grant, OnOutput
 from shared.borg.output import Listed, LogLine, Phase, Progress
@@ -19,6 +19,7 @@ from shared.borg.sessions import Garbage, SessionReport
 from shared.domain.archive import ArchiveFigures, RepositoryFigures
 from shared.errors import AppError
 
+BORG_ID = "b" * 64
 SIZES = RepositoryFigures(original_size=30, compressed_size=20, deduplicated_size=10)
 
 
@@ -66,6 +67,9 @@ class FakeStorage:
     shut_out_of: list[str] = field(default_factory=list)
     gave: dict[str, int] | AppError = field(default_factory=dict[str, int])
     """Source -> how many files it gave; two, where nothing is said."""
+    there: str | AppError | None = BORG_ID
+    """Which repository is found in its place, or why its pool cannot be used."""
+    told: tuple[str, ...] = ()
     on_list: Callable[[], Awaitable[None]] | None = None
     """What happens elsewhere while the repository is listed."""
     on_count: Callable[[], Awaitable[None]] | None = None
@@ -93,8 +97,14 @@ class FakeStorage:
             raise self.found_garbage
         return self.found_garbage
 
-    async def ensure(self, repository: RepositoryPlace, grant: Grant) -> None:
+    def look(self, repository: RepositoryPlace) -> str | None:
+        if isinstance(self.there, AppError):
+            raise self.there
+        return self.there
+
+    async def ensure(self, repository: RepositoryPlace, grant: Grant) -> Prepared:
         self.calls.append("ensure")
+        return Prepared(BORG_ID, self.told)
 
     async def archives(self, repository: RepositoryPlace, grant: Grant) -> list[Listed]:
         if self.on_list is not None:
