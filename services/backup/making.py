@@ -32,6 +32,8 @@ async def make(plan: BackupPlan, grant: Grant, ctx: Context, servers: Servers, l
         async with limit, servers.session(plan, gentle=lambda: ctx.abort is Abort.SHUTDOWN) as server:
             await attempt.run(server)
     except TimeoutError as error:
+        if not limit.expired():  # somebody else's limit within the run
+            raise
         if attempt.made is None:
             message = f"the run was stopped at its time limit of {plan.time_limit} seconds"
             remedy = "raise the limit, or find out what became slow; the next run goes on from the checkpoint"

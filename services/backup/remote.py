@@ -72,11 +72,13 @@ class _Session:
 
     async def hook(self, script: str, seconds: float, variables: Mapping[str, str]) -> HookOutput:
         argv = [*environment.as_argv(dict(variables)), "sh", "-c", script]
-        said, complaints = Tail(), Tail()
+        said, complaints, now = Tail(), Tail(), asyncio.get_running_loop().time
+        end = now() + seconds
 
         def hear(line: str) -> None:
             said.add(line)
-            complaints.add(line)
+            if now() < end:  # what is said while it is stopped is not why
+                complaints.add(line)
 
         status: int | None = None
         with contextlib.suppress(TimeoutError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -94,9 +95,19 @@ async def test_hooks_run_around_and_their_failures_are_told(db: Database, bus: M
 
 async def test_a_run_over_its_limit_is_permanent(db: Database, bus: MemoryBus) -> None:
     world = await World(db, bus).build(time_limit_seconds=1)
-    world.server.fails = TimeoutError()  # type: ignore[assignment]
+
+    async def long() -> None:
+        await asyncio.sleep(600)
+
+    world.server.on_borg = long
     error = await world.refused(await world.request())
     assert (error.code, isinstance(error, Permanent)) == ("time_limit", True)
+
+
+async def test_a_limit_of_something_within_a_run_is_not_told_as_the_runs(world: World) -> None:
+    world.server.fails = TimeoutError()  # type: ignore[assignment]
+    with pytest.raises(TimeoutError):
+        await world.backup(await world.request())
 
 
 async def test_while_another_writes_it_waits_by_name(world: World) -> None:
