@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from borgfleet.master_key import open_database, proven_database
 from borgfleet.standalone import own_borg
+from shared.borg import fencing
 from shared.bus.jetstream import connect
 from shared.db.tables.base import db_now
 from shared.errors import AppError, Permanent
@@ -84,6 +85,16 @@ async def _borg(settings: Settings) -> str:
     return f"borg {found} ({borg})"
 
 
+async def _fence(settings: Settings) -> str:
+    borg = own_borg(settings.backup.borg)
+    path = shutil.which(borg)
+    if path is None:
+        message = f"no {borg} on this machine"
+        raise Permanent(message, remedy="install borg 1.4.5 on backup nodes")
+    found = await asyncio.to_thread(fencing.examine, path)
+    return f"fits borg {found}: a server can add to its own repository and change nothing that was there"
+
+
 async def _database(settings: Settings) -> str:
     db = open_database(settings, KeyRing([]))  # what is asked here needs no key
     try:
@@ -123,6 +134,7 @@ _CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
     "package names": _names,
     "disk": _disk,
     "borg": _borg,
+    "fence": _fence,
     "master key": _master_key,
     "database and clock": _database,
     "message bus": _bus,

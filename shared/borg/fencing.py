@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 from importlib.resources import files
 from pathlib import Path
 
@@ -52,3 +53,11 @@ def require_fit(borg: str, python: str, fence: Path) -> str:
         message = f"the fence does not fit {borg} {version}, so that nothing is served: {'; '.join(wrong)}"
         raise Permanent(message, code="fence_unfit", remedy=_REMEDY)
     return version
+
+
+def examine(borg: str) -> str:
+    """Return the version of a borg that the fence fits, without a node's state directory; Permanent says why not."""
+    with tempfile.TemporaryDirectory(prefix="borgfleet-fence-") as directory:
+        for name, text in scripts().items():
+            (Path(directory) / name).write_text(text)
+        return require_fit(borg, python_of(borg), Path(directory) / "fence.py")
