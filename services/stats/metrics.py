@@ -97,7 +97,7 @@ FAMILIES: dict[str, tuple[str, Sequence[str]]] = {
     ),
     "borgfleet_repository_last_prune_timestamp_seconds": ("When it was pruned last.", _REPOSITORY),
     "borgfleet_repository_last_compact_timestamp_seconds": ("When it was compacted last.", _REPOSITORY),
-    "borgfleet_repository_quota_bytes": ("How large it is meant to become.", _REPOSITORY),
+    "borgfleet_repository_quota_bytes": ("How large it may become.", _REPOSITORY),
     "borgfleet_pool_info": ("Always 1; the labels tell its node.", ("pool", "node")),
     "borgfleet_pool_size_bytes": ("Size of the pool's file system.", ("pool",)),
     "borgfleet_pool_free_bytes": ("Free in the pool's file system.", ("pool",)),

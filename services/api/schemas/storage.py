@@ -41,7 +41,10 @@ class PoolOut(Out):
 
 Quota = Annotated[
     Int63 | None,
-    Field(ge=1, description="How large it is meant to become: an alert tells of it, no backup is stopped by it."),
+    Field(
+        ge=1,
+        description="How large it may become: alerts tell of it before, and a backup that goes beyond it is ended.",
+    ),
 ]
 
 

@@ -63,7 +63,7 @@ class Repository(Base):
     encryption: Mapped[str] = mapped_column(binary_text(30), default="repokey-blake2")
     borg_id: Mapped[str | None] = mapped_column(binary_text(64), default=None)
     quota_bytes: Mapped[int | None] = mapped_column(BigInteger, default=None)
-    """How large it is meant to become: alerts tell of it, backups are not stopped by it."""
+    """How large it may become: alerts tell of it before, and a session that goes beyond it is ended."""
     retention: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
     """What its prunes keep of each backup job; without one nothing is ever pruned."""
     prune_after_backup: Mapped[bool] = mapped_column(default=True)
