@@ -44,7 +44,7 @@ def build(parts: Parts) -> Service:
     """Wire the handlers to this node's borg and to SSH."""
     settings = parts.settings
     here = settings.backup.node
-    node = BorgNode(settings.backup.borg, settings.state_dir)
+    node = BorgNode(settings.backup.borg, settings.state_dir, settings.backup.silence_seconds)
     storage = NodeStorage(node, settings.worker.lease)
     servers = RemoteServers(AsyncSsh(settings.ssh), node, settings.backup.silence_seconds)
     create = partial(make_backup, storage=storage, servers=servers)

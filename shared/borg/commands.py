@@ -73,7 +73,7 @@ def list_files(borg: str, path: str, archive: str) -> list[str]:
 def info(borg: str, path: str, archive: str | None = None) -> list[str]:
     """Return the argv for the figures of a repository, or of one archive, as JSON."""
     target = path if archive is None else f"{path}::{literal(archive)}"
-    return [borg, "info", "--log-json", "--json", f"--lock-wait={LOCK_WAIT}", "--", target]
+    return [borg, "info", "--log-json", "--progress", "--json", f"--lock-wait={LOCK_WAIT}", "--", target]
 
 
 def delete(borg: str, path: str, archive: str) -> list[str]:
@@ -81,12 +81,21 @@ def delete(borg: str, path: str, archive: str) -> list[str]:
     if not archive:
         message = "an archive without a name cannot be deleted by name"
         raise Invalid(message, code="empty_archive_name")
-    return [borg, "delete", "--log-json", f"--lock-wait={LOCK_WAIT}", "--", f"{path}::{literal(archive)}"]
+    return [borg, "delete", "--log-json", "--progress", f"--lock-wait={LOCK_WAIT}", "--", f"{path}::{literal(archive)}"]
 
 
 def compact(borg: str, path: str, threshold: int) -> list[str]:
     """Return the argv that frees what deleted archives held, in segments of which so many percent are free."""
-    return [borg, "compact", "--log-json", f"--threshold={threshold}", f"--lock-wait={LOCK_WAIT}", "--", path]
+    return [
+        borg,
+        "compact",
+        "--log-json",
+        "--progress",
+        f"--threshold={threshold}",
+        f"--lock-wait={LOCK_WAIT}",
+        "--",
+        path,
+    ]
 
 
 def check_segments(borg: str, path: str, seconds: int | None = None) -> list[str]:
@@ -103,7 +112,7 @@ def check_archives(borg: str, path: str) -> list[str]:
 def read_archive(borg: str, path: str, archive: str) -> list[str]:
     """Return the argv that reads all data of an archive as a restore would, and writes nothing."""
     target = f"{path}::{literal(archive)}"
-    return [borg, "extract", "--dry-run", "--log-json", f"--lock-wait={LOCK_WAIT}", "--", target]
+    return [borg, "extract", "--dry-run", "--log-json", "--progress", f"--lock-wait={LOCK_WAIT}", "--", target]
 
 
 def _check(borg: str) -> list[str]:

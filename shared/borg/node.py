@@ -20,6 +20,7 @@ from shared.borg.environment import on_node
 from shared.borg.exit_codes import failure
 from shared.borg.output import LogLine, parse_line
 from shared.borg.sessions import Sessions
+from shared.borg.watch import SILENCE_SECONDS, Watch
 from shared.domain.lines import CUT, Turn, each_line, whole
 from shared.errors import Permanent
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _SHELL_SCRIPTS = ("guard.sh", "serve.sh")
 _OWN_END_SECONDS = 1.0
 _STOP_SECONDS = 20.0
+_HANGING_SECONDS = 5.0
 _BLOCK = 256 * 1024
 _ANSWER_LIMIT = 64 * 1024 * 1024
 _SMALL = 32 * 1024
@@ -68,8 +70,9 @@ class Grant:
 class BorgNode:
     """Runs borg on this node; every process that touches a repository ends with its grant."""
 
-    def __init__(self, borg: str, state_dir: Path) -> None:
-        """Prepare the state directory: scripts, host id, grants; idempotent."""
+    def __init__(self, borg: str, state_dir: Path, silence: float = SILENCE_SECONDS) -> None:
+        """Prepare the state directory: scripts, host id, grants; idempotent. `silence`: how long borg may be mute."""
+        self._silence = silence
         found = shutil.which(borg)
         if found is None:
             message = f"no {borg} on this node"
@@ -200,13 +203,19 @@ class BorgNode:
         finally:
             os.close(reader)
         answer, said = cast("asyncio.StreamReader", process.stdout), cast("asyncio.StreamReader", process.stderr)
+        watch = Watch(argv, grant.path, self._silence)
         try:
-            read = _hand_on(answer, on_answer) if on_answer else whole(answer.read, _ANSWER_LIMIT)
-            (stdout, left_out), lines = await asyncio.gather(read, _listen(said, on_output))
-            status = await process.wait()
+            async with watch:
+                answered = watch.reading(answer.read)
+                read = _hand_on(answered, on_answer) if on_answer else whole(answered, _ANSWER_LIMIT)
+                (stdout, left_out), lines = await asyncio.gather(read, _listen(watch.reading(said.read), on_output))
+                status = await process.wait()
         except asyncio.CancelledError:
             await _end(process)
             raise
+        except TimeoutError as error:
+            await _end(process, _HANGING_SECONDS)
+            raise watch.error() from error
         if left_out:
             message = f"borg answered with {left_out} bytes more than the {_ANSWER_LIMIT} that are read"
             remedy = "see whether something else writes to borg's standard output on this node"
@@ -236,7 +245,7 @@ class BorgNode:
         return environment
 
 
-async def _listen(said: asyncio.StreamReader, on_output: OnOutput | None) -> list[LogLine]:
+async def _listen(read: Callable[[int], Awaitable[bytes]], on_output: OnOutput | None) -> list[LogLine]:
     """Read stderr to its end, passing each message on; return the last ones of many."""
     lines: deque[LogLine] = deque(maxlen=_LINES_KEPT)
 
@@ -247,14 +256,14 @@ async def _listen(said: asyncio.StreamReader, on_output: OnOutput | None) -> lis
             if on_output is not None:
                 on_output(output)
 
-    if dropped := await each_line(said.read, hear):
+    if dropped := await each_line(read, hear):
         hear(CUT.format(dropped).encode())
     return list(lines)
 
 
-async def _hand_on(answer: asyncio.StreamReader, on_answer: Callable[[bytes], None]) -> tuple[bytes, int]:
+async def _hand_on(read: Callable[[int], Awaitable[bytes]], on_answer: Callable[[bytes], None]) -> tuple[bytes, int]:
     turn = Turn()
-    while block := await answer.read(_BLOCK):
+    while block := await read(_BLOCK):
         on_answer(block)
         await turn.give()
     return b"", 0
@@ -289,10 +298,10 @@ async def _join(
         await asyncio.gather(sending, return_exceptions=True)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process, patience: float = _STOP_SECONDS) -> None:
     """Wait a moment for a process group's own end, then SIGTERM, then SIGKILL; returns when it is gone."""
     ended = asyncio.create_task(process.wait())
-    for number, seconds in ((0, _OWN_END_SECONDS), (signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, _STOP_SECONDS)):
+    for number, seconds in ((0, _OWN_END_SECONDS), (signal.SIGTERM, patience), (signal.SIGKILL, patience)):
         if process.returncode is not None:
             break
         with contextlib.suppress(ProcessLookupError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -18,6 +19,7 @@ from shared.borg.node import BorgNode, Grant
 from shared.borg.output import LogLine, Phase
 from shared.domain.ids import new_id
 from shared.errors import Permanent, Transient
+from tests.harness.patience import WAIT
 
 BORG = str(Path(sys.executable).parent / "borg")
 
@@ -137,3 +139,37 @@ async def test_a_warning_without_a_word_is_still_a_warning_and_what_is_said_is_p
     _, lines = await node.run(grant, ["/bin/sh", "-c", script], passphrase="x", on_output=heard.append)
     assert heard == [Phase("Checking"), LogLine("info", "no newline")]
     assert lines == [LogLine("info", "no newline"), LogLine("warning", "borg ended with status 1")]
+
+
+async def test_a_borg_that_hangs_on_its_disk_is_ended_and_the_pool_is_named(tmp_path: Path) -> None:
+    """A network share that is gone held the lease and its slot for ever: the heartbeat renewed both."""
+    node = BorgNode(BORG, tmp_path / "state", silence=1.5 + WAIT / 60)
+    grant = Grant(new_id(), new_id(), str(tmp_path / "pool" / "web1" / "system"), 1)
+    (tmp_path / "pool").mkdir()
+    node.permit(grant, 600)
+    stopped: list[int] = []
+
+    async def stop_it() -> None:  # as a process that waits for its disk: it runs no instruction more
+        while not stopped:
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if "init" in process.cmdline() and "guard.sh" not in " ".join(process.cmdline()):
+                        process.suspend()
+                        stopped.append(process.pid)
+            await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(stop_it())
+    with pytest.raises(Transient) as caught:
+        await node.run(grant, commands.init(BORG, grant.path, "repokey"), passphrase="canary")
+    await task
+    assert (caught.value.code, str(tmp_path / "pool") in caught.value.remedy) == ("command_silent", True)
+    async with asyncio.timeout(WAIT):
+        while any(runs(pid) for pid in stopped):
+            await asyncio.sleep(0.05)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)  # dead, and nobody asked how it ended yet
+    except psutil.NoSuchProcess:
+        return False

@@ -39,6 +39,15 @@ def test_a_name_with_placeholders_is_taken_literally() -> None:
     assert commands.literal("{now}") == "{{now}}"
 
 
+def test_what_may_take_long_says_how_far_it_is_so_that_silence_means_that_it_hangs() -> None:
+    for argv in (
+        commands.info("borg", "/r"), commands.delete("borg", "/r", "a"), commands.compact("borg", "/r", 10),
+        commands.check_segments("borg", "/r"), commands.check_archives("borg", "/r"),
+        commands.read_archive("borg", "/r", "a"),
+    ):  # fmt: skip
+        assert "--progress" in argv[: argv.index("--")]
+
+
 def test_deleting_without_a_name_is_refused_because_borg_would_delete_the_repository() -> None:
     with pytest.raises(Invalid, match="without a name"):
         commands.delete("borg", "/r", "")
@@ -74,7 +83,7 @@ def test_the_other_commands() -> None:
     assert "--consider-checkpoints" in commands.list_all("borg", "/r")
     assert commands.info("borg", "/r")[-1] == "/r"
     assert commands.info("borg", "/r", "{a}")[-1] == "/r::{{a}}"
-    assert commands.compact("borg", "/r", 10)[1:4] == ["compact", "--log-json", "--threshold=10"]
+    assert commands.compact("borg", "/r", 10)[1:5] == ["compact", "--log-json", "--progress", "--threshold=10"]
     assert "--repository-only" in commands.check_segments("borg", "/r")
     assert "--max-duration=60" in commands.check_segments("borg", "/r", 60)
     assert {"--repair", "--max-duration=60"} & set(commands.check_segments("borg", "/r")) == set()
