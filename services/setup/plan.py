@@ -19,6 +19,7 @@ from shared.domain.job import JobState
 from shared.errors import Permanent
 from shared.events.server import ServerReady, ServerUnreachable
 from shared.ssh.port import fingerprint
+from shared.ssh.refusals import NO_WAY_IN
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 CHANGED = "changed:"
 _DAY = 86_400.0
 _HOST_KEY_CODES = ("host_key_unknown", "host_key_changed")
-_NO_WAY_IN = (*_HOST_KEY_CODES, "server_unreachable", "connection_lost", "login_refused")
+_NO_WAY_IN = NO_WAY_IN | {*_HOST_KEY_CODES, "connection_lost"}
 
 
 async def load_setup(tx: UnitOfWork, job: Job, password_days: float) -> SetupPlan:

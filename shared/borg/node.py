@@ -132,7 +132,7 @@ class BorgNode:
 
     async def run(
         self,
-        grant: Grant | None,
+        grant: Grant,
         argv: Sequence[str],
         *,
         passphrase: str,
@@ -142,7 +142,6 @@ class BorgNode:
     ) -> tuple[str, list[LogLine]]:
         """Run borg to its end; return stdout and its messages, the last ones of many; raise our error if it failed.
 
-        Without a grant it may only read what does not change, and has to end by itself before long.
         An answer of any length goes to `on_answer` in blocks instead, where that is given. With a `base_dir` borg
         remembers nothing of this run in the node's own.
         """
@@ -176,7 +175,7 @@ class BorgNode:
 
     async def _run(
         self,
-        grant: Grant | None,
+        grant: Grant,
         argv: Sequence[str],
         passphrase: str,
         on_output: OnOutput | None,
@@ -190,7 +189,7 @@ class BorgNode:
             os.close(writer)
         try:
             process = await asyncio.create_subprocess_exec(
-                *(self._guarded(grant) if grant else ()),
+                *self._guarded(grant),
                 *argv,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import time
 from typing import TYPE_CHECKING
+
+from shared.domain.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _BLOCK = 64 * 1024
 _TURN_SECONDS = 0.01
+_WIDEST = 8
+"""Characters that one byte becomes, at most, where it is shown as an escape."""
 LONGEST_LINE = 64 * 1024
 """Bytes of a line that are kept; the rest of a longer one is dropped and counted."""
 
@@ -87,3 +92,13 @@ async def whole(read: Callable[[int], Awaitable[bytes]], limit: int) -> tuple[by
         data += block[: limit - len(data)]
         await turn.give()
     return bytes(data), total - len(data)
+
+
+async def clean_all(data: bytes) -> str:
+    """Return many bytes as clean text, in pieces: megabytes of NULs in one go would hold the event loop for seconds."""
+    decode, turn, pieces = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode, Turn(), list[str]()
+    for begin in range(0, len(data) + 1, _BLOCK):
+        piece = decode(data[begin : begin + _BLOCK], final=begin + _BLOCK > len(data))
+        pieces.append(clean(piece, _BLOCK * _WIDEST))
+        await turn.give()
+    return "".join(pieces)

@@ -18,10 +18,6 @@ from shared.events.repository import (
     RepositoryFrozen,
     RepositoryPrune,
     RepositoryPruned,
-    RepositoryRecover,
-    RepositoryRecovered,
-    RepositoryVerified,
-    RepositoryVerify,
     UpkeepMissed,
 )
 from shared.events.server import ServerReady, ServerSetup, ServerUnreachable
@@ -43,13 +39,12 @@ class StreamSpec:
 
 
 COMMANDS: tuple[type[Command], ...] = (
-    BackupRequested, ArchiveDelete, RepositoryPrune, RepositoryCompact, RepositoryCheck,
-    RepositoryVerify, RepositoryRecover, ServerSetup, StatsCollect,
+    BackupRequested, ArchiveDelete, RepositoryPrune, RepositoryCompact, RepositoryCheck, ServerSetup, StatsCollect,
 )  # fmt: skip
 NODE_BOUND: frozenset[type[Command]] = frozenset(COMMANDS) - {ServerSetup, StatsCollect}
 FACTS: tuple[type[Event], ...] = (
     BackupStarted, BackupCompleted, BackupFailed, BackupMissed, ArchiveAccepted, ArchiveDeleted, RepositoryPruned,
-    RepositoryCompacted, RepositoryChecked, RepositoryFrozen, RepositoryVerified, RepositoryRecovered, UpkeepMissed,
+    RepositoryCompacted, RepositoryChecked, RepositoryFrozen, UpkeepMissed,
     ServerReady, ServerUnreachable, ServerReachable, StatsCollected, AlertRaised, AlertResolved, JobChanged,
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (*COMMANDS, *FACTS, JobProgress)

@@ -4,31 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import secrets
 import shlex
 from dataclasses import replace
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
 
+from shared.domain.lines import Turn, clean_all
 from shared.domain.names import shown_address
-from shared.errors import AppError, Permanent, Transient
+from shared.errors import AppError, Transient
+from shared.ssh.frame import Answer, End, framed, new_token
+from shared.ssh.leash import LEASH_SH, STOP_SECONDS, Leash
 from shared.ssh.port import Completed, HostKeyChanged
+from shared.ssh.refusals import (
+    CUT_SHORT,
+    LOST,
+    TOO_LONG,
+    UNREACHABLE,
+    connection_lost,
+    not_begun,
+    refusal,
+    status_of,
+    timed_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from shared.config.settings import SshSettings
+    from shared.domain.cause import Cause
     from shared.ssh.port import ByteReader, ByteWriter, Connection, Credentials, Ssh, Target
 
-_LEASH = files("shared.ssh").joinpath("leash.sh").read_text()
 _BLOCK = 64 * 1024
-_BEAT_SECONDS = 3.0
-_STOP_SECONDS = 50.0
-_STDOUT_LIMIT = 64 * 1024 * 1024
+_WINDOW = 8 * 1024 * 1024
 _ANSWER_LIMIT = 8 * 1024 * 1024
+_LAST_SECONDS = 1.0
+"""How long an output is read on that somebody holds open, though the shell that began the command is gone."""
+_END_SECONDS = 10.0
+_END = r"""
+case $(tr '\0' ' ' <"/proc/$1/cmdline") in *"$2"*) ;; *) exit 0 ;; esac
+read -r stat <"/proc/$1/stat" || exit 0
+set -- ${stat##*) }
+kill -TERM "-$3"; sleep 1; kill -KILL "-$3"
+"""
+"""Ends the process group of a shell, given its process id and, so that no other one is hit, its token."""
 _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 """First those that processors have instructions for, then asyncssh's own order."""
 _OUR_KEYS = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512"]
@@ -48,7 +67,7 @@ class AsyncSsh:
                 key = await asyncssh.get_server_host_key(host, port, config=None, server_host_key_algs=_OUR_KEYS)
         if key is None:
             message = f"{shown_address(host, port)} showed no host key"
-            raise Transient(message, code="server_unreachable", remedy="see that an SSH server listens there")
+            raise Transient(message, code=UNREACHABLE.code, remedy="see that an SSH server listens there")
         return _text(key)
 
     @contextlib.asynccontextmanager
@@ -56,11 +75,13 @@ class AsyncSsh:
         """Log in to a server whose host key is the pinned one."""
         trusted = asyncssh.import_public_key(target.host_key)
         keys = [asyncssh.import_private_key(credentials.private_key)] if credentials.private_key else []
+        handshake = _Handshake()
         try:
             with _translated(f"{target.name} ({target.username}@{shown_address(target.host, target.port)})"):
                 connection = await asyncssh.connect(
                     target.host,
                     target.port,
+                    client_factory=lambda: handshake,
                     username=target.username,
                     client_keys=keys or None,
                     password=credentials.password,
@@ -74,7 +95,9 @@ class AsyncSsh:
                     keepalive_interval=self._settings.keepalive_interval,
                     keepalive_count_max=self._settings.keepalive_count_max,
                 )
-        except _KeyMismatch as error:
+        except (_KeyMismatch, Transient) as error:
+            if isinstance(error, Transient) and not handshake.lacks(trusted):
+                raise
             offered = await self.host_key(target.host, target.port)
             raise HostKeyChanged(target.name, target.host_key, offered) from error
         try:
@@ -95,36 +118,32 @@ class _Connection:
         return _Connection(self._connection, replace(self._target, sudo=True))
 
     async def run(self, script: str, *args: str, stdin: str = "", seconds: float = 60.0) -> Completed:
-        token = _token()
-        command = self._command(f'echo "$0"; echo "$0" >&2\n{script}', token, args)
-        with _translated(self._target.name):
+        once = _Once(self._target.name)
+        ended = False
+        try:
             async with asyncio.timeout(seconds):
-                process = await self._connection.create_process(command, encoding=None)
-                try:
-                    with contextlib.suppress(OSError):  # it may end without having read it
-                        process.stdin.write(stdin.encode())
-                        process.stdin.write_eof()
-                    outputs = (process.stdout, process.stderr)
-                    stdout, stderr = await asyncio.gather(*(self._read_bounded(output) for output in outputs))
-                    await process.wait_closed()
-                except (OSError, asyncssh.DisconnectError) as error:
-                    raise _lost(self._target.name) from error
-                finally:
-                    process.close()
-        if process.exit_status is None:
-            raise _lost(self._target.name)
-        return Completed(process.exit_status, _after(token, stdout), _after(token, stderr))
+                with _translated(self._target.name, LOST):
+                    done = await once.run(self._start(framed(script), once.token, args), stdin)
+            ended = True
+        except TimeoutError as error:
+            raise timed_out(self._target.name, seconds, begun=once.pid is not None) from error
+        finally:
+            once.close()
+            if not ended and once.pid is not None:
+                await self._end(once.pid, once.token)
+        return done
 
-    async def _read_bounded(self, output: Any) -> bytes:
-        """Read an output to its end; a server that says too much would fill our memory."""
-        data = bytearray()
-        while block := await output.read(_BLOCK):
-            data += block
-            if len(data) > _ANSWER_LIMIT:
-                message = f"{self._target.name} answered with more than {_ANSWER_LIMIT >> 20} MiB and was cut off"
-                remedy = "see what its shell prints at login, and whether it is the server it should be"
-                raise Permanent(message, code="answer_too_long", remedy=remedy)
-        return bytes(data)
+    async def _end(self, pid: int, token: str) -> None:
+        """End a command that was given up: closing its channel leaves it running."""
+        once = _Once(self._target.name)
+        with contextlib.suppress(AppError, TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                with _translated(self._target.name, LOST):
+                    await once.run(self._start(framed(_END), once.token, [str(pid), token]), "")
+        once.close()
+
+    async def _start(self, script: str, token: str, args: Sequence[str]) -> Any:
+        return await self._connection.create_process(self._command(script, token, args), encoding=None, window=_WINDOW)
 
     async def run_leashed(
         self,
@@ -136,39 +155,34 @@ class _Connection:
         silence: float,
         scratch: str = "",
     ) -> Completed:
-        token = _token()
-        with _translated(self._target.name):
-            process = await self._connection.create_process(
-                self._command(_LEASH, token, [scratch, *argv]), encoding=None, window=8 * 1024 * 1024
-            )
-        leash = _Leash(process, token, on_line, self._target.name)
-        process.stdin.write(secret.encode() + b"\n")
-        run = asyncio.create_task(leash.run(silence))
+        token = new_token()
+        with _translated(self._target.name, LOST):
+            process = await self._start(LEASH_SH, token, [scratch, *argv])
+        leash = Leash(process, token, on_line, self._target.name)
+        with contextlib.suppress(OSError):  # a shell that is none may have ended already: its end says why
+            process.stdin.write(secret.encode() + b"\n")
+        run = asyncio.create_task(self._leashed(leash, silence))
         try:
             return await asyncio.shield(run)
         except asyncio.CancelledError:
             leash.stop(gentle=gentle())
-            await asyncio.wait({run}, timeout=_STOP_SECONDS)
+            await asyncio.wait({run}, timeout=STOP_SECONDS)
             raise
         finally:
             run.cancel()
             await asyncio.wait({run})
             process.close()
 
+    async def _leashed(self, leash: Leash, silence: float) -> Completed:
+        with _translated(self._target.name, LOST):
+            return await leash.run(silence)
+
     @contextlib.asynccontextmanager
     async def listen(
         self, path: str, handler: Callable[[ByteReader, ByteWriter], Awaitable[None]]
     ) -> AsyncGenerator[None]:
-        with _translated(self._target.name):
-            listener = await self._connection.start_unix_server(
-                lambda: handler, path, encoding=None, window=8 * 1024 * 1024
-            )
-        if not listener:
-            message = f"{self._target.name} refuses to forward a Unix socket"
-            remedy = (
-                "allow it in the server's sshd: AllowStreamLocalForwarding yes, DisableForwarding no; or use 'direct'"
-            )
-            raise Permanent(message, code="forwarding_refused", remedy=remedy)
+        with _translated(self._target.name, LOST):
+            listener = await self._connection.start_unix_server(lambda: handler, path, encoding=None, window=_WINDOW)
         try:
             yield
         finally:
@@ -179,74 +193,65 @@ class _Connection:
         return shlex.join([*sudo, "sh", "-c", script, token, *args])
 
 
-class _Leash:
-    """The manager's end of leash.sh: beats, reads, notices silence."""
+class _Once:
+    """A short command: its channel, and what it said between its marks."""
 
-    def __init__(self, process: Any, token: str, on_line: Callable[[str], None], name: str) -> None:
-        self._process = process
-        self._token = token
-        self._on_line = on_line
+    def __init__(self, name: str) -> None:
+        self.token = new_token()
         self._name = name
-        self._heard_at = asyncio.get_running_loop().time()
-        self._silent = False
+        self._process: Any = None
+        self._stdout, self._stderr = Answer(self.token, _ANSWER_LIMIT), Answer(self.token, _ANSWER_LIMIT)
 
-    async def run(self, silence: float) -> Completed:
-        """Read both outputs until the command ends."""
-        beat = asyncio.create_task(self._beat(silence))
+    @property
+    def pid(self) -> int | None:
+        """The remote shell's process id, once the command began."""
+        return self._stdout.pid
+
+    async def run(self, starting: Awaitable[Any], stdin: str) -> Completed:
+        """Feed it its input and read it to its end."""
+        process = self._process = await starting
+        with contextlib.suppress(OSError):  # it may end without having read it
+            process.stdin.write(stdin.encode())
+            process.stdin.write_eof()
+        errors = asyncio.create_task(self._read(process.stderr, self._stderr))
         try:
-            with _translated(self._name):
-                stdout, _ = await asyncio.gather(self._read_stdout(), self._read_stderr())
-                await self._process.wait_closed()
+            await self._read(process.stdout, self._stdout)
+            # Its end mark on one output is followed by one on the other; a closed output by nothing that is sure.
+            await asyncio.wait({errors}, timeout=None if self._stdout.end else _LAST_SECONDS)
+            if errors.done():
+                errors.result()
         finally:
-            beat.cancel()
-        if self._silent:
-            message = f"{self._name}: the command said nothing for {silence:.0f} seconds and was stopped"
-            raise Transient(
-                message, code="command_silent", remedy="look at the server's load, disks and network mounts"
-            )
-        status = self._process.exit_status
-        if status is None or status < 0:
-            raise _lost(self._name)
-        return Completed(status, _after(self._token, stdout), "")
+            errors.cancel()
+            await asyncio.wait({errors})
+        return await self._completed(process)
 
-    def stop(self, *, gentle: bool) -> None:
-        """Ask leash.sh to stop the command; by SIGINT when gentle."""
-        with contextlib.suppress(OSError, asyncssh.Error):
-            if gentle:
-                self._process.stdin.write_eof()
-            else:
-                self._process.stdin.write(b"cancel\n")
+    async def _completed(self, process: Any) -> Completed:
+        end = self._stdout.end or self._stderr.end
+        if end is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_SECONDS):
+                    await process.wait_closed()
+            status = status_of(process.returncode)
+            if status is None:
+                raise connection_lost(self._name)
+            if self.pid is None:
+                raise not_begun(self._name, status, self._stderr.noise, self._stdout.noise)
+            end = End(status, left=False)
+        return Completed(end.status, await clean_all(self._stdout.output), await clean_all(self._stderr.output))
 
-    async def _beat(self, silence: float) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(_BEAT_SECONDS)
-            with contextlib.suppress(OSError, asyncssh.Error):
-                self._process.stdin.write(b"beat\n")
-            if loop.time() - self._heard_at > silence and not self._silent:
-                self._silent = True
-                self.stop(gentle=False)
+    def close(self) -> None:
+        """Close the channel, if there is one."""
+        if self._process is not None:
+            self._process.close()
 
-    async def _read_stdout(self) -> bytes:
-        data = bytearray()
-        while block := await self._process.stdout.read(_BLOCK):
-            self._heard_at = asyncio.get_running_loop().time()
-            if len(data) < _STDOUT_LIMIT:
-                data += block
-        return bytes(data)
-
-    async def _read_stderr(self) -> None:
-        rest, begun = b"", False
-        while block := await self._process.stderr.read(_BLOCK):
-            self._heard_at = asyncio.get_running_loop().time()
-            *lines, rest = (rest + block).split(b"\n")
-            for line in lines:
-                text = line.decode(errors="replace")
-                if begun:
-                    self._on_line(text)
-                begun = begun or text == self._token
-        if begun and rest:
-            self._on_line(rest.decode(errors="replace"))
+    async def _read(self, output: Any, answer: Answer) -> None:
+        """Read an output to its end; a server that says too much would fill our memory."""
+        turn = Turn()
+        while answer.end is None and (block := await output.read(_BLOCK)):
+            answer.feed(block)
+            if answer.dropped:
+                raise TOO_LONG.error(f"more than {_ANSWER_LIMIT >> 20} MiB", where=self._name)
+            await turn.give()
 
 
 class _KeyMismatch(AppError):
@@ -254,8 +259,11 @@ class _KeyMismatch(AppError):
 
 
 class _translated:  # noqa: N801 - reads as a phrase: with _translated(name)
-    def __init__(self, name: str) -> None:
+    """Turns what SSH raises into our errors; `lost` is what a broken connection means here."""
+
+    def __init__(self, name: str, lost: Cause = CUT_SHORT) -> None:
         self._name = name
+        self._lost = lost
 
     def __enter__(self) -> None:
         pass
@@ -263,38 +271,31 @@ class _translated:  # noqa: N801 - reads as a phrase: with _translated(name)
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, asyncssh.HostKeyNotVerifiable):
             raise _KeyMismatch(str(error)) from error
-        if isinstance(error, asyncssh.KeyExchangeFailed):
-            # The server no longer has a key of the pinned algorithm.
-            raise _KeyMismatch(str(error)) from error
-        if isinstance(error, asyncssh.PermissionDenied):
-            message = f"{self._name} refused the login"
-            remedy = "check user and password, or put the fleet's public key (GET /api/fleet-key) into authorized_keys"
-            raise Permanent(message, code="login_refused", remedy=remedy) from error
-        if isinstance(error, (TimeoutError, OSError, asyncssh.Error)):
-            message = f"{self._name} cannot be reached: {_why(error)}"
-            remedy = "check that the server is up, its address and port, and the network between"
-            raise Transient(message, code="server_unreachable", remedy=remedy) from error
+        if isinstance(error, (asyncssh.ConnectionLost, ConnectionError)) and self._lost is LOST:
+            raise connection_lost(self._name) from error
+        if isinstance(error, (OSError, asyncssh.Error, asyncssh.ChannelListenError)):
+            raise refusal(self._name, type(error).__name__, error) from error
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
-    return str(error) or "no answer in time"
+class _Handshake(asyncssh.SSHClient):
+    """Remembers what the server offered, so that a handshake that it broke off can be understood."""
+
+    def __init__(self) -> None:
+        self._connection: asyncssh.SSHClientConnection | None = None
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self._connection = conn
+
+    def lacks(self, pinned: asyncssh.SSHKey) -> bool:
+        """Tell whether the server has host keys, but none of the pinned one's kind: it closes without a word then."""
+        offer: bytes = getattr(self._connection, "_server_kexinit", b"")
+        lists = offer[1 + 16 :]  # behind the kind of message and the cookie: key exchanges, then host keys
+        host_keys = _name_list(lists[4 + int.from_bytes(lists[:4], "big") :])
+        return bool(host_keys) and not set(pinned.sig_algorithms) & set(host_keys)
 
 
-def _lost(name: str) -> Transient:
-    message = f"the connection to {name} broke while a command ran"
-    return Transient(message, code="connection_lost", remedy="check the network and the server; it is tried again")
-
-
-def _token() -> str:
-    return f"borgfleet-begin-{secrets.token_hex(8)}"
-
-
-def _after(token: str, output: bytes) -> str:
-    """Drop what login scripts printed before our own first line."""
-    _, found, rest = output.partition(token.encode() + b"\n")
-    return rest.decode(errors="replace") if found else ""
+def _name_list(data: bytes) -> list[bytes]:
+    return data[4 : 4 + int.from_bytes(data[:4], "big")].split(b",") if data else []
 
 
 def _text(key: asyncssh.SSHKey) -> str:

@@ -65,11 +65,13 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A remote command's end; the output is text, undecodable bytes replaced."""
+    """A remote command's end; the output is clean text (shared/domain/text.py)."""
 
     exit_status: int
     stdout: str
     stderr: str
+    left: bool = False
+    """It left a process running in its group; that was not waited for."""
 
     @property
     def ok(self) -> bool:
@@ -99,7 +101,11 @@ class Connection(Protocol):
         ...
 
     async def run(self, script: str, *args: str, stdin: str = "", seconds: float = 60.0) -> Completed:
-        """Run a short script with arguments; Transient if the connection breaks or it takes too long."""
+        """Run a short script with arguments to its own end, whatever it leaves behind.
+
+        Transient if the connection breaks, or (`command_timed_out`) if it takes longer than `seconds`: it is ended
+        then. Permanent (`no_shell`, `sudo_refused`) if the server did not even begin it.
+        """
         ...
 
     async def run_leashed(

@@ -47,6 +47,8 @@ class PrivateSshd:
     port: int = field(default_factory=lambda: free_port())
     environment: dict[str, str] = field(default_factory=dict[str, str])
     """What else every session finds in its environment."""
+    options: tuple[str, ...] = ()
+    """Lines of sshd_config that win over ours."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -85,7 +87,10 @@ class PrivateSshd:
         config = self.directory / "sshd_config"
         more = "".join(f" {name}={value}" for name, value in self.environment.items())
         places = {"directory": self.directory, "home": self.home, "environment": more}
-        config.write_text(_CONFIG.format(address=self.address, port=self.port, **places))
+        config.write_text(
+            "".join(f"{line}\n" for line in self.options)
+            + _CONFIG.format(address=self.address, port=self.port, **places)
+        )
         sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin") or "sshd"
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(

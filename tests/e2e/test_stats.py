@@ -143,7 +143,7 @@ def test_two_hundred_servers_answer_while_four_misbehave_each_with_its_reason(fl
     assert job["result"] == {"collected": MASS, "unreachable": 4, "left_alone": 0}
     strange = (HANGING, GARBLING, CLOSING, "changed")
     assert {name: fleet.get(f"/api/servers/{mass.ids[name]}")["status"]["code"] for name in strange} == {
-        HANGING: "server_unreachable", GARBLING: "server_garbled", CLOSING: "connection_lost",
+        HANGING: "command_timed_out", GARBLING: "no_shell", CLOSING: "connection_lost",
         "changed": "host_key_changed",
     }  # fmt: skip
     before = logins(mass.directory)

@@ -102,7 +102,7 @@ async def _recorded(process: asyncssh.SSHServerProcess[bytes]) -> None:
     if asked not in _recordings:
         _recordings[asked] = asyncio.create_task(_run(*asked))
     for stream, said in zip((process.stdout, process.stderr), (await _recordings[asked])[:2], strict=True):
-        stream.write(said.replace(b"token", token.encode(), 1) if token else said)
+        stream.write(said.replace(b"token", token.encode()) if token else said)
     process.exit(0)
 
 

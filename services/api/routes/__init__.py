@@ -8,7 +8,6 @@ from services.api.routes import (
     jobs,
     kernel,
     limits,
-    recovery,
     retention,
     schedules,
     servers,
@@ -29,7 +28,6 @@ _NOUNS = (
     channels,
     schedules,
     retention,
-    recovery,
     limits,
     kernel,
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.lines import LineCutter, each_line, whole
+from shared.domain.lines import LineCutter, clean_all, each_line, whole
 
 
 def cut(blocks: list[bytes], longest: int) -> tuple[list[bytes], int]:
@@ -80,3 +81,16 @@ async def test_a_flood_of_lines_or_one_without_end_never_holds_the_event_loop() 
 async def test_an_answer_is_read_to_its_end_and_what_is_too_much_is_counted() -> None:
     assert await whole(Stream(b"abc" * 1000, 100_000_000).read, 10) == (b"abcabcabca", 99_999_990)
     assert await whole(Stream(b"abc", 6).read, 10) == (b"abcabc", 0)
+
+
+@pytest.mark.parametrize("data", [b"\x00" * (4 << 20), b"\xff" * (4 << 20), b"plain text\n" * 400_000])
+async def test_cleaning_megabytes_never_holds_the_event_loop(data: bytes) -> None:
+    cleaning = asyncio.create_task(clean_all(data))
+    assert await longest_pause(cleaning) < 0.1
+    assert await cleaning == data.decode("utf-8", "backslashreplace").replace("\x00", "\\x00")
+
+
+async def test_a_character_on_the_border_of_two_pieces_stays_whole() -> None:
+    data = b"x" * 65535 + "é\r\n".encode() * 3 + b"\xc3"
+    assert await clean_all(data) == "x" * 65535 + "é\n" * 3 + "\\xc3"
+    assert await clean_all(b"") == ""
