@@ -55,11 +55,11 @@ async def set_aside(db: Database, bus: Bus, row: OutboxRow, error: Exception, tr
     """Make a dead letter of an event that the bus, working, refuses to take: it must not be tried for ever."""
     refused = error if isinstance(error, AppError) else _unpublishable(error)
     key, data = f"outbox:{row.id}", row.payload.encode(errors="backslashreplace")
-    _log.error("event_set_aside", event=str(row.id), subject=row.subject, code=refused.code, reason=refused.message)
+    _log.error("event_set_aside", row=str(row.id), subject=row.subject, code=refused.code, reason=refused.message)
     try:
         await _send(bus, key, row.subject, data, {EVENT_TYPE: row.event_type}, refused, tries)
     except (Permanent, ValueError) as again:  # the record below says all the same that it was given up
-        _log.error("dead_letter_refused", event=str(row.id), reason=clean(str(again), 500))
+        _log.error("dead_letter_refused", row=str(row.id), reason=clean(str(again), 500))
 
     async def record(tx: UnitOfWork) -> None:
         await _record(tx, key, row.subject, refused, tries)

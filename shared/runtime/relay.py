@@ -152,7 +152,7 @@ class Relay:
         if tries < _TRIES:
             if len(self._refused) < _FAILED:
                 self._refused[row.id] = tries
-            _log.warning("event_refused", event=str(row.id), subject=row.subject, error=type(error).__name__)
+            _log.warning("event_refused", row=str(row.id), subject=row.subject, error=type(error).__name__)
             return
         await set_aside(self._db, self._bus, row, error, tries)
         self._metrics.dead.labels(row.subject).inc()
