@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from sqlalchemy import func, select
 from sqlalchemy.exc import DataError, InvalidRequestError, StatementError
 
 from shared.config.settings import Settings
 from shared.db.repositories.jobs import Jobs
 from shared.db.session import Database
-from shared.db.tables import Job
+from shared.db.tables import DeadLetter, Job
 from shared.domain.job import JobState
 from shared.errors import Permanent, Transient
 from shared.events.backup import BackupRequested
@@ -230,3 +231,31 @@ async def test_whatever_an_error_says_its_job_ends_with_it(kernel: Kernel) -> No
             row = await kernel.until(job, ended)
             assert row.state == "failed"
             assert row.reason
+
+
+@PAIRS
+async def test_one_request_delivered_twice_at_once_is_done_once_and_no_dead_letter(kernel: Kernel) -> None:
+    """Both deliveries look before either has written: the unique key tells the second that it was done before."""
+    together = asyncio.Barrier(2)
+    looked: list[bool] = []
+
+    async def place(event: BackupRequested, ctx: Context) -> None:
+        async def ask(tx: Any) -> None:
+            await tx.jobs.enqueue(Job(type="server_setup", title="t", request_key="the same"))
+
+        ctx._key = "the same"  # two messages stand for two deliveries of one
+        looked.append(await ctx.requested())
+        if len(looked) <= 2:
+            await together.wait()
+        await ctx.run(ask)
+
+    async with kernel.working(place, concurrency=2):
+        for _ in range(2):
+            await kernel.parts.bus.publish(kernel.subject, b"{}", {})
+        async with asyncio.timeout(WAIT):
+            while await kernel.parts.bus.count(JOBS, kernel.subject):
+                await asyncio.sleep(0.02)
+    assert looked[:2] == [False, False]
+    async with kernel.parts.db.read() as session:
+        assert await session.scalar(select(func.count()).select_from(DeadLetter)) == 0
+        assert await session.scalar(select(func.count()).select_from(Job)) == 1

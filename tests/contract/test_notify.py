@@ -7,15 +7,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
+from services.stats import notify
 from services.stats.notify import Notifier, note
-from shared.db.repositories.secrets import channel_url
+from shared.db.repositories.secrets import Secrets, channel_url
 from shared.db.session import Database
-from shared.db.tables import Alert, AlertChange, Notification, NotificationChannel, Server
+from shared.db.tables import Alert, AlertChange, Notification, NotificationChannel, Secret, Server
 from shared.domain.ids import new_id
 from shared.errors import AppError, Invalid, Transient
 from shared.notify.port import Address, Message
+from shared.secrets.envelope import KeyRing
+from tests.harness.patience import WAIT
 
 
 class Recorder:
@@ -31,7 +34,9 @@ class Recorder:
     async def check(self, address: Address) -> None: ...
 
     async def send(self, address: Address, message: Message) -> None:
-        assert address.url == "json://canary"
+        assert address.url in {"json://canary", "json://broken"}
+        if address.url == "json://broken":
+            raise OSError(12, "Cannot allocate memory")
         self.entered.set()
         await self.gate.wait()
         if self.error is not None:
@@ -44,11 +49,11 @@ def out() -> Recorder:
     return Recorder()
 
 
-async def channel(db: Database, name: str = "ops", **rules: Any) -> Any:
+async def channel(db: Database, name: str = "ops", *, url: str = "json://canary", **rules: Any) -> Any:
     async def add(tx: Any) -> Any:
         row = NotificationChannel(id=new_id(), name=name, kind="apprise", shown_as="json://...", **rules)
         tx.session.add(row)
-        await tx.secrets.put(channel_url(row.id), "json://canary")
+        await tx.secrets.put(channel_url(row.id), url)
         return row.id
 
     return await db.run(add)
@@ -105,7 +110,7 @@ async def test_two_replicas_never_deliver_to_one_channel_at_once(db: Database, o
     await changed(db, await incident(db), "raise", ago=1)
     out.gate.clear()
     first = asyncio.create_task(Notifier(db, out).deliver())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT):
         await out.entered.wait()
     await Notifier(db, out).deliver()  # finds it taken and returns
     out.gate.set()
@@ -208,3 +213,92 @@ async def test_a_test_goes_at_once_and_takes_nothing_with_it(db: Database, out: 
     await Notifier(db, out).deliver()
     assert [message.title for message in out.sent] == ["Test: this channel works"]
     assert sorted(await log(db)) == [("raise", "waiting", 0), ("test", "sent", 1)]
+
+
+async def rows_of(db: Database, channel_id: Any) -> list[Notification]:
+    async with db.read() as session:
+        return list(await session.scalars(select(Notification).where(Notification.channel_id == channel_id)))
+
+
+async def no_secret(db: Database, channel_id: Any) -> None:
+    await db.run(lambda tx: tx.session.execute(delete(Secret).where(Secret.name == channel_url(channel_id))))
+
+
+async def another_key(db: Database, channel_id: Any) -> None:
+    async def seal(tx: Any) -> None:
+        await Secrets(tx.session, KeyRing([bytes(range(32))])).put(channel_url(channel_id), "json://canary")
+
+    await db.run(seal)
+
+
+async def garbled(db: Database, channel_id: Any) -> None:
+    name = channel_url(channel_id)
+    await db.run(lambda tx: tx.session.execute(update(Secret).where(Secret.name == name).values(sealed=b"x" * 40)))
+
+
+@pytest.mark.parametrize("spoil", [no_secret, another_key, garbled])
+async def test_a_channel_whose_address_cannot_be_read_fails_with_its_cause_and_alone(
+    db: Database, out: Recorder, spoil: Any
+) -> None:
+    bad, good = await channel(db, "bad"), await channel(db, "good")
+    await spoil(db, bad)
+    await changed(db, await incident(db), "raise", ago=1)
+    notifier = Notifier(db, out)
+    for _ in range(3):
+        await notifier.deliver()
+    assert len(out.sent) == 1
+    assert [row.state for row in await rows_of(db, good)] == ["sent"]
+    (failed,) = await rows_of(db, bad)
+    assert (failed.state, failed.attempts) == ("failed", 1)
+    assert failed.error
+
+
+async def test_a_delivery_that_breaks_unforeseen_is_tried_again_and_stops_no_other(db: Database, out: Recorder) -> None:
+    bad, good = await channel(db, "bad", url="json://broken"), await channel(db, "good")
+    await changed(db, await incident(db), "raise", ago=1)
+    await Notifier(db, out).deliver()
+    assert [row.state for row in await rows_of(db, good)] == ["sent"]
+    (waiting,) = await rows_of(db, bad)
+    assert (waiting.state, waiting.attempts) == ("waiting", 1)
+    assert "OSError" in waiting.error
+
+
+async def test_a_row_of_which_no_message_can_be_made_fails_alone(
+    db: Database, out: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ops = await channel(db)
+    good, bad = await incident(db), await incident(db)
+    await changed(db, good, "raise", ago=2)
+    await changed(db, bad, "raise", ago=1)
+    real = notify.compose
+
+    def compose(rows: Any) -> Message:
+        if any(row.alert_id == bad for row in rows):
+            message = "a value nobody foresaw \udcff"
+            raise KeyError(message)
+        return real(rows)
+
+    monkeypatch.setattr(notify, "compose", compose)
+    notifier = Notifier(db, out)
+    await notifier.deliver()
+    await notifier.deliver()
+    assert len(out.sent) == 1
+    assert {row.alert_id: row.state for row in await rows_of(db, ops)} == {good: "sent", bad: "failed"}
+
+
+async def test_trouble_with_one_channel_is_told_after_every_other_was_served(
+    db: Database, out: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = await channel(db, "bad"), await channel(db, "good")
+    await changed(db, await incident(db), "raise", ago=1)
+    real = notify.gather
+
+    async def gather(tx: Any, channel_id: Any) -> Any:
+        if channel_id == bad:
+            raise ZeroDivisionError
+        return await real(tx, channel_id)
+
+    monkeypatch.setattr(notify, "gather", gather)
+    with pytest.raises(ZeroDivisionError):  # the supervisor logs it and tries again
+        await Notifier(db, out).deliver()
+    assert [row.state for row in await rows_of(db, good)] == ["sent"]
