@@ -45,10 +45,12 @@ class Ledger:
         found, owed = await ctx.run(read)
         return cls(plan, ctx, found, owed=owed)
 
-    async def begin(self, name: str) -> None:
-        """Begin an attempt that makes an archive of this name: what an earlier one saw says nothing of it."""
+    def begin(self, name: str) -> None:
+        """Begin an attempt that makes an archive of this name: what an earlier one saw says nothing of it.
+
+        It is written with what comes next: the post-hook that is owed, or what the sources are.
+        """
         self.evidence = RunEvidence(archives=(*self.evidence.archives, name), late_hook=self.evidence.late_hook)
-        await self._write()
 
     async def note(self, **known: object) -> None:
         """Write down what is known now."""

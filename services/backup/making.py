@@ -82,7 +82,7 @@ class Attempt:
         """Pay what is owed; then the pre-hook, a look, borg, and, however that ends, the post-hook."""
         await self._hooks.pay(server)
         self._name = archive_name(self._plan.backup_job, self._plan.job_id, datetime.now(UTC), self._plan.run)
-        await self._ledger.begin(self._name)
+        self._ledger.begin(self._name)
         try:
             await self._hooks.before(server)
             await self._create(server)

@@ -100,7 +100,7 @@ def _reasons(evidence: Evidence) -> Iterator[Reason]:
     run = evidence.run
     of_sources = list(source_reasons(evidence))
     yield from of_sources
-    yield from _fell(evidence, told=any(reason.weight is Weight.DOUBT for reason in of_sources))
+    yield from _fell(evidence, {reason.code for reason in of_sources if reason.weight is Weight.DOUBT})
     if run.ended is None or run.report is None:
         text = "The report of the attempt that made this archive is lost: whether borg left anything out is unknown."
         yield doubt("report_lost", f"{text} Run the backup again, {_ACCEPT}.")
@@ -116,8 +116,8 @@ def _red(message: str, code: str, remedy: str) -> Verdict:
     return Verdict(JobState.FAILED, error=Permanent(message, code=code, remedy=remedy))
 
 
-def _fell(evidence: Evidence, *, told: bool) -> Iterator[Reason]:
-    """Hold the archive as a whole against the largest of the good ones."""
+def _fell(evidence: Evidence, told: set[str]) -> Iterator[Reason]:
+    """Hold the archive against the largest of the good ones; what was told of its only source is not told again."""
     before, now = evidence.reference, evidence.archive
     if now.files == 0:
         text = "The archive holds no file at all"
@@ -125,9 +125,10 @@ def _fell(evidence: Evidence, *, told: bool) -> Iterator[Reason]:
             yield note("archive_empty", f"{text}, as in the backup before.")
         else:
             yield doubt("archive_empty", f"{text}. See why its sources gave none, {_ACCEPT}.")
-    if before is None or (told and len(evidence.options.sources) == 1):
+    told = told if len(evidence.options.sources) == 1 else set()
+    if before is None or told - {"source_fewer_files"}:
         return
-    if now.files < before.files * COLLAPSE:
+    if now.files < before.files * COLLAPSE and not told:
         text = f"The archive holds {number(now.files, 'file')}; a good one of this job holds {before.files:,}."
         yield doubt("fewer_files", f"{text} See what is missing, {_ACCEPT}.")
     if now.original_size < before.original_size * COLLAPSE:

@@ -204,6 +204,18 @@ def test_a_mount_that_is_none_any_more_or_a_directory_that_became_a_link_is_a_do
     assert codes(judge(but(looked=looked, looked_after=looked))) == ["source_changed_kind"]
 
 
+def test_a_file_that_is_empty_now_is_a_doubt_however_small_it_was() -> None:
+    def dump(*, empty: bool) -> RunEvidence:
+        looked = (source("/dump", kind=Kind.FILE, empty=empty),)
+        return RUN.but(looked=looked, given=(Given(path="/dump", files=1, size=900),))
+
+    reference = reference_of([Good(NOW, None, 1, 1000, kept(dump(empty=False)))])
+    options = CreateOptions(sources=("/dump",))
+    now = Evidence(of_size(1, 900), GOOD.listed, dump(empty=True), options, reference)
+    assert codes(judge(now)) == ["source_empty"]
+    assert judge(replace(now, run=dump(empty=False))).state is JobState.SUCCEEDED
+
+
 def test_what_was_there_before_borg_and_not_after_is_said() -> None:
     for after in ({"kind": Kind.MISSING}, {"kind": Kind.HANGS}, {"mounted": False}):
         verdict = judge(but(looked_after=(LOOKED[0], source("/srv", **after))))

@@ -1,0 +1,154 @@
+"""What runs are held against, and what they write down, on both databases."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, select, update
+
+from services.backup.evidence import ArchiveEvidence, Kind, RunEvidence, Source
+from services.backup.ledger import Ledger, evidence_of, forget
+from services.backup.plan import load_reference
+from services.backup.ports import BackupPlan
+from shared.bus.memory import MemoryBus
+from shared.db.repositories.requests import request_backup
+from shared.db.session import Database
+from shared.db.tables import Archive, BackupJob, Job, Repository, RunEvidenceRow, Server, StoragePool
+from shared.domain.ids import new_id
+from shared.errors import LeaseLost
+from shared.runtime.context import Context
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+async def definition(db: Database) -> BackupJob:
+    async def add(tx: Any) -> BackupJob:
+        server = Server(name=f"s{new_id().hex[:8]}", host="h", state="ready")
+        pool = StoragePool(name=f"p{new_id().hex[:8]}", node="n", path=f"/{new_id().hex}")
+        tx.session.add_all([server, pool])
+        await tx.session.flush()
+        repository = Repository(name="r", server_id=server.id, pool_id=pool.id, path=f"/{new_id().hex}")
+        tx.session.add(repository)
+        await tx.session.flush()
+        made = BackupJob(name=f"j{new_id().hex[:8]}", server_id=server.id, repository_id=repository.id, sources=["/a"])
+        tx.session.add(made)
+        await tx.session.flush()
+        return made
+
+    return await db.run(add)
+
+
+async def archive(db: Database, definition: BackupJob, age: float, files: int, **values: Any) -> uuid.UUID:
+    """Put an archive of some days ago on record."""
+    at = datetime.now(UTC) - age * DAY
+    usual: dict[str, Any] = {
+        "backup_job_id": definition.id,
+        "trusted": True,
+        "state": "succeeded",
+        "original_size": files * 10,
+    }
+
+    async def add(tx: Any) -> uuid.UUID:
+        row = Archive(repository_id=definition.repository_id, server_id=definition.server_id, files=files,
+                      name=new_id().hex, borg_id=new_id().hex, started_at=at, ended_at=at,
+                      created_at=at, **usual | values)  # fmt: skip
+        tx.session.add(row)
+        await tx.session.flush()
+        return row.id
+
+    return await db.run(add)
+
+
+async def measure(db: Database, definition: BackupJob) -> int | None:
+    reference = await db.run(lambda tx: load_reference(tx, definition.id))
+    return reference.files if reference else None
+
+
+async def test_the_measure_is_the_largest_of_thirty_days_or_of_ten_whichever_is_more(
+    db: Database, definition: BackupJob
+) -> None:
+    assert await measure(db, definition) is None
+    await archive(db, definition, 400, 1000)
+    assert await measure(db, definition) == 1000  # old, but of the last ten
+    for age in range(1, 11):
+        await archive(db, definition, age, 100 + age)
+    assert await measure(db, definition) == 110  # ten newer ones, all of the last 30 days
+    await archive(db, definition, 29, 500)
+    await archive(db, definition, 31, 700)
+    assert await measure(db, definition) == 500  # more than ten of the last 30 days
+
+
+async def test_what_is_not_good_is_no_measure_until_it_is_accepted_and_then_older_ones_are_none(
+    db: Database, definition: BackupJob
+) -> None:
+    await archive(db, definition, 5, 100)
+    doubtful = await archive(db, definition, 2, 7, trusted=False, state="warning")
+    for bad in ({"damage": "x"}, {"lost": True}, {"leaving": True}, {"state": "failed"}, {"backup_job_id": new_id()}):
+        await archive(db, definition, 1, 5000, **bad)
+    assert await measure(db, definition) == 100
+    accept = update(Archive).where(Archive.id == doubtful).values(accepted_at=datetime.now(UTC))
+    await db.run(lambda tx: tx.session.execute(accept))
+    assert await measure(db, definition) == 7
+    await archive(db, definition, 0.5, 9)
+    assert await measure(db, definition) == 9
+
+
+async def test_what_was_accepted_holds_when_the_accepted_archive_is_pruned(db: Database, definition: BackupJob) -> None:
+    await archive(db, definition, 5, 100)
+    accepted = await archive(db, definition, 2, 7, trusted=False, state="warning", accepted_at=datetime.now(UTC))
+    reference = await db.run(lambda tx: load_reference(tx, definition.id))
+    assert reference is not None
+    evidence = ArchiveEvidence.of(RunEvidence(), reference.since).model_dump(mode="json")
+    await archive(db, definition, 1, 8, evidence=evidence)
+    await db.run(lambda tx: tx.session.execute(delete(Archive).where(Archive.id == accepted)))
+    assert await measure(db, definition) == 8
+
+
+async def begun(db: Database, definition: BackupJob) -> tuple[Context, BackupPlan]:
+    job = await db.run(lambda tx: request_backup(tx, definition))
+    due = update(Job).where(Job.id == job.id).values(sent_at=datetime.now(UTC) - DAY, waiting_for=None)
+    await db.run(lambda tx: tx.session.execute(due))
+    ctx = Context(db, MemoryBus(), key="k", lease_seconds=600)
+    assert await ctx.claim(job.id) is not None
+    plan: Any = type("Plan", (), {"job_id": job.id, "backup_job_id": definition.id, "run": 0})()
+    return ctx, plan
+
+
+async def test_evidence_is_written_when_known_read_by_the_next_attempt_and_fenced(
+    db: Database, definition: BackupJob
+) -> None:
+    ctx, plan = await begun(db, definition)
+    ledger = await Ledger.open(plan, ctx)
+    assert (ledger.found, ledger.owed) == (None, False)
+    ledger.begin("a1")
+    await ledger.owe()
+    await ledger.note(looked=(Source(path="/caf\\xe9", kind=Kind.DIRECTORY),))
+    again = await Ledger.open(plan, ctx)
+    assert again.found is not None
+    assert again.owed
+    assert (again.found.archives, again.found.looked) == (("a1",), ledger.evidence.looked)
+    await db.run(lambda tx: forget(tx, plan.job_id))
+    assert await db.run(lambda tx: evidence_of(tx, plan.job_id, 0)) is not None  # a hook is owed
+    assert await db.run(lambda tx: evidence_of(tx, plan.job_id, 1)) is None
+    await again.paid()
+    assert not (await Ledger.open(plan, ctx)).owed
+    await db.run(lambda tx: tx.session.execute(update(Job).where(Job.id == plan.job_id).values(lease="another")))
+    with pytest.raises(LeaseLost):
+        await ledger.note(cut=("cancelled",))
+    await db.run(lambda tx: forget(tx, plan.job_id))
+    async with db.read() as session:
+        assert (await session.scalars(select(RunEvidenceRow).where(RunEvidenceRow.job_id == plan.job_id))).all() == []
+
+
+async def test_a_debt_of_an_earlier_run_is_seen_and_paid_once(db: Database, definition: BackupJob) -> None:
+    ctx, plan = await begun(db, definition)
+    await (await Ledger.open(plan, ctx)).owe()
+    later, other = await begun(db, definition)
+    ledger = await Ledger.open(other, later)
+    assert ledger.owed
+    await ledger.paid()
+    assert not (await Ledger.open(plan, ctx)).owed
