@@ -28,7 +28,7 @@ from sqlalchemy import func, select
 from shared.db.session import Database
 from shared.db.tables import Job, OutboxRow
 from shared.secrets.envelope import load_key_ring
-from tests.benchmarks import schedules, sweep
+from tests.benchmarks import fence, schedules, sweep
 from tests.harness.fleet import BIN, Fleet, until
 from tests.harness.idle_worker import start_idle_worker
 from tests.harness.mariadb import MariaServer
@@ -342,6 +342,15 @@ def _sweep(fleet: Fleet, _directory: Path, given: argparse.Namespace) -> None:
     sweep.kept_rates(servers, given.pairs)
 
 
+def _fence(_fleet: None, _directory: None, given: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory(prefix="bfb-", ignore_cleanup_errors=True) as name:
+        make_files(Path(name) / "source", given.files, 3600)
+        say(
+            f"## The fence\n\n`python -m tests.benchmarks fence`: {given.files} files of 3.6 kB, zstd 3, {given.pairs} pairs."
+        )
+        fence.measure(say, note, Path(name), Path(name) / "source", given.pairs)
+
+
 def _schedules(_fleet: None, _directory: None, given: argparse.Namespace) -> None:
     schedules.run(say, schedules=2000 if given.quick else 100_000, herd=500 if given.quick else 10_000)
 
@@ -356,6 +365,7 @@ PARTS: dict[str, Callable[..., None]] = {
     "throughput": lambda fleet, _, given: throughput(fleet, jobs=given.jobs),
     "sweep": _sweep,
     "schedules": _schedules,
+    "fence": _fence,
     "demo": lambda *_: first_backup(),
 }
 
