@@ -8,6 +8,7 @@ stay as they are.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib
 import json
@@ -57,12 +58,12 @@ class Grant:
     def current(self) -> bool:
         """Tell whether the file names this epoch and its time is not over."""
         epoch, until, _, path = self._read()
-        return epoch == self.epoch and path == self.path and time.time() < float(until)
+        return epoch == self.epoch and path == self.path and time.time() < int(until)
 
     def _read(self) -> tuple[str, str, str, str]:
         try:
             words = self.file.read_text().rstrip("\n").split(" ", 3)
-        except FileNotFoundError:
+        except (OSError, UnicodeDecodeError):  # whatever keeps us from reading a grant, there is none
             words = []
         epoch, until, quota, path = words if len(words) == 4 else ("", "0", "0", "")  # noqa: PLR2004 - as written by the node
         return epoch, until, quota, path
@@ -160,8 +161,9 @@ def _locked(lock: int) -> bool:
 
 def end_with(grant: Grant) -> None:
     """End this process when its grant is no longer current: by borg's own way, then by force."""
-    while grant.current():
-        select.select((), (), (), _WATCH_SECONDS)
+    with contextlib.suppress(ValueError):  # a grant that makes no sense is none
+        while grant.current():
+            select.select((), (), (), _WATCH_SECONDS)
     for seconds in _TERM_SECONDS:  # borg answers a signal that comes within a call as if the call had failed
         select.select((), (), (), seconds)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -30,6 +30,7 @@ _GARBAGE = (
 """What borg raises where bytes are none of its own, from whichever of its steps."""
 _OBJECT = struct.Struct("<32sI")
 _LOCK_WAIT = 60
+_ENOUGH = 1000
 
 
 def main(argv: Sequence[str]) -> None:
@@ -39,9 +40,22 @@ def main(argv: Sequence[str]) -> None:
     ids = [bytes.fromhex(line["left_out"]) for line in _lines(Path(report)) if "left_out" in line]
     with _repository.Repository(path, exclusive=False, lock_wait=_LOCK_WAIT) as repository:
         key = _key.key_factory(repository, repository.get(_helpers.Manifest.MANIFEST_ID))
-        lying = [i.hex() for i in dict.fromkeys(ids) if not _opens(key, i, repository.get(i))]
-    sent = [i.hex() for i, data in _objects(Path(report).with_suffix(".objects")) if not _opens(key, i, data)]
-    sys.stdout.write(json.dumps({"lying": lying, "sent": list(dict.fromkeys(sent))}) + "\n")
+        lying = {i.hex() for i, data in _stored(repository, ids) if not _opens(key, i, data)}
+    sent: set[str] = set()
+    for object_id, data in _objects(Path(report).with_suffix(".objects")):
+        if not _opens(key, object_id, data):
+            sent.add(object_id.hex())
+        if len(sent) >= _ENOUGH:
+            break
+    sys.stdout.write(json.dumps({"lying": sorted(lying), "sent": sorted(sent)}) + "\n")
+
+
+def _stored(repository: Any, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    for object_id in dict.fromkeys(ids):
+        try:
+            yield object_id, repository.get(object_id)
+        except _repository.Repository.ObjectNotFound:  # pruned since
+            continue
 
 
 def _opens(key: Any, object_id: bytes, data: bytes) -> bool:
@@ -61,11 +75,12 @@ def _lines(report: Path) -> Iterator[dict[str, Any]]:
 
 
 def _objects(file: Path) -> Iterator[tuple[bytes, bytes]]:
-    rest = file.read_bytes() if file.exists() else b""
-    while len(rest) >= _OBJECT.size:
-        object_id, size = _OBJECT.unpack_from(rest)
-        yield object_id, rest[_OBJECT.size : _OBJECT.size + size]
-        rest = rest[_OBJECT.size + size :]
+    if not file.exists():
+        return
+    with file.open("rb") as stream:
+        while len(head := stream.read(_OBJECT.size)) == _OBJECT.size:
+            object_id, size = _OBJECT.unpack(head)
+            yield object_id, stream.read(size)
 
 
 if __name__ == "__main__":

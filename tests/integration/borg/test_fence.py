@@ -17,6 +17,7 @@ import msgpack
 import pytest
 
 from shared.borg import fencing
+from shared.borg.fence import Report
 from tests.harness.patience import WAIT
 from tests.harness.rpc import MANIFEST, Gone, RawClient, RemoteError
 from tests.integration.borg.conftest import SCRIPTS, World
@@ -139,6 +140,17 @@ def test_garbage_that_lay_in_wait_under_the_id_of_content_to_come_is_found(world
         client.call("put", id=b"\7" * 32, data=b"what should be there")
         client.call("commit", save_space=False)
     assert judged(world)["lying"] == [(b"\7" * 32).hex()]
+
+
+def test_what_was_pruned_since_is_no_garbage_and_a_flood_of_it_is_counted_to_a_thousand(world: World) -> None:
+    directory = world.node.state_dir / "sessions"
+    report = Report(directory / f"{world.grant.repository_id.hex}.3.report")
+    for number in range(1100):
+        report.left_out(number.to_bytes(32, "big")[::-1] if number else b"\1" * 32, b"x")
+    with (directory / f"{world.grant.repository_id.hex}.3.report").open("ab") as stream:
+        stream.write(b'{"left_')  # power was cut
+    found = judged(world)
+    assert (found["lying"], len(found["sent"])) == ([], 1000)
 
 
 def judged(world: World) -> dict[str, list[str]]:
