@@ -5,26 +5,31 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import structlog
 from sqlalchemy import select
 
+from services.stats.piecemeal import AT_ONCE, piecemeal
+from services.stats.ports import Looked
 from services.stats.record import count_looks, load_sweep, record_looks
 from shared.db.repositories.requests import request_collect, requested_before
 from shared.db.tables.server import Server
 from shared.domain.job import JobState
-from shared.errors import Permanent
+from shared.errors import AppError, Permanent
 from shared.events.stats import StatsCollected
+from shared.runtime.outcome import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from services.stats.ports import Looked, Probe, Sweep
+    from services.stats.ports import Probe, Subject, Sweep
     from shared.config.settings import StatsSettings
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
     from shared.events.stats import StatsCollect
     from shared.runtime.context import Context
+    from shared.ssh.port import Credentials
 
-_BATCH = 50
+_log = structlog.get_logger()
 
 
 async def collect_stats(
@@ -54,14 +59,14 @@ async def _look_at_all(sweep: Sweep, ctx: Context, probe: Probe, settings: Stats
 
     async def look(number: int) -> None:
         async with slots:
-            looked = await probe.look(sweep.subjects[number], sweep.credentials)
+            looked = await _look_at(sweep.subjects[number], sweep.credentials, probe)
         looks.append(looked)
         fresh.append(looked)
         ctx.progress("collecting", step=len(looks), steps=total)
-        if len(fresh) >= _BATCH:
+        if len(fresh) >= AT_ONCE:
             batch = fresh[:]
             fresh.clear()
-            await ctx.run(lambda tx: record_looks(tx, ctx, batch, settings))
+            await _record(batch, ctx, settings)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -69,9 +74,45 @@ async def _look_at_all(sweep: Sweep, ctx: Context, probe: Probe, settings: Stats
                 group.create_task(look(number))
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from failed
-    if fresh:
-        await ctx.run(lambda tx: record_looks(tx, ctx, fresh, settings))
+    await _record(fresh, ctx, settings)
     return looks
+
+
+async def _look_at(subject: Subject, credentials: Credentials, probe: Probe) -> Looked:
+    """Look at one server; what nobody foresaw of it is its own result, and no reason to leave the others alone."""
+    found: list[Looked] = []
+
+    async def ask() -> None:
+        found.append(await probe.look(subject, credentials))
+
+    error = await outcome(ask())
+    if error is None:
+        return found[0]
+    if isinstance(
+        error, (AppError, asyncio.CancelledError)
+    ):  # a look returns what the server does: this is not its doing
+        raise error
+    _log.error("look_crashed", server=subject.target.name, exc_info=error)
+    return Looked(subject, error=_unforeseen(error))
+
+
+async def _record(looks: Sequence[Looked], ctx: Context, settings: StatsSettings) -> None:
+    """Store some looks; one whose figures cannot be stored is stored as a look that failed."""
+
+    async def write(some: Sequence[Looked]) -> None:
+        await ctx.run(lambda tx: record_looks(tx, ctx, some, settings))
+
+    async def instead(looked: Looked, error: BaseException) -> None:
+        _log.error("look_unstorable", server=looked.subject.target.name, exc_info=error)
+        if looked.error is None:
+            await piecemeal([Looked(looked.subject, error=_unforeseen(error))], write, instead)
+
+    await piecemeal(looks, write, instead)
+
+
+def _unforeseen(error: BaseException) -> AppError:
+    message = f"the server's answer cannot be used: an unexpected {type(error).__name__}"
+    return Permanent(message, code="answer_unusable", remedy="look into the log of the stats service; report it")
 
 
 async def _finish(tx: UnitOfWork, ctx: Context, job: Job, sweep: Sweep, looks: list[Looked]) -> None:

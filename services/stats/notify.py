@@ -13,7 +13,6 @@ from sqlalchemy import ColumnElement, select, update
 from shared.db.repositories.secrets import channel_key, channel_url
 from shared.db.tables.base import db_now
 from shared.db.tables.notify import Notification, NotificationChannel
-from shared.db.tables.server import Server
 from shared.domain.alerts import Change, Level
 from shared.domain.hours import Hours
 from shared.domain.notify import GIVEN_UP_AFTER, UNITS, Entry, Routing, render, retry_delay, settle
@@ -39,7 +38,8 @@ _LEASE_SECONDS = 90.0
 _AT_ONCE = 4
 _MOST = 500
 _TEST = "test"
-_HEARD = ("waiting", "sent")
+HEARD = ("waiting", "sent")
+"""The states of what a channel was told, or will be."""
 
 
 def routing(channel: NotificationChannel) -> Routing:
@@ -49,28 +49,10 @@ def routing(channel: NotificationChannel) -> Routing:
     return Routing(Level(channel.least_level), kinds, tags, channel.recovered, hours, channel.digest_seconds)
 
 
-async def note(tx: UnitOfWork, alert: Alert, change: AlertChange, now: datetime) -> None:
-    """Note for each channel concerned, in the transaction of the change itself, that it is to be told."""
-    channels = list(await tx.session.scalars(select(NotificationChannel).where(NotificationChannel.enabled.is_(True))))
-    if not channels:
-        return
-    tags = await tx.session.scalar(select(Server.tags).where(Server.name == alert.server)) or []
-    heard = select(Notification.channel_id).where(Notification.alert_id == alert.id, Notification.state.in_(_HEARD))
-    told = set(await tx.session.scalars(heard))
-    for channel in channels:
-        wish = routing(channel)
-        over = change.what == Change.RESOLVE.value
-        if channel.id in told:
-            wanted = wish.recovered or not over
-        else:  # nobody hears of the end of what they never heard of
-            wanted = not over and wish.wants(alert.kind, Level(alert.level), tags)
-        if wanted:
-            tx.session.add(_notification(channel.id, alert, change, wish.due(now), now))
-
-
-def _notification(
+def notification(
     channel_id: uuid.UUID, alert: Alert, change: AlertChange, due_at: datetime, now: datetime
 ) -> Notification:
+    """Return what is to be told to a channel of a change, and when."""
     return Notification(
         channel_id=channel_id,
         change_id=change.id,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from sqlalchemy import insert, select, update
+from sqlalchemy import event, insert, select, update
 
 from services.stats.alerts import Alerts, hold_against_thresholds
 from services.stats.figures import load_figures
@@ -20,13 +20,17 @@ from shared.db.tables import (
     Archive,
     BackupJob,
     Job,
+    Lease,
     MaintenanceWindow,
+    Notification,
+    NotificationChannel,
     OutboxRow,
     Repository,
     Server,
     ServerRollup,
     ServerStatus,
     StoragePool,
+    db_now,
 )
 from shared.domain.ids import new_id
 
@@ -251,6 +255,120 @@ async def test_a_disk_that_fills_is_foretold(db: Database, web1: Server) -> None
 async def test_one_evaluator_of_all_replicas_works_at_a_time(db: Database, web1: Server) -> None:
     await db.run(lambda tx: tx.leases.acquire("stats:alerts", "another", 60))
     await Alerts(db).evaluate([])  # without its lease it does nothing; these figures would raise
+
+
+async def fleet(
+    db: Database, count: int, *, silent: timedelta | None = timedelta(minutes=10), channels: int = 3
+) -> None:
+    """Servers that all fell silent at once, some with tags, and channels of which one wants one tag alone."""
+    servers = [
+        {"id": new_id(), "name": f"s{n:04}", "host": "h", "facts": {}, "tags": ["db"] if n % 4 == 0 else []}
+        for n in range(count)
+    ]
+    since = datetime.now(UTC) - (silent or timedelta(0))
+    status = [
+        {"server_id": one["id"], "up": silent is None, "changed_at": since, "sample": sample()} for one in servers
+    ]
+    told = [
+        {"id": new_id(), "name": f"c{n}", "kind": "webhook", "shown_as": "x", "tags": ["db"] if n == 2 else []}
+        for n in range(channels)
+    ]
+
+    async def add(tx: Any) -> None:
+        await tx.session.execute(insert(Server), servers)
+        await tx.session.execute(insert(ServerStatus), status)
+        await tx.session.execute(insert(NotificationChannel), told)
+
+    await db.run(add)
+
+
+async def of_all(db: Database) -> list[Any]:
+    async with db.read() as session:
+        return await load_figures(session)
+
+
+@pytest.mark.parametrize("count", [200, 400])
+async def test_a_whole_fleet_that_falls_silent_at_once_is_told_in_short_transactions(db: Database, count: int) -> None:
+    await fleet(db, count)
+    commits: list[int] = []
+    db.on_emit(lambda emitted: commits.append(len(emitted)))
+    asked: list[str] = []
+    event.listen(db.engine.sync_engine, "before_cursor_execute", lambda *about: asked.append(about[2]))
+    alerts = Alerts(db)
+    figures = await of_all(db)
+    asked.clear()
+    await alerts.evaluate(figures)
+    assert commits == [50] * (count // 50)
+    raised = await rows(db, Alert)
+    assert {(alert.kind, alert.state) for alert in raised} == {("server_unreachable", "firing")}
+    assert len(raised) == len(await rows(db, AlertChange)) == count
+    assert len(await rows(db, Notification)) == count * 2 + count // 4
+    # Some statements for all, some for each fifty; where the driver sends rows one by one they are those rows alone.
+    questions = [one for one in asked if one.lstrip().startswith("SELECT")]
+    assert len(questions) <= 12 + 6 * (count // 50), "nothing is read for each incident"
+    await db.run(lambda tx: tx.session.execute(update(ServerStatus).values(up=True, changed_at=db_now())))
+    commits.clear()
+    await alerts.evaluate(await of_all(db))
+    assert commits == [50] * (count // 50)
+    assert {alert.state for alert in await rows(db, Alert)} == {"resolved"}
+
+
+async def test_an_incident_that_cannot_be_written_keeps_no_other_from_being_told(db: Database) -> None:
+    await fleet(db, 60)
+    long_ago = (datetime.now(UTC) - HOUR).timestamp()
+    bad = [
+        ("borgfleet_server_up", ("s0030\udcff",), 0),
+        ("borgfleet_server_up_since_timestamp_seconds", ("s0030\udcff",), long_ago),
+    ]
+    await Alerts(db).evaluate([*await of_all(db), *bad])
+    assert len(await rows(db, Alert)) == 60
+    assert len(await rows(db, Notification)) == 60 * 2 + 15
+
+
+async def test_who_lost_the_lead_in_the_middle_of_an_evaluation_writes_nothing_more(db: Database) -> None:
+    await fleet(db, 120)
+    alerts = Alerts(db)
+    passed_on = False
+
+    def told(_emitted: Any) -> None:
+        nonlocal passed_on
+        passed_on = True
+
+    db.on_emit(told)
+    real = alerts._write
+
+    async def write(situation: Any, keys: Any, tx: Any) -> None:
+        if passed_on:
+            await pass_on_in(tx)
+        await real(situation, keys, tx)
+
+    async def pass_on_in(tx: Any) -> None:
+        other = {"holder": "another", "until": db_now(60)}
+        await tx.session.execute(update(Lease).where(Lease.name == "stats:alerts").values(**other))
+
+    alerts._write = write
+    await alerts.evaluate(await of_all(db))
+    assert len(await rows(db, Alert)) == 50
+
+
+async def test_what_a_person_acknowledged_meanwhile_stays_acknowledged(db: Database) -> None:
+    await fleet(db, 2)
+    alerts = Alerts(db)
+    await alerts.evaluate(await of_all(db))
+    later = await of_all(db)
+    until = datetime.now(UTC) + HOUR
+    known = update(Alert).values(state="acknowledged", acknowledged_until=until, acknowledged_note="I know")
+    await db.run(lambda tx: tx.session.execute(known))
+    await alerts.evaluate(later)
+    assert {(alert.state, alert.acknowledged_note) for alert in await rows(db, Alert)} == {("acknowledged", "I know")}
+
+
+async def test_a_channel_whose_wishes_make_no_sense_keeps_no_other_from_hearing(db: Database) -> None:
+    await fleet(db, 3, channels=2)
+    broken = update(NotificationChannel).where(NotificationChannel.name == "c0").values(least_level="loud")
+    await db.run(lambda tx: tx.session.execute(broken))
+    await Alerts(db).evaluate(await of_all(db))
+    assert len(await rows(db, Notification)) == 3
 
 
 async def definition(db: Database, server: Server, *runs: str, archives: int = 0) -> BackupJob:

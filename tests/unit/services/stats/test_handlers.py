@@ -242,3 +242,48 @@ async def test_an_outside_request_by_name_or_for_all_makes_one_job(
         await collect_stats(
             StatsCollect(server="nobody"), ctx, probe=FakeProbe(), settings=SETTINGS, learnt=lambda: None
         )
+
+
+@pytest.mark.parametrize("asked_for", [None, "bad"])
+async def test_a_server_whose_answer_nobody_foresaw_costs_only_its_own_look(
+    db: Database, bus: MemoryBus, servers: dict[str, Server], asked_for: str | None
+) -> None:
+    class Crashing(FakeProbe):
+        async def look(self, subject: Subject, credentials: Credentials) -> Looked:
+            if subject.target.name == "two":
+                raise KeyError("nobody foresaw this")
+            return Looked(subject, sample())
+
+    job = await collect(db, bus, Crashing(), [servers["two"]] if asked_for else None)
+    status = {one.server_id: (one.up, one.code) for one in await rows(db, ServerStatus)}
+    assert status[servers["two"].id] == (False, "answer_unusable")
+    if asked_for:
+        assert (job.state, job.code) == (JobState.FAILED, "answer_unusable")
+    else:
+        assert job.state == JobState.SUCCEEDED
+        assert status[servers["one"].id] == status[servers["three"].id] == (True, "")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"hostname": "caf\udce9"},
+        {"memory_total_mb": 2**70},
+        {"os_version": {"no": "text"}},
+        {"mounts": (replace(MOUNT, mount_point="/\ud800"),)},
+    ],
+)
+async def test_one_value_that_cannot_be_stored_loses_none_of_its_batch(
+    db: Database, bus: MemoryBus, servers: dict[str, Server], bad: dict[str, Any]
+) -> None:
+    probe = FakeProbe(one=sample(), two=sample(**bad), three=sample())
+    job = await collect(db, bus, probe, None)
+    assert job.state == JobState.SUCCEEDED
+    assert job.result["collected"] == 2
+    status = {one.server_id: (one.up, one.code) for one in await rows(db, ServerStatus)}
+    assert status == {
+        servers["one"].id: (True, ""),
+        servers["two"].id: (False, "answer_unusable"),
+        servers["three"].id: (True, ""),
+    }
+    assert {row.server_id for row in await rows(db, ServerStats)} == {servers["one"].id, servers["three"].id}
