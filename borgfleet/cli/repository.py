@@ -114,6 +114,24 @@ def unfreeze(server: str, name: str, reason: str, as_json: AsJson = False) -> No
     show_one(client.post(path, {"reason": reason}), as_json=as_json)
 
 
+@app.command()
+def recover(
+    server: str, name: str,
+    reason: Annotated[str, typer.Argument(help="Why: it is recorded.")] = "",
+    follow: Follow = True, as_json: AsJson = False,
+    preview: Annotated[bool, typer.Option(help="Only say what it would do: nothing is changed.")] = False,
+) -> None:  # fmt: skip
+    """Put back what was changed without our doing: the key, deleted data, every archive on record."""
+    client = Client()
+    path = f"/api/repositories/{named(client, server, name)['id']}/recover"
+    if preview:
+        show_one(client.get(path), as_json=as_json)
+        return
+    if not reason:
+        fail("a recovery needs a reason: it is recorded", "borgfleet repo recover SERVER NAME 'why'")
+    finish(client, client.post(path, {"reason": reason}), follow=follow, as_json=as_json)
+
+
 @app.command("list")
 def list_repositories(as_json: AsJson = False) -> None:
     """List the repositories."""

@@ -16,6 +16,8 @@ from services.backup.proof import proven, remember_whole
 from services.backup.prune import load_prune, place_to_prune, record_prune, run_prune
 from services.backup.reconcile import quarantine
 from services.backup.record import record_backup, record_deletion
+from services.backup.recover import load_recover, place_to_recover, record_recover, run_recover
+from services.backup.verify import load_verify, record_verify, run_verify
 from services.backup.window import MISSED, in_its_window
 from shared.borg.exit_codes import ROLLED_BACK
 from shared.db.repositories.missed import note_missed
@@ -39,7 +41,14 @@ if TYPE_CHECKING:
     from shared.events.archive import ArchiveDelete
     from shared.events.backup import BackupRequested
     from shared.events.base import Command
-    from shared.events.repository import RepositoryCheck, RepositoryCompact, RepositoryPrune, Upkeep
+    from shared.events.repository import (
+        RepositoryCheck,
+        RepositoryCompact,
+        RepositoryPrune,
+        RepositoryRecover,
+        RepositoryVerify,
+        Upkeep,
+    )
     from shared.runtime.context import Context
 
 
@@ -122,6 +131,33 @@ async def check_repository(event: RepositoryCheck, ctx: Context, *, storage: Sto
     await ctx.run(lambda tx: record_check(tx, ctx, plan, checked))
 
 
+async def verify_repository(event: RepositoryVerify, ctx: Context, *, storage: Storage) -> None:
+    """Claim the job, read and decrypt what is new, mark what is garbage; no lease is taken, and no backup waits."""
+    job = await ctx.claim(_job_id(event))
+    if job is None:
+        return
+
+    plan = await ctx.run(lambda tx: load_verify(tx, job))
+    if plan is None:
+        await ctx.run(lambda tx: ctx.finish(tx, JobState.SUCCEEDED, result={"finished": True, "objects": 0}))
+        return
+    verified = await run_verify(plan, ctx, storage=storage)
+    await ctx.run(lambda tx: record_verify(tx, ctx, plan, verified))
+
+
+async def recover_repository(event: RepositoryRecover, ctx: Context, *, storage: Storage) -> None:
+    """Claim the job, put back what was changed without our doing, let go what was cured."""
+    job = await ctx.claim(_job_id(event))
+    if job is None:
+        return
+
+    place = await ctx.run(lambda tx: place_to_recover(tx, job))
+    async with _ours(ctx, storage, place, told=False) as grant:
+        plan = await ctx.run(lambda tx: load_recover(tx, place))
+        recovered = await run_recover(plan, grant, ctx, storage=storage)
+    await ctx.run(lambda tx: record_recover(tx, ctx, plan, recovered))
+
+
 async def place_upkeep(event: Upkeep, ctx: Context, *, kind: JobType) -> None:
     """Make a job of an outside request to prune, compact or check; once per message."""
     params = event.model_dump(mode="json", include={"depth", "budget_seconds"})
@@ -188,14 +224,14 @@ async def announce_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _ours(ctx: Context, storage: Storage, place: RepositoryPlace) -> AsyncGenerator[Grant]:
-    """Be the one writer to a repository, across the fleet, for as long as this lasts."""
+async def _ours(ctx: Context, storage: Storage, place: RepositoryPlace, *, told: bool = True) -> AsyncGenerator[Grant]:
+    """Be the one writer to a repository, across the fleet, for as long as this lasts; `told`: what it finds is said."""
     epoch = await ctx.hold(place.lease, place.shown_as, on_beat=lambda e: storage.permit(place, e))
     await require_place(ctx, storage, place)
     async with (
         storage.open(place, epoch) as grant,
         judged(ctx, storage, place, grant),
-        proven(ctx, storage, place),
+        proven(ctx, storage, place, told=told),
         shut_out_at_last(storage, place, grant),
     ):
         yield grant

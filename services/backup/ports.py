@@ -128,6 +128,49 @@ class Segments:
     finished: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a recovery puts back."""
+
+    key: str | None
+    """As borg exports it; None: the one that is there stays."""
+    recorded: tuple[str, ...]
+    """Archives, by their borg ids."""
+    rewritten_after: int | None
+    """Undo what was deleted, replaced or stored as garbage after this transaction; None: nothing was."""
+
+    def __repr__(self) -> str:
+        """Show no key."""
+        return f"Wanted({len(self.recorded)} archives)"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What a recovery did."""
+
+    archives: int
+    """That the manifest names now."""
+    put_back: int
+    lost: int
+    """Objects that stand nowhere any more."""
+    removed: int
+    """Objects that were none of borg's."""
+    key: bool
+    """It was another one, and is the recorded one again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What was found while a stretch of a repository's segments was read and decrypted."""
+
+    reached: int
+    """The last segment that was read."""
+    objects: int
+    garbage: tuple[tuple[str, int], ...]
+    """Objects that are none of borg's, by id and segment; of many the first."""
+    damaged: tuple[str, ...]
+
+
 class Storage(Protocol):
     """This node's side: repositories as the node itself sees them."""
 
@@ -221,6 +264,16 @@ class Storage(Protocol):
         self, repository: RepositoryPlace, grant: Grant, name: str, sources: Sequence[str]
     ) -> tuple[Given, ...]:
         """Count the files and bytes that each source gave to an archive."""
+        ...
+
+    async def recover(self, repository: RepositoryPlace, grant: Grant, wanted: Wanted) -> Recovery:
+        """Put back what was changed without our doing."""
+        ...
+
+    async def verify(
+        self, repository: RepositoryPlace, key: str | None, *, after: int, upto: int, seconds: float
+    ) -> Stretch:
+        """Read and decrypt what stands after a segment, for so long; without the lock, and nothing is written."""
         ...
 
     async def figures(self, repository: RepositoryPlace, grant: Grant) -> RepositoryFigures:

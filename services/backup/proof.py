@@ -46,14 +46,14 @@ class _Mark:
 
 
 @contextlib.asynccontextmanager
-async def proven(ctx: Context, storage: Storage, place: RepositoryPlace) -> AsyncGenerator[None]:
-    """Look at what was written since the last session, and at the end at what this one wrote.
+async def proven(ctx: Context, storage: Storage, place: RepositoryPlace, *, told: bool = True) -> AsyncGenerator[None]:
+    """Look at what was written since the last session, and at the end at what this one wrote; `told`: the job says it.
 
     A session that breaks off stays open in the records: what it still commits is judged as its own by the next one.
     """
     before = await ctx.run(lambda tx: _read_mark(tx, place))
     ours = SERVER if place.to_server else NODE
-    mark = _Mark(await _prove(ctx, storage, place, before, session=ours), ours)
+    mark = _Mark(await _prove(ctx, storage, place, before, session=ours, told=told), ours)
     try:
         yield
     except AppError:
@@ -92,14 +92,16 @@ async def _read_mark(tx: UnitOfWork, place: RepositoryPlace) -> _Mark:
     return _Mark(repository.proven_transaction, repository.session)
 
 
-async def _prove(ctx: Context, storage: Storage, place: RepositoryPlace, mark: _Mark, *, session: str) -> int | None:
+async def _prove(
+    ctx: Context, storage: Storage, place: RepositoryPlace, mark: _Mark, *, session: str, told: bool = True
+) -> int | None:
     """Judge what was written since a mark, keep what was found, and set the starting point anew."""
     history, damage = await _history(storage, place, mark)
     key = await asyncio.to_thread(storage.key, place)
     fresh = key or ""
     recorded = await ctx.run(lambda tx: tx.secrets.find(repository_key(place.id)))
     found = [*_judged(mark, history), *_judged_key(recorded, key)]
-    for one in found:
+    for one in found if told else ():
         ctx.warn(one.code, one.reason)
     if damage:
         ctx.warn("segments_damaged", damage)

@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, select
 
 from services.backup.ledger import forget
 from services.backup.reconcile import freeze, is_sound, note_whole
+from services.backup.verify import request_verify
 from shared.db.repositories.requests import request_upkeep
 from shared.db.repositories.retention import is_good, load_policies
 from shared.db.tables.base import db_now
@@ -57,6 +58,7 @@ async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome:
         row.evidence = found.evidence.model_dump(mode="json")
         await forget(tx, found.job_id)
     await tx.session.flush()
+    await request_verify(tx, archive)
     repository = await refresh_figures(tx, plan.repository.id, outcome.repository)
     if outcome.lost is not None:
         await freeze(tx, ctx, plan.repository.id, outcome.lost)

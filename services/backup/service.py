@@ -17,6 +17,8 @@ from services.backup.handlers import (
     place_delete,
     place_upkeep,
     prune_repository,
+    recover_repository,
+    verify_repository,
 )
 from services.backup.remote import RemoteServers
 from services.backup.storage import NodeStorage
@@ -24,7 +26,13 @@ from shared.borg.node import BorgNode
 from shared.domain.job import JobType
 from shared.events.archive import ArchiveDelete
 from shared.events.backup import BackupRequested
-from shared.events.repository import RepositoryCheck, RepositoryCompact, RepositoryPrune
+from shared.events.repository import (
+    RepositoryCheck,
+    RepositoryCompact,
+    RepositoryPrune,
+    RepositoryRecover,
+    RepositoryVerify,
+)
 from shared.runtime.service import Route, Service
 from shared.ssh.asyncssh import AsyncSsh
 
@@ -44,6 +52,8 @@ def build(parts: Parts) -> Service:
     prune = partial(prune_repository, storage=storage)
     compact = partial(compact_repository, storage=storage)
     check = partial(check_repository, storage=storage)
+    verify = partial(verify_repository, storage=storage)
+    recover = partial(recover_repository, storage=storage)
     return Service(
         name="backup",
         routes=(
@@ -52,9 +62,13 @@ def build(parts: Parts) -> Service:
             Route(RepositoryPrune, prune, node=here, on_failure=announce_failure),
             Route(RepositoryCompact, compact, node=here, on_failure=announce_failure),
             Route(RepositoryCheck, check, node=here, on_failure=announce_failure),
+            Route(RepositoryVerify, verify, node=here, on_failure=announce_failure),
+            Route(RepositoryRecover, recover, node=here, on_failure=announce_failure),
             Route(RepositoryPrune, partial(place_upkeep, kind=JobType.REPOSITORY_PRUNE)),
             Route(RepositoryCompact, partial(place_upkeep, kind=JobType.REPOSITORY_COMPACT)),
             Route(RepositoryCheck, partial(place_upkeep, kind=JobType.REPOSITORY_CHECK)),
+            Route(RepositoryVerify, partial(place_upkeep, kind=JobType.REPOSITORY_VERIFY)),
+            Route(RepositoryRecover, partial(place_upkeep, kind=JobType.REPOSITORY_RECOVER)),
             Route(BackupRequested, place_backup),
             Route(ArchiveDelete, place_delete),
         ),

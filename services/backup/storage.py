@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from configparser import ConfigParser
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.backup.given import GivenCounter
 from services.backup.init import ensure_repository
 from services.backup.pools import borg_id_of, claim_pool, told
-from services.backup.ports import Prepared, Segments
+from services.backup.ports import Prepared, Recovery, Segments, Stretch
 from shared.borg import commands, output, segments, vault
 from shared.borg.node import BorgNode, Grant
+from shared.borg.scripts import run_script
 from shared.borg.sessions import parse_garbage
 from shared.errors import Permanent
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from services.backup.evidence import Given
-    from services.backup.ports import RepositoryPlace, Storage
+    from services.backup.ports import RepositoryPlace, Storage, Wanted
     from shared.borg.node import OnOutput
     from shared.borg.output import Listed
     from shared.borg.sessions import Garbage, SessionReport
@@ -186,6 +189,34 @@ class NodeStorage:
         if upto is None or not vault.keep_manifest(self._manifests(repository), repository.path, upto):
             return None
         return upto
+
+    async def recover(self, repository: RepositoryPlace, grant: Grant, wanted: Wanted) -> Recovery:
+        """Put back what was changed without our doing, by borg's own hand."""
+        originals: list[segments.Entry] = []
+        gone = 0
+        if wanted.rewritten_after is not None:
+            originals, gone = await asyncio.to_thread(segments.originals, repository.path, wanted.rewritten_after)
+        plan = {
+            "encryption": repository.encryption,
+            "key": wanted.key,
+            "recorded": wanted.recorded,
+            "copies": [str(file) for file in vault.kept_manifests(self._manifests(repository))],
+            "since": wanted.rewritten_after,
+            "originals": [(one.id.hex(), one.segment, one.offset) for one in originals],
+        }
+        answer = await run_script(
+            self._node, "recover.py", repository.path, plan, Recovery, passphrase=repository.passphrase, grant=grant
+        )
+        return replace(answer, lost=answer.lost + gone)
+
+    async def verify(
+        self, repository: RepositoryPlace, key: str | None, *, after: int, upto: int, seconds: float
+    ) -> Stretch:
+        """Read and decrypt what stands after a segment, for so long."""
+        plan = {"encryption": repository.encryption, "key": key, "after": after, "upto": upto, "seconds": seconds}
+        return await run_script(
+            self._node, "verify.py", repository.path, plan, Stretch, passphrase=repository.passphrase
+        )
 
     def _manifests(self, repository: RepositoryPlace) -> Path:
         return self._node.state_dir / "manifests" / repository.id.hex

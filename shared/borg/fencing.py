@@ -12,7 +12,7 @@ from pathlib import Path
 
 from shared.errors import Permanent
 
-_SCRIPTS = ("fence.py", "fence_server.py", "fence_check.py", "left_out.py")
+_SCRIPTS = ("fence.py", "fence_server.py", "fence_check.py", "left_out.py", "recover.py", "verify.py")
 _SHEBANG = re.compile(rb"""#!/bin/sh\n'''exec' ["']?(/[^"'\n]+?)["']? "\$0"|#! *(?:/\S*/env +)?(\S+)""")
 """The second line is what installers write where the path is long or has a space."""
 _HEAD = 1024

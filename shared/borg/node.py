@@ -132,7 +132,7 @@ class BorgNode:
 
     async def run(
         self,
-        grant: Grant,
+        grant: Grant | None,
         argv: Sequence[str],
         *,
         passphrase: str,
@@ -142,6 +142,7 @@ class BorgNode:
     ) -> tuple[str, list[LogLine]]:
         """Run borg to its end; return stdout and its messages, the last ones of many; raise our error if it failed.
 
+        Without a grant it may only read what does not change, and has to end by itself before long.
         An answer of any length goes to `on_answer` in blocks instead, where that is given. With a `base_dir` borg
         remembers nothing of this run in the node's own.
         """
@@ -175,7 +176,7 @@ class BorgNode:
 
     async def _run(
         self,
-        grant: Grant,
+        grant: Grant | None,
         argv: Sequence[str],
         passphrase: str,
         on_output: OnOutput | None,
@@ -189,7 +190,7 @@ class BorgNode:
             os.close(writer)
         try:
             process = await asyncio.create_subprocess_exec(
-                *self._guarded(grant),
+                *(self._guarded(grant) if grant else ()),
                 *argv,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,

@@ -20,7 +20,7 @@ _MAGIC = b"BORG_SEG"
 _HEADER = struct.Struct("<IIB")
 _COMMITTED = _HEADER.pack(zlib.crc32(_HEADER.pack(0, _HEADER.size, COMMIT)[4:]), _HEADER.size, COMMIT)
 _ID = 32
-_ROUND = 100_000
+_ROUND, _ALL = 100_000, 1 << 40
 
 
 class Entry(NamedTuple):
@@ -48,7 +48,7 @@ def last_transaction(path: str) -> int | None:
     return next((number for number, file in _newest_first(path) if _is_committed(file, number)), None)
 
 
-def history(path: str, after: int | None) -> History:
+def history(path: str, after: int | None, *, most: int = _ROUND) -> History:
     """Read what was committed after a transaction; Permanent `segments_damaged` where that cannot be read.
 
     An honest client deletes only what it put itself a moment before, and replaces the manifest alone. What was never
@@ -63,7 +63,7 @@ def history(path: str, after: int | None) -> History:
         if number not in files and after is not None:
             raise _damaged(number, "is missing")
     numbered = sorted((number, file) for number, file in files.items() if number <= upto)
-    return History(upto, _rewritten(numbered))
+    return History(upto, _rewritten(numbered, most))
 
 
 def entries(file: Path, segment: int) -> Iterator[Entry]:
@@ -103,16 +103,26 @@ def read(file: Path, entry: Entry) -> bytes:
     return whole[_HEADER.size + _ID :]
 
 
+def originals(path: str, after: int) -> tuple[list[Entry], int]:
+    """Return, of what was deleted or replaced after a transaction, how it was put before, and how many are gone."""
+    found: dict[bytes, Entry] = {}
+    wanted = history(path, after, most=_ALL).rewritten - {MANIFEST}
+    for entry in _all(segments(path, -1, after) if wanted else []):
+        if entry.id in wanted and entry.kind == PUT:
+            found[entry.id] = entry
+    return list(found.values()), len(wanted - found.keys())
+
+
 def segments(path: str, after: int, upto: int) -> list[tuple[int, Path]]:
     """Return the segments after one, up to another, in order; compaction may have taken some of them."""
     return sorted((number, file) for number, file in _newest_first(path, after + 1) if number <= upto)
 
 
-def _rewritten(numbered: list[tuple[int, Path]]) -> frozenset[bytes]:
+def _rewritten(numbered: list[tuple[int, Path]], most: int) -> frozenset[bytes]:
     """Find what was deleted without having been put since; in rounds, so that a million deletions cost no memory."""
     skip = 0
     while True:
-        gone = _deletions(numbered, skip)
+        gone = _deletions(numbered, skip, most)
         strange = dict(gone)
         for entry in _all(numbered):
             if not strange:
@@ -120,12 +130,12 @@ def _rewritten(numbered: list[tuple[int, Path]]) -> frozenset[bytes]:
             deleted_at = strange.get(entry.id)
             if entry.kind == PUT and deleted_at is not None and (entry.segment, entry.offset) < deleted_at:
                 del strange[entry.id]
-        if strange or len(gone) < _ROUND:
+        if strange or len(gone) < most:
             return frozenset(strange)
-        skip += _ROUND
+        skip += most
 
 
-def _deletions(numbered: list[tuple[int, Path]], skip: int) -> dict[bytes, tuple[int, int]]:
+def _deletions(numbered: list[tuple[int, Path]], skip: int, most: int) -> dict[bytes, tuple[int, int]]:
     """Return where each object was deleted first; the manifest only if it was not put again."""
     found: dict[bytes, tuple[int, int]] = {}
     without_manifest: tuple[int, int] | None = None
@@ -135,7 +145,7 @@ def _deletions(numbered: list[tuple[int, Path]], skip: int) -> dict[bytes, tuple
         elif entry.kind == DELETE and entry.id not in found:
             if skip:
                 skip -= 1
-            elif len(found) < _ROUND:
+            elif len(found) < most:
                 found[entry.id] = (entry.segment, entry.offset)
     if without_manifest is not None:
         found[MANIFEST] = (-1, 0)  # nothing stands before it: no put excuses this one

@@ -40,7 +40,26 @@ class RepositoryCheck(Command):
     )
 
 
-Upkeep: TypeAlias = RepositoryPrune | RepositoryCompact | RepositoryCheck
+class RepositoryVerify(Command):
+    """Read and decrypt every object that was added since the last time; so each archive is proven."""
+
+    subject: ClassVar[str] = "repository.verify"
+
+    repository_id: uuid.UUID | None = Field(default=None, description="The repository to verify.")
+    budget_seconds: int | None = Field(
+        default=None, ge=60, le=7 * 86_400, description="How long it may take; the next one goes on."
+    )
+
+
+class RepositoryRecover(Command):
+    """Put back what was changed without our doing: the key, deleted objects, a manifest with all archives."""
+
+    subject: ClassVar[str] = "repository.recover"
+
+    repository_id: uuid.UUID | None = Field(default=None, description="The repository to recover.")
+
+
+Upkeep: TypeAlias = RepositoryPrune | RepositoryCompact | RepositoryCheck | RepositoryVerify | RepositoryRecover
 
 
 class RepositoryPruned(JobFact):
@@ -73,6 +92,35 @@ class RepositoryChecked(JobFact):
     """False: its budget was spent before the end; the next check goes on."""
     damage: str
     damaged_archives: int
+
+
+class RepositoryVerified(JobFact):
+    """What was added to a repository was read and decrypted; `garbage` counts the objects that could not be."""
+
+    subject: ClassVar[str] = "repository.verified"
+
+    repository_id: uuid.UUID
+    finished: bool
+    """False: its budget was spent before the end; the next one goes on."""
+    objects: int
+    garbage: int
+    proven: int
+    """Archives of which every object that their run added is proven now."""
+
+
+class RepositoryRecovered(JobFact):
+    """A repository was put back; `remaining` says why it is still frozen, empty when it is not."""
+
+    subject: ClassVar[str] = "repository.recovered"
+
+    repository_id: uuid.UUID
+    archives: int
+    """On record and in the repository again."""
+    put_back: int
+    """Objects that had been deleted or replaced."""
+    key: bool
+    """Its key had been changed, and is the recorded one again."""
+    remaining: str
 
 
 class UpkeepMissed(Event):

@@ -18,6 +18,10 @@ from shared.events.repository import (
     RepositoryFrozen,
     RepositoryPrune,
     RepositoryPruned,
+    RepositoryRecover,
+    RepositoryRecovered,
+    RepositoryVerified,
+    RepositoryVerify,
     UpkeepMissed,
 )
 from shared.events.server import ServerReady, ServerSetup, ServerUnreachable
@@ -39,12 +43,13 @@ class StreamSpec:
 
 
 COMMANDS: tuple[type[Command], ...] = (
-    BackupRequested, ArchiveDelete, RepositoryPrune, RepositoryCompact, RepositoryCheck, ServerSetup, StatsCollect,
+    BackupRequested, ArchiveDelete, RepositoryPrune, RepositoryCompact, RepositoryCheck,
+    RepositoryVerify, RepositoryRecover, ServerSetup, StatsCollect,
 )  # fmt: skip
 NODE_BOUND: frozenset[type[Command]] = frozenset(COMMANDS) - {ServerSetup, StatsCollect}
 FACTS: tuple[type[Event], ...] = (
     BackupStarted, BackupCompleted, BackupFailed, BackupMissed, ArchiveAccepted, ArchiveDeleted, RepositoryPruned,
-    RepositoryCompacted, RepositoryChecked, RepositoryFrozen, UpkeepMissed,
+    RepositoryCompacted, RepositoryChecked, RepositoryFrozen, RepositoryVerified, RepositoryRecovered, UpkeepMissed,
     ServerReady, ServerUnreachable, ServerReachable, StatsCollected, AlertRaised, AlertResolved, JobChanged,
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (*COMMANDS, *FACTS, JobProgress)

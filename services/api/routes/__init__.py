@@ -8,6 +8,7 @@ from services.api.routes import (
     jobs,
     kernel,
     limits,
+    recovery,
     retention,
     schedules,
     servers,
@@ -28,6 +29,7 @@ _NOUNS = (
     channels,
     schedules,
     retention,
+    recovery,
     limits,
     kernel,
 )

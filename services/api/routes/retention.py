@@ -17,6 +17,7 @@ from services.api.schemas.storage import PreviewedPrune, PruneIn, RepositoryOut,
 from shared.db.clock import read_now
 from shared.db.repositories.requests import request_upkeep
 from shared.db.repositories.retention import Policies, judge_archives, load_policies
+from shared.db.repositories.secrets import repository_key
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
@@ -123,6 +124,10 @@ async def unfreeze(repository_id: uuid.UUID, body: UnfreezeIn, parts: Parts, cal
         if not repository.frozen_reason:
             message = "this repository is not frozen"
             raise Conflict(message, code="repository_not_frozen", remedy="nothing to do")
+        if any(cause["code"] == "repository_key_changed" for cause in repository.frozen_for):
+            await tx.secrets.delete(
+                repository_key(repository_id)
+            )  # the one that is there is taken for ours from now on
         repository.frozen_reason, repository.frozen_at, repository.frozen_for = "", None, []
         repository.proven_transaction = repository.rewritten_after = None  # what a person repaired by hand is ours now
         repository.unfrozen_by, repository.unfrozen_reason = caller, body.reason

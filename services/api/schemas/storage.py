@@ -105,6 +105,40 @@ class UnfreezeIn(In):
     reason: Text = Field(min_length=1, examples=["the client deleted them by mistake"])
 
 
+class RecoverIn(In):
+    """Why a repository is recovered: it is recorded."""
+
+    reason: Text = Field(min_length=1, examples=["the server was taken over and emptied the manifest"])
+
+
+class FrozenFor(Out):
+    """One cause of a frozen repository."""
+
+    code: str = Field(description="What happened, as `archives_missing` or `repository_key_changed`.")
+    reason: str
+
+
+class LostBackup(Out):
+    """A backup that is missing from its repository."""
+
+    id: uuid.UUID
+    name: str
+    created_at: datetime
+
+
+class RecoveryPreview(Out):
+    """What a recovery has to go by, and what it would bring back."""
+
+    frozen_for: list[FrozenFor]
+    recorded: int = Field(description="Backups that ought to be in the repository.")
+    missing: int = Field(description="Of these, how many were not there when it was listed last.")
+    comes_back: list[LostBackup] = Field(description="Those, as far as their data is there; the newest 500.")
+    undone_after: int | None = Field(description="Objects deleted or replaced after this transaction are put back.")
+    has_key: bool = Field(description="Its key is recorded: one that was changed is put back.")
+    manifest_kept_at: datetime | None = Field(description="When its node last kept a copy of the manifest.")
+    manifest_transaction: int | None = Field(description="As of which transaction.")
+
+
 class RepositoryOut(Out):
     """A repository; sizes in bytes, null while unknown."""
 
@@ -119,6 +153,7 @@ class RepositoryOut(Out):
     retention: Policy | None
     prune_after_backup: bool
     frozen_reason: str = Field(description="Why nothing may be pruned or compacted; empty when it may.")
+    frozen_for: list[FrozenFor] = Field(description="Each cause by its code; empty when it is not frozen.")
     frozen_at: datetime | None
     unfrozen_by: str
     unfrozen_reason: str
@@ -174,6 +209,7 @@ class BackupOut(Out):
     accepted_reason: str
     lost: bool = Field(description="Missing from the repository without our doing, and not seen there since.")
     verified_at: datetime | None = Field(description="When all its data was last read and was sound.")
+    proven_at: datetime | None = Field(description="When all that its run added had been read and decrypted.")
     damage: str = Field(description="Why it cannot be read any more; empty as far as anybody knows.")
     held_reason: str | None
     held_until: datetime | None

@@ -11,7 +11,13 @@ from shared.db.tables.job import Job
 from shared.domain.job import JobType
 from shared.events.archive import ArchiveDelete
 from shared.events.backup import BackupRequested
-from shared.events.repository import RepositoryCheck, RepositoryCompact, RepositoryPrune
+from shared.events.repository import (
+    RepositoryCheck,
+    RepositoryCompact,
+    RepositoryPrune,
+    RepositoryRecover,
+    RepositoryVerify,
+)
 from shared.events.server import ServerSetup
 from shared.events.stats import StatsCollect
 
@@ -38,6 +44,8 @@ _COMMANDS: dict[JobType, type[Command]] = {
     JobType.REPOSITORY_PRUNE: RepositoryPrune,
     JobType.REPOSITORY_COMPACT: RepositoryCompact,
     JobType.REPOSITORY_CHECK: RepositoryCheck,
+    JobType.REPOSITORY_VERIFY: RepositoryVerify,
+    JobType.REPOSITORY_RECOVER: RepositoryRecover,
     JobType.STATS_COLLECT: StatsCollect,
 }
 

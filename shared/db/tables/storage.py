@@ -83,7 +83,7 @@ class Repository(Base):
     session: Mapped[str] = mapped_column(binary_text(10), default="")
     """Whose session did not come to its end: `server` or `node`; empty when none is open."""
     rewritten_after: Mapped[int | None] = mapped_column(BigInteger, default=None)
-    """The last transaction before objects were deleted or replaced behind our back: a recovery undoes what followed."""
+    """The last segment before objects were deleted, replaced or stored as garbage: a recovery undoes what followed."""
     verified_segment: Mapped[int | None] = mapped_column(BigInteger, default=None)
     """Every object up to this segment was read and decrypted, or was there before that was done."""
     manifest_transaction: Mapped[int | None] = mapped_column(BigInteger, default=None)

@@ -11,7 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from shared.borg.segments import DELETE, MANIFEST, PUT, Entry, entries, history, last_transaction, manifest, segments
+from shared.borg.segments import (
+    DELETE,
+    MANIFEST,
+    PUT,
+    Entry,
+    entries,
+    history,
+    last_transaction,
+    manifest,
+    originals,
+    segments,
+)
 from shared.errors import Permanent
 from tests.harness.borg_client import DEBIAN, NODE, Client, node, write_behind
 
@@ -188,14 +199,18 @@ def test_damage_is_no_attack_and_has_a_name_of_its_own(how: str, repository: Pat
     assert caught.value.code == "segments_damaged"
 
 
-def test_more_deletions_than_fit_into_one_round_hide_nothing(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.borg.segments._ROUND", 7)
-    start, (victim, *_) = last_transaction(str(repository)), objects(repository)
+def test_more_deletions_than_fit_into_one_round_hide_nothing(repository: Path) -> None:
+    path = str(repository)
+    start, (victim, *_) = last_transaction(path), objects(repository)
     own = {os.urandom(32): b"mine" for _ in range(30)}
     write_behind(repository, own, (*own, victim))
-    assert history(str(repository), start).rewritten == {victim}
+    assert history(path, start, most=7).rewritten == {victim}
     write_behind(repository, {}, tuple(objects(repository).keys() - own.keys() - {victim}))
-    assert 0 < len(history(str(repository), start).rewritten) <= 7
+    assert 0 < len(history(path, start, most=7).rewritten) <= 7
+    assert start is not None
+    found, gone = originals(path, start)
+    assert ({one.id for one in found}, gone) == (history(path, start).rewritten, 0)
+    assert all(one.segment <= start for one in found)
 
 
 def test_an_object_that_ends_like_a_commit_commits_nothing(repository: Path) -> None:

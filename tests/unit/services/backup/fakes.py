@@ -10,7 +10,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.backup.evidence import Given, Kind, Source
-from services.backup.ports import BackupPlan, HookOutput, Made, Prepared, RepositoryPlace, Segments
+from services.backup.ports import (
+    BackupPlan,
+    HookOutput,
+    Made,
+    Prepared,
+    Recovery,
+    RepositoryPlace,
+    Segments,
+    Stretch,
+    Wanted,
+)
 from services.backup.tally import Tally
 from shared.borg.node import Grant, OnOutput
 from shared.borg.output import Listed, LogLine, Phase, Progress
@@ -57,6 +67,9 @@ class FakeStorage:
     transaction: int | None = None
     """The last one."""
     rewritten: frozenset[bytes] | AppError = frozenset()
+    wanted: list[Wanted] = field(default_factory=list)
+    recovery: Recovery = field(default_factory=lambda: Recovery(2, 0, 0, 0, key=False))
+    stretches: list[Stretch] = field(default_factory=list)
     copies: int = 0
     """Of the manifest."""
     exported: str | None = None
@@ -168,6 +181,15 @@ class FakeStorage:
 
     def key(self, repository: RepositoryPlace) -> str | None:
         return self.exported
+
+    async def recover(self, repository: RepositoryPlace, grant: Grant, wanted: Wanted) -> Recovery:
+        self.wanted.append(wanted)
+        return self.recovery
+
+    async def verify(
+        self, repository: RepositoryPlace, key: str | None, *, after: int, upto: int, seconds: float
+    ) -> Stretch:
+        return self.stretches.pop(0) if self.stretches else Stretch(upto, 1, (), ())
 
     def keep_manifest(self, repository: RepositoryPlace) -> int | None:
         self.copies += 1

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from services.backup.handlers import check_repository, compact_repository, delete_archive, make_backup, prune_repository
+from services.backup.handlers import (
+    check_repository,
+    compact_repository,
+    delete_archive,
+    make_backup,
+    prune_repository,
+    recover_repository,
+    verify_repository,
+)
 from shared.bus.memory import MemoryBus
 from shared.db.repositories.requests import request_backup, request_upkeep
 from shared.db.repositories.secrets import FLEET_KEY
@@ -17,7 +25,13 @@ from shared.domain.job import JobType
 from shared.errors import AppError
 from shared.events.archive import ArchiveDelete
 from shared.events.backup import BackupRequested
-from shared.events.repository import RepositoryCheck, RepositoryCompact, RepositoryPrune
+from shared.events.repository import (
+    RepositoryCheck,
+    RepositoryCompact,
+    RepositoryPrune,
+    RepositoryRecover,
+    RepositoryVerify,
+)
 from shared.runtime.context import Context
 from tests.unit.services.backup.fakes import FakeServer, FakeStorage
 
@@ -25,6 +39,8 @@ _UPKEEP: dict[JobType, tuple[Any, Any]] = {
     JobType.REPOSITORY_PRUNE: (RepositoryPrune, prune_repository),
     JobType.REPOSITORY_COMPACT: (RepositoryCompact, compact_repository),
     JobType.REPOSITORY_CHECK: (RepositoryCheck, check_repository),
+    JobType.REPOSITORY_VERIFY: (RepositoryVerify, verify_repository),
+    JobType.REPOSITORY_RECOVER: (RepositoryRecover, recover_repository),
 }
 
 

@@ -22,7 +22,8 @@ def test_a_job_bound_to_a_node_travels_on_a_subject_that_overlaps_no_other() -> 
     assert set(command_subjects()) == {
         "backup.requested", "backup.requested.*", "archive.delete", "archive.delete.*", "repository.prune",
         "repository.prune.*", "repository.compact", "repository.compact.*", "repository.check", "repository.check.*",
-        "server.setup", "stats.collect",
+        "repository.verify", "repository.verify.*", "repository.recover", "repository.recover.*", "server.setup",
+        "stats.collect",
     }  # fmt: skip
 
 

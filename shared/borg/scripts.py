@@ -1,0 +1,45 @@
+"""Runs one of our scripts with borg's Python: what borg's command line cannot do."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from shared.errors import Permanent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.borg.node import BorgNode, Grant
+
+Answer = TypeVar("Answer")
+_SHOWN = 200
+
+
+async def run_script(
+    node: BorgNode,
+    name: str,
+    path: str,
+    plan: Mapping[str, Any],
+    answer: type[Answer],
+    *,
+    passphrase: str,
+    grant: Grant | None = None,
+) -> Answer:
+    """Run a script on a repository and return its answer.
+
+    The plan is a file that nobody else may read: a million objects fit into no argv, and a key belongs into none.
+    """
+    with tempfile.NamedTemporaryFile("w", dir=node.state_dir, prefix=".plan-") as file:
+        json.dump(plan, file)
+        file.flush()
+        stdout, lines = await node.run(grant, node.script(name, path, file.name), passphrase=passphrase)
+    try:
+        return TypeAdapter(answer).validate_json(stdout)
+    except ValidationError as error:
+        said = " ".join(line.message for line in lines) or stdout
+        message = f"{name} gave no answer: {said[-_SHOWN:]}"
+        raise Permanent(message, code="borg_garbled", remedy="see the job's log") from error

@@ -1,0 +1,332 @@
+"""Real borg, an attacker with the passphrase and no fence: what he does is seen, and one job brings all of it back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete
+
+from services.backup.plan import load_repository
+from services.backup.ports import BackupPlan, Made
+from services.backup.storage import NodeStorage
+from shared.borg import output
+from shared.borg.node import BorgNode, Grant
+from shared.borg.segments import MANIFEST, last_transaction
+from shared.bus.memory import MemoryBus
+from shared.db.repositories.requests import request_delete
+from shared.db.repositories.secrets import repository_key, repository_passphrase
+from shared.db.session import Database
+from shared.db.tables import Archive, Base, Job, Repository, StoragePool
+from shared.domain.job import JobType
+from shared.errors import AppError
+from shared.events.streams import STREAMS
+from shared.secrets.envelope import KeyRing
+from tests.harness.borg_client import DEBIAN, NODE, PASSPHRASE, Client, node, write_behind
+from tests.unit.services.backup.fakes import FakeServer, FakeStorage
+from tests.unit.services.backup.world import World
+
+REWRITE = """
+import sys
+from borg.archiver import Archiver
+from borg.helpers import Manifest, Location
+from borg.logger import setup_logging
+setup_logging()
+from borg.repository import Repository
+with Repository(sys.argv[1], exclusive=True, append_only=True) as repository:
+    manifest, key = Manifest.load(repository, Manifest.NO_OPERATION_CHECK)
+    exec(sys.argv[2])
+    manifest.write()
+    repository.commit(compact=False)
+"""
+EMPTY = "manifest.archives._archives.clear()"
+FUTURE = EMPTY + "; manifest.timestamp = '9999-12-31T23:59:59.000000'"
+
+
+class BorgServer(FakeServer):
+    """A server with a borg of its own; what `attack` does happens in its run."""
+
+    def __init__(self, borg: str, home: Path, sources: Sequence[Path]) -> None:
+        super().__init__(FakeStorage())
+        self.borg, self.home, self.sources = borg, home, sources
+        self.attack: Callable[[Client], None] | None = None
+
+    async def create(self, grant: Grant, archive: str, on_output: Any) -> Made:
+        client = Client(self.borg, Path(grant.path), self.home)
+        said = await asyncio.to_thread(client.run, "create", "--json", f"{{repo}}::{archive}", *map(str, self.sources))
+        if self.attack:
+            await asyncio.to_thread(self.attack, client)
+        return Made(*output.parse_create(said), 0, [])
+
+    @contextlib.asynccontextmanager
+    async def session(self, plan: BackupPlan, gentle: Callable[[], bool]) -> AsyncIterator[Any]:
+        yield self
+
+
+class Fleet(World):
+    """A node, a pool, a server; real borg on both sides."""
+
+    storage: Any
+    server: Any
+    directory: Path
+    place: Path
+
+    async def run(self) -> Job:
+        job = await self.request()
+        await self.backup(job)
+        return await self.job(job)
+
+    async def repository(self) -> Repository:
+        return (await self.rows(Repository))[0]
+
+    async def codes(self) -> list[str]:
+        return [one["code"] for one in (await self.repository()).frozen_for]
+
+    async def recover(self) -> Job:
+        return await self.upkeep(JobType.REPOSITORY_RECOVER, reason="a test", by="me")
+
+    async def verify(self) -> Job:
+        return await self.upkeep(JobType.REPOSITORY_VERIFY)
+
+    def listed(self) -> set[str]:
+        return set(node(self.place, self.directory / "reader", "list", "--short", "{repo}").split())
+
+    async def assert_all_extract(self) -> None:
+        """Every archive on record is listed, and gives the bytes that were backed up."""
+        archives = [row.name for row in await self.rows(Archive)]
+        assert set(archives) <= self.listed()
+        for name in archives:
+            target = self.directory / f"out-{name[-12:]}"
+            target.mkdir(exist_ok=True)
+            client = Client(NODE, self.place, self.directory / "reader")
+            argv = [NODE, "extract", f"{self.place}::{name}"]
+            await asyncio.to_thread(
+                subprocess.run, argv, env=client.environment(), cwd=target, check=True, capture_output=True
+            )
+            for source in self.server.sources:
+                for file in filter(Path.is_file, source.rglob("*")):
+                    if (target / str(file).lstrip("/")).exists():
+                        assert (target / str(file).lstrip("/")).read_bytes() == file.read_bytes()
+            assert any(target.rglob("file0"))
+        node(self.place, self.directory / "reader", "check", "--verify-data", "{repo}")
+
+
+@pytest.fixture(params=["sqlite"])
+async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    if request.param == "sqlite":
+        made = Database(f"sqlite+aiosqlite:///{tmp_path / 'unit.db'}", key_ring=KeyRing([bytes(32)]))
+        async with made.engine.begin() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+    else:
+        url = await asyncio.to_thread(request.getfixturevalue("maria").migrated)
+        made = Database(url, key_ring=KeyRing([bytes(32)]))
+    yield made
+    await made.close()
+
+
+ON_BOTH_DATABASES = pytest.mark.parametrize("db", ["sqlite", "mariadb"], indirect=True)
+
+
+@pytest.fixture(params=[DEBIAN], ids=["1.2.4"])
+async def fleet(request: pytest.FixtureRequest, db: Database, tmp_path: Path) -> AsyncIterator[Fleet]:
+    """Two archives, of a client of the given version."""
+    bus = MemoryBus()
+    await bus.ensure_streams(STREAMS)
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(12):
+        (source / f"file{number}").write_bytes(os.urandom(40_000))
+    (tmp_path / "pool").mkdir()
+    made = Fleet(db, bus)
+    made.directory, made.place = tmp_path, tmp_path / "pool" / "web1" / "system"
+    made.storage = NodeStorage(BorgNode(NODE, tmp_path / "state"), 600)
+    made.server = BorgServer(request.param, tmp_path / "client", [source])
+    await made.build(sources=[str(source)])
+
+    async def settle(tx: Any) -> None:
+        pool = (await tx.session.scalars(StoragePool.__table__.select())).first()
+        assert pool
+        await tx.session.execute(StoragePool.__table__.update().values(path=str(tmp_path / "pool")))
+        await tx.session.execute(Repository.__table__.update().values(path=str(made.place)))
+        await tx.secrets.put(repository_passphrase(made.definition.repository_id), PASSPHRASE)
+
+    await db.run(settle)
+    await made.run()
+    (source / "later").write_bytes(os.urandom(40_000))
+    await made.run()
+    yield made
+    await bus.close()
+
+
+def rewrite(repository: Path, home: Path, what: str) -> None:
+    environment = Client(NODE, repository, home).environment()
+    subprocess.run([sys.executable, "-c", REWRITE, str(repository), what], env=environment, check=True)
+
+
+ATTACKS: dict[str, tuple[Callable[[Client], None], str]] = {
+    "archives deleted": (lambda c: [c.run("delete", f"{{repo}}::{name}") for name in c.run("list", "--short", "{repo}").split()[:2]] and None, "history_rewritten"),
+    "manifest emptied": (lambda c: rewrite(c.repository, c.home, EMPTY), "archives_missing"),
+    "manifest from the future": (lambda c: rewrite(c.repository, c.home, FUTURE), "archives_missing"),
+    "key changed": (lambda c: c.run("key", "change-passphrase", "{repo}") and None, "repository_key_changed"),
+    "all objects overwritten": (lambda c: write_behind(c.repository, dict.fromkeys(_ids(c), b"garbage")), "history_rewritten"),
+    "all objects deleted": (lambda c: write_behind(c.repository, {}, tuple(_ids(c))), "history_rewritten"),
+}  # fmt: skip
+
+
+def _ids(client: Client) -> list[bytes]:
+    said = node(client.repository, client.home, "debug", "dump-repo-objs", "--help")
+    assert said
+    script = "import sys; from borg.logger import setup_logging; setup_logging(); from borg.repository import Repository\nwith Repository(sys.argv[1], exclusive=False) as r: print(*(i.hex() for i in r.list()), sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(client.repository)], capture_output=True, text=True, check=True
+    )
+    return [bytes.fromhex(line) for line in done.stdout.split() if bytes.fromhex(line) != MANIFEST]
+
+
+async def test_honest_runs_and_our_own_maintenance_freeze_nothing(fleet: Fleet) -> None:
+    assert (await fleet.verify()).state == "succeeded"
+    first, _ = await fleet.rows(Archive)
+    await fleet.delete(await fleet.db.run(lambda tx: request_delete(tx, first)))
+    await fleet.run()
+    await fleet.keep(keep_last=1)
+    assert (await fleet.prune(past_the_brake=True)).state == "succeeded"
+    assert (await fleet.upkeep(JobType.REPOSITORY_COMPACT)).state == "succeeded"
+    assert (await fleet.upkeep(JobType.REPOSITORY_CHECK, depth="archives")).state == "succeeded"
+    assert (await fleet.run()).state == "succeeded"
+    found = await fleet.repository()
+    assert (found.frozen_reason, found.session) == ("", "")
+    assert found.proven_transaction == last_transaction(str(fleet.place))
+    assert (await fleet.verify()).state == "succeeded"
+    assert all(row.proven_at for row in await fleet.rows(Archive))
+    await fleet.assert_all_extract()
+
+
+async def test_the_key_is_kept_as_borg_exports_it(fleet: Fleet) -> None:
+    exported = node(fleet.place, fleet.directory / "reader", "key", "export", "{repo}")
+    assert (
+        exported.split()
+        == (await fleet.db.run(lambda tx: tx.secrets.get(repository_key(fleet.definition.repository_id)))).split()
+    )
+
+
+@ON_BOTH_DATABASES
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_what_an_attacker_does_in_a_run_is_seen_and_one_job_brings_it_back(fleet: Fleet, attack: str) -> None:
+    act, code = ATTACKS[attack]
+    before = [row.name for row in await fleet.rows(Archive)]
+    fleet.server.attack = act
+    with contextlib.suppress(AppError):  # some leave nothing that could be listed
+        assert (await fleet.run()).state in ("warning", "failed")
+    assert code in await fleet.codes()
+    fleet.server.attack = None
+    await fleet.keep(keep_last=1)
+    with pytest.raises(AppError) as caught:
+        await fleet.prune()
+    assert caught.value.code == "repository_frozen"
+    ended = await fleet.recover()
+    lost = [row for row in await fleet.rows(Archive) if row.lost]
+    # He may destroy what his own run made; nothing that was there before.
+    assert not {row.name for row in lost} & set(before)
+    assert len(lost) == (1 if attack.startswith("all objects") else 0), ended.warnings
+    assert ended.state == ("warning" if lost else "succeeded")
+    found = await fleet.repository()
+    assert [one["code"] for one in found.frozen_for] == ["archives_missing"] * len(lost)
+    assert found.unfrozen_by == "me"
+    for row in lost:
+        await fleet.db.run(lambda tx, gone=row: tx.session.execute(delete(Archive).where(Archive.id == gone.id)))
+    await fleet.assert_all_extract()
+    assert (await fleet.run()).state == "succeeded"
+    await fleet.assert_all_extract()
+
+
+@pytest.mark.parametrize("attack", ["archives deleted", "manifest emptied", "key changed"])
+async def test_what_is_done_outside_of_a_run_is_seen_before_anything_is_pruned(fleet: Fleet, attack: str) -> None:
+    await asyncio.to_thread(ATTACKS[attack][0], Client(NODE, fleet.place, fleet.directory / "attacker"))
+    await fleet.keep(keep_last=1)
+    before = last_transaction(str(fleet.place))
+    with pytest.raises(AppError) as caught:
+        await fleet.prune()
+    assert caught.value.code == "repository_frozen"
+    assert last_transaction(str(fleet.place)) == before
+    assert set(await fleet.codes()) & {"written_outside", "repository_key_changed"}
+    assert (await fleet.recover()).state == "succeeded"
+    await fleet.assert_all_extract()
+
+
+async def test_without_any_copy_the_records_alone_bring_the_archives_back(fleet: Fleet) -> None:
+    fleet.server.attack = ATTACKS["manifest emptied"][0]
+    await fleet.run()
+    shutil.rmtree(fleet.directory / "state" / "manifests")
+    assert (await fleet.recover()).state == "succeeded"
+    await fleet.assert_all_extract()
+
+
+async def test_what_we_deleted_does_not_come_back(fleet: Fleet) -> None:
+    first, second = await fleet.rows(Archive)
+    await fleet.delete(await fleet.db.run(lambda tx: request_delete(tx, first)))
+    assert (await fleet.recover()).state == "succeeded"
+    assert fleet.listed() == {second.name}
+
+
+async def test_what_cannot_be_brought_back_is_named_and_stays_frozen(fleet: Fleet) -> None:
+    """Somebody with access to the pool deletes, and compacts: nothing holds the data any more."""
+    name = min(fleet.listed())
+    attacker = fleet.directory / "attacker"
+    node(fleet.place, attacker, "delete", f"{{repo}}::{name}")
+    node(fleet.place, attacker, "compact", "--threshold=0", "{repo}")
+    await fleet.run()
+    ended = await fleet.recover()
+    assert ended.state == "warning"
+    assert name in ended.warnings[0]
+    assert await fleet.codes() == ["archives_missing"]
+    assert name in (await fleet.repository()).frozen_reason
+
+
+async def test_garbage_under_the_id_of_content_to_come_does_not_outlive_its_night(fleet: Fleet) -> None:
+    assert (await fleet.verify()).state == "succeeded"
+    garbage = {os.urandom(32): os.urandom(500), os.urandom(32): b""}
+    fleet.server.attack = lambda client: write_behind(client.repository, garbage)
+    await fleet.run()
+    ended = await fleet.verify()
+    assert (ended.state, ended.code, ended.result["garbage"]) == ("failed", "hostile_client", 2)
+    assert await fleet.codes() == ["hostile_client"]
+    rows = sorted(await fleet.rows(Archive), key=lambda row: row.segment)
+    assert [bool(row.damage) for row in rows] == [False, False, True]
+    assert [bool(row.proven_at) for row in rows] == [True, True, False]
+    assert (await fleet.repository()).archives_damage
+    assert (await fleet.verify()).result == {"finished": True, "objects": 0}
+    # A recovery removes it, so that no later archive is built on it; who did it is still to be found out.
+    ended = await fleet.recover()
+    assert (ended.state, ended.result["removed"]) == ("warning", 2)
+    assert await fleet.codes() == ["hostile_client"]
+    await fleet.assert_all_extract()
+
+
+async def test_a_verification_goes_on_where_the_last_one_ended_and_forgives_what_compaction_took(fleet: Fleet) -> None:
+    place = await fleet.db.run(lambda tx: load_repository(tx, fleet.definition.repository_id))
+    upto = last_transaction(str(fleet.place))
+    assert upto is not None
+    stretch = await fleet.storage.verify(place, None, after=-1, upto=upto, seconds=-1)
+    assert (stretch.reached, stretch.objects) == (-1, 0)
+    whole = await fleet.storage.verify(place, None, after=-1, upto=upto, seconds=60)
+    assert (whole.reached, whole.garbage, whole.damaged) == (upto, (), ())
+    rest = await fleet.storage.verify(place, None, after=3, upto=upto, seconds=60)
+    assert 0 < rest.objects < whole.objects
+    emptied = min((fleet.place / "data" / "0").iterdir(), key=lambda file: int(file.name))
+    content = bytearray(emptied.read_bytes())
+    emptied.write_bytes(b"")
+    assert (await fleet.storage.verify(place, None, after=-1, upto=upto, seconds=60)).damaged == ()
+    content[-1] ^= 1
+    emptied.write_bytes(content)
+    assert len((await fleet.storage.verify(place, None, after=-1, upto=upto, seconds=60)).damaged) == 1
+    with pytest.raises(AppError) as caught:
+        await fleet.storage.verify(place, "BORG_KEY 00\nbm9uZQ==\n", after=-1, upto=upto, seconds=60)
+    assert caught.value.code
