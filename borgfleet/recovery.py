@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from borgfleet.master_key import proven_database
-from shared.db.repositories.secrets import repository_passphrase
+from shared.db.repositories.secrets import repository_key, repository_passphrase
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
 
@@ -15,9 +15,16 @@ if TYPE_CHECKING:
     from shared.config.settings import Settings
     from shared.db.unit_of_work import UnitOfWork
 
+_HOW = """To restore without Borgfleet, on the node:
+  BORG_PASSPHRASE=... borg list PATH
+  BORG_PASSPHRASE=... borg extract PATH::ARCHIVE
+If the passphrase opens nothing, or `config` in PATH lacks its key: write the lines below "key:" without their leading
+spaces to a file, then
+  borg key import PATH FILE"""
+
 
 async def kit(settings: Settings) -> list[dict[str, str]]:
-    """Return id, server, node, path and passphrase of every repository that was used."""
+    """Return id, server, node, path, passphrase and key of every repository that was used; a key may be empty."""
     db = await proven_database(settings)
     try:
         return await db.run(_read)
@@ -27,13 +34,19 @@ async def kit(settings: Settings) -> list[dict[str, str]]:
 
 def kit_as_text(repositories: list[dict[str, str]]) -> str:
     """Return the kit for paper."""
-    parts = [
-        f"{entry['server']} - {entry['repository']}\n  on node {entry['node']}: {entry['path']}\n"
-        f"  passphrase: {entry['passphrase']}"
-        for entry in repositories
+    parts = [_entry_as_text(entry) for entry in repositories]
+    return "\n\n".join([*parts, _HOW]) if parts else "no repository has been used yet"
+
+
+def _entry_as_text(entry: dict[str, str]) -> str:
+    lines = [
+        f"{entry['server']} - {entry['repository']}",
+        f"  on node {entry['node']}: {entry['path']}",
+        f"  passphrase: {entry['passphrase']}",
     ]
-    how = "To restore without Borgfleet, on the node: BORG_PASSPHRASE=... borg list PATH; borg extract PATH::ARCHIVE"
-    return "\n\n".join([*parts, how]) if parts else "no repository has been used yet"
+    if entry["key"]:
+        lines += ["  key:", *(f"    {line}" for line in entry["key"].splitlines())]
+    return "\n".join(lines)
 
 
 async def _read(tx: UnitOfWork) -> list[dict[str, str]]:
@@ -55,6 +68,7 @@ async def _read(tx: UnitOfWork) -> list[dict[str, str]]:
                     "node": node,
                     "path": repository.path,
                     "passphrase": passphrase,
+                    "key": await tx.secrets.find(repository_key(repository.id)) or "",
                 }
             )
     return entries

@@ -1,6 +1,6 @@
 """Verifying what is new: every object that runs added is read and decrypted, so that no garbage outlives its night.
 
-No lease is taken, so that no backup waits: committed segments do not change. See ADR 0013.
+No lease is taken, so that no backup waits: committed segments do not change. See ADR 32.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ import pytest
 from sqlalchemy import delete
 
 from services.backup.plan import load_repository
-from services.backup.ports import BackupPlan, Made
+from services.backup.ports import Made
 from services.backup.storage import NodeStorage
+from services.backup.tally import Tally
 from shared.borg import output
 from shared.borg.node import BorgNode, Grant
 from shared.borg.segments import MANIFEST, last_transaction
@@ -54,21 +55,17 @@ FUTURE = EMPTY + "; manifest.timestamp = '9999-12-31T23:59:59.000000'"
 class BorgServer(FakeServer):
     """A server with a borg of its own; what `attack` does happens in its run."""
 
-    def __init__(self, borg: str, home: Path, sources: Sequence[Path]) -> None:
+    def __init__(self, borg: str, home: Path, directory: Path) -> None:
         super().__init__(FakeStorage())
-        self.borg, self.home, self.sources = borg, home, sources
+        self.borg, self.home, self.directory = borg, home, directory
         self.attack: Callable[[Client], None] | None = None
 
-    async def create(self, grant: Grant, archive: str, on_output: Any) -> Made:
+    async def create(self, grant: Grant, archive: str, sources: Sequence[str], on_output: Any) -> Made:
         client = Client(self.borg, Path(grant.path), self.home)
-        said = await asyncio.to_thread(client.run, "create", "--json", f"{{repo}}::{archive}", *map(str, self.sources))
+        said = await asyncio.to_thread(client.run, "create", "--json", f"{{repo}}::{archive}", *sources)
         if self.attack:
             await asyncio.to_thread(self.attack, client)
-        return Made(*output.parse_create(said), 0, [])
-
-    @contextlib.asynccontextmanager
-    async def session(self, plan: BackupPlan, gentle: Callable[[], bool]) -> AsyncIterator[Any]:
-        yield self
+        return Made(Tally(sources).ended(0), *output.parse_create(said))
 
 
 class Fleet(World):
@@ -111,10 +108,9 @@ class Fleet(World):
             await asyncio.to_thread(
                 subprocess.run, argv, env=client.environment(), cwd=target, check=True, capture_output=True
             )
-            for source in self.server.sources:
-                for file in filter(Path.is_file, source.rglob("*")):
-                    if (target / str(file).lstrip("/")).exists():
-                        assert (target / str(file).lstrip("/")).read_bytes() == file.read_bytes()
+            for file in self.server.directory.iterdir():
+                if (target / str(file).lstrip("/")).exists():
+                    assert (target / str(file).lstrip("/")).read_bytes() == file.read_bytes()
             assert any(target.rglob("file0"))
         node(self.place, self.directory / "reader", "check", "--verify-data", "{repo}")
 
@@ -148,7 +144,7 @@ async def fleet(request: pytest.FixtureRequest, db: Database, tmp_path: Path) ->
     made = Fleet(db, bus)
     made.directory, made.place = tmp_path, tmp_path / "pool" / "web1" / "system"
     made.storage = NodeStorage(BorgNode(NODE, tmp_path / "state"), 600)
-    made.server = BorgServer(request.param, tmp_path / "client", [source])
+    made.server = BorgServer(request.param, tmp_path / "client", source)
     await made.build(sources=[str(source)])
 
     async def settle(tx: Any) -> None:

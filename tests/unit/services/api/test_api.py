@@ -14,6 +14,7 @@ from prometheus_client import generate_latest
 from sqlalchemy import insert, update
 
 from services.api.app import build_app
+from shared.db.repositories.secrets import repository_key
 from shared.db.tables import Alert, ApiToken, Archive, DeadLetter, Job, MissedRun, Repository, Server
 from shared.domain.ids import new_id
 from shared.domain.job import JobState
@@ -490,6 +491,47 @@ async def test_a_frozen_repository_is_let_go_by_name_and_with_a_reason(api: http
     assert backups == {"a": True, "b": False}
     keeping = await api.post(f"{path.removesuffix('/unfreeze')}/retention/preview", json={"keep_last": 1})
     assert [one["name"] for one in keeping.json()["backups"]] == ["b"]
+
+
+async def test_the_way_back_of_a_frozen_repository_is_shown_and_asked_for_with_a_reason(
+    api: httpx2.AsyncClient, parts: Parts
+) -> None:
+    all_ = await made(api)
+    repository = uuid.UUID(all_["repository"]["id"])
+    path = f"/api/repositories/{repository}"
+    causes = [{"code": code, "reason": f"because {code}"} for code in ("archives_missing", "repository_key_changed")]
+
+    async def freeze(tx: Any) -> None:
+        values = {"frozen_reason": "so", "frozen_for": causes, "rewritten_after": 7, "manifest_transaction": 9}
+        await tx.session.execute(update(Repository).values(**values, proven_transaction=12))
+        await tx.secrets.put(repository_key(repository), "BORG_KEY canary")
+        ids = {"repository_id": repository, "server_id": uuid.UUID(all_["server"]["id"])}
+        times = {"started_at": datetime.now(UTC), "ended_at": datetime.now(UTC)}
+        rows = {"a": {"lost": True}, "b": {}, "c": {"leaving": True, "lost": True}}
+        tx.session.add_all(Archive(name=name, borg_id=name * 64, **row, **ids, **times) for name, row in rows.items())
+
+    await parts.db.run(freeze)
+    shown = await api.get(f"{path}/recover")
+    assert "canary" not in shown.text
+    preview = shown.json()
+    assert (preview["recorded"], preview["missing"], [one["name"] for one in preview["comes_back"]]) == (2, 1, ["a"])
+    assert (preview["frozen_for"], preview["undone_after"], preview["has_key"]) == (causes, 7, True)
+    assert (await api.post(f"{path}/recover", json={})).status_code == 422
+    queued = (await api.post(f"{path}/recover", json={"reason": "the server is clean"})).json()
+    assert (queued["type"], queued["state"]) == ("repository_recover", "queued")
+    async with parts.db.read() as session:
+        job = await session.get_one(Job, uuid.UUID(queued["id"]))
+    assert (job.params["reason"], job.params["by"]) == ("the server is clean", "admin")
+    unknown = f"/api/repositories/{uuid.uuid4()}/recover"
+    assert [(await api.get(unknown)).status_code, (await api.post(unknown, json={"reason": "x"})).status_code] == [
+        404
+    ] * 2
+    # Let go by hand, what is there is the new starting point, and its key is the repository's key.
+    assert (await api.post(f"{path}/unfreeze", json={"reason": "repaired"})).json()["frozen_for"] == []
+    preview = (await api.get(f"{path}/recover")).json()
+    assert (preview["has_key"], preview["undone_after"]) == (False, None)
+    async with parts.db.read() as session:
+        assert (await session.get_one(Repository, repository)).proven_transaction is None
 
 
 async def test_a_backup_that_is_being_deleted_can_be_held_no_more(api: httpx2.AsyncClient, parts: Parts) -> None:
