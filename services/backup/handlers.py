@@ -17,7 +17,8 @@ from services.backup.prune import load_prune, place_to_prune, record_prune, run_
 from services.backup.reconcile import quarantine
 from services.backup.record import record_backup, record_deletion
 from services.backup.recover import load_recover, place_to_recover, record_recover, run_recover
-from services.backup.verify import load_verify, record_verify, run_verify
+from services.backup.verified import record_verify
+from services.backup.verify import load_verify, run_verify
 from services.backup.window import MISSED, in_its_window
 from shared.borg.exit_codes import ROLLED_BACK
 from shared.db.repositories.missed import note_missed
@@ -142,7 +143,8 @@ async def verify_repository(event: RepositoryVerify, ctx: Context, *, storage: S
         await ctx.run(lambda tx: ctx.finish(tx, JobState.SUCCEEDED, result={"finished": True, "objects": 0}))
         return
     verified = await run_verify(plan, ctx, storage=storage)
-    await ctx.run(lambda tx: record_verify(tx, ctx, plan, verified))
+    finished = verified.reached >= plan.upto
+    await ctx.run(lambda tx: record_verify(tx, ctx, plan.repository.id, verified, finished=finished))
 
 
 async def recover_repository(event: RepositoryRecover, ctx: Context, *, storage: Storage) -> None:
