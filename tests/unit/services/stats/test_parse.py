@@ -130,7 +130,8 @@ def test_file_systems_that_were_measured_one_by_one_are_read_as_one_table() -> N
     [
         "1 " * 2000,
         "a" + " " * 4000,
-        "- " * 2000 + "/",
+        "- " * 1200 + "/",
+        "1 /" * 800,
         "a 1 1 1 1% " * 300,
         "9" * 4096,
         "x 1 2 3 4% /" + "\udcff" * 500,
@@ -139,7 +140,7 @@ def test_file_systems_that_were_measured_one_by_one_are_read_as_one_table() -> N
 def test_a_table_made_to_be_slow_is_read_in_no_time(line: str) -> None:
     began = time.monotonic()
     sample = parsed(f"@cpu0\n\n@bytes\n{(line + chr(10)) * 900}\n@types\n{line * 3}\n@end\n")
-    assert time.monotonic() - began < WAIT / 4
+    assert time.monotonic() - began < WAIT / 8
     assert all(mount.mount_point.isprintable() for mount in sample.mounts)
 
 
