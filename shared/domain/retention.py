@@ -49,7 +49,9 @@ _PERIODS: dict[str, Period] = {
 class Policy(BaseModel):
     """How much to keep; what no rule keeps goes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"keep_daily": 7, "keep_weekly": 4}]}
+    )
 
     keep_within_hours: int = Field(default=0, ge=0, le=100 * 366 * 24, description="Everything younger stays.")
     keep_last: int = Field(default=0, ge=0, le=100_000)

@@ -25,7 +25,7 @@ from services.api.schemas.common import Page
 from shared.db.repositories.secrets import channel_key, channel_url
 from shared.db.tables.notify import Notification, NotificationChannel
 from shared.domain.ids import new_id
-from shared.errors import Conflict
+from shared.errors import Conflict, Invalid
 from shared.notify.port import Address
 
 if TYPE_CHECKING:
@@ -169,5 +169,9 @@ def _rules(body: ChannelRules) -> dict[str, Any]:
 
 def _shown_as(kind: str, url: str) -> str:
     """Return what of a URL is no secret: its scheme, and a webhook's host."""
-    host = urlsplit(url).hostname if kind == "webhook" else ""
+    try:
+        host = urlsplit(url).hostname if kind == "webhook" else ""
+    except ValueError as error:
+        message = "the channel's URL is none: its host cannot be read"
+        raise Invalid(message, code="bad_url", remedy="write it as https://hooks.example.org/path") from error
     return f"{url.partition('://')[0][:30]}://{host}/..."[:300]

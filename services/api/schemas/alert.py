@@ -82,8 +82,8 @@ class WindowIn(In):
 
     server: Name | None = Field(default=None, description="This server alone.")
     tag: Name | None = Field(default=None, description="All servers with this tag; without both, all servers.")
-    starts_at: Moment
-    ends_at: Moment
+    starts_at: Moment = Field(examples=["2027-01-31T22:00:00+01:00"])
+    ends_at: Moment = Field(examples=["2027-02-01T04:00:00+01:00"])
     reason: CleanText = ""
 
     @model_validator(mode="after")

@@ -119,7 +119,7 @@ class WizardJob(In):
     """The backup job of the wizard."""
 
     name: Name
-    sources: list[SourcePath] = Field(min_length=1, max_length=100)
+    sources: list[SourcePath] = Field(min_length=1, max_length=100, examples=[["/etc", "/home"]])
     excludes: list[Exclude] = Field(default=[], max_length=500)
     compression: Compression = "zstd,3"
     transport: Literal["tunnel", "direct"] = "tunnel"
