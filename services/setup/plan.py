@@ -18,8 +18,8 @@ from shared.db.tables.storage import BackupNode, Repository, StoragePool
 from shared.domain.job import JobState
 from shared.errors import Permanent
 from shared.events.server import ServerReady, ServerUnreachable
+from shared.ssh.causes import NO_WAY_IN
 from shared.ssh.port import fingerprint
-from shared.ssh.refusals import NO_WAY_IN
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -13,20 +13,11 @@ import asyncssh
 from shared.domain.lines import Turn, clean_all
 from shared.domain.names import shown_address
 from shared.errors import AppError, Transient
+from shared.ssh.causes import CUT_SHORT, LOST, TOO_LONG, UNREACHABLE
 from shared.ssh.frame import Answer, End, framed, new_token
 from shared.ssh.leash import LEASH_SH, STOP_SECONDS, Leash
 from shared.ssh.port import Completed, HostKeyChanged
-from shared.ssh.refusals import (
-    CUT_SHORT,
-    LOST,
-    TOO_LONG,
-    UNREACHABLE,
-    connection_lost,
-    not_begun,
-    refusal,
-    status_of,
-    timed_out,
-)
+from shared.ssh.refusals import connection_lost, not_begun, refusal, status_of, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from shared.domain.lines import CUT, LONGEST_LINE, LineCutter, Turn, clean_all
 from shared.domain.text import clean
 from shared.errors import Transient
+from shared.ssh.causes import LEASH
 from shared.ssh.frame import Answer, End
 from shared.ssh.port import Completed
-from shared.ssh.refusals import LEASH, connection_lost, not_begun, status_of
+from shared.ssh.refusals import connection_lost, not_begun, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

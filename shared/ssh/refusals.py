@@ -1,8 +1,4 @@
-"""Why a server was not reached, let nobody in, or did not run what it should: each with its cause and remedy.
-
-One table for what SSH itself says, what the login shell or sudo says before a command begins, and what leash.sh says.
-What borg says is in shared/borg/exit_codes.py. docs/operations/errors.md shows both.
-"""
+"""From what SSH, a login shell or sudo says to the cause why nothing could be done on a server."""
 
 from __future__ import annotations
 
@@ -12,115 +8,31 @@ import re
 import socket
 from typing import TYPE_CHECKING
 
-from shared.domain.cause import Cause
 from shared.domain.text import clean
+from shared.ssh.causes import (
+    BROKEN_PROTOCOL,
+    CUT_SHORT,
+    FORWARDING_REFUSED,
+    LOGIN_REFUSED,
+    LOST,
+    NO_COMMON_ALGORITHM,
+    NO_NAME,
+    NO_SESSION,
+    NO_SHELL,
+    NOT_SERVED,
+    NOT_SSH,
+    SUDO,
+    TIMED_OUT,
+    TOO_MANY_ATTEMPTS,
+    UNREACHABLE,
+)
 
 if TYPE_CHECKING:
+    from shared.domain.cause import Cause
     from shared.errors import Permanent, Transient
 
 _QUOTED = 300
 _SIGNALLED = 128
-
-UNREACHABLE = Cause(
-    "server_unreachable",
-    "cannot be reached",
-    "check that the server is up, its address and port, and the network between",
-    passing=True,
-)
-NO_NAME = Cause(
-    "server_unreachable",
-    "cannot be reached, its host name is not known",
-    "check the host name and this node's DNS",
-    passing=True,
-)
-CUT_SHORT = Cause(
-    "server_unreachable",
-    "closed the connection before the login",
-    "look at the server's sshd log: MaxStartups, a firewall or fail2ban may turn us away, or it is no SSH server",
-    passing=True,
-)
-NOT_SSH = Cause(
-    "not_ssh", "does not speak SSH 2 on this port", "check the port; the server's sshd must allow protocol 2"
-)
-NO_COMMON_ALGORITHM = Cause(
-    "no_common_cipher",
-    "has no algorithm in common with Borgfleet",
-    "add one that Borgfleet offers to the named line of the server's sshd_config and reload its sshd",
-)
-LOGIN_REFUSED = Cause(
-    "login_refused",
-    "refused the login",
-    "check user and password, or put the fleet's public key (GET /api/fleet-key) into authorized_keys; "
-    "AllowUsers and DenyUsers in the server's sshd_config may be the reason too",
-)
-TOO_MANY_ATTEMPTS = Cause(
-    "too_many_attempts",
-    "ended the login after too many attempts",
-    "raise MaxAuthTries in the server's sshd_config to 2 or more, and see that the fleet's key is in authorized_keys",
-)
-NOT_SERVED = Cause(
-    "login_not_served",
-    "offers no login on this port",
-    "look at the server's sshd log; the account or the service may be disabled there",
-)
-NO_SESSION = Cause(
-    "session_refused",
-    "let us in, but opens no session",
-    "raise MaxSessions in the server's sshd_config, and see that nothing there forbids commands",
-)
-FORWARDING_REFUSED = Cause(
-    "forwarding_refused",
-    "refuses to forward a Unix socket",
-    "set AllowStreamLocalForwarding and AllowTcpForwarding to yes and DisableForwarding to no in the server's "
-    "sshd_config, or use the transport 'direct'",
-)
-BROKEN_PROTOCOL = Cause(
-    "ssh_failed", "broke off the SSH protocol", "look at the server's sshd log; it is tried again", passing=True
-)
-LOST = Cause(
-    "connection_lost", "the connection broke while a command ran", "check the network and the server", passing=True
-)
-NO_SHELL = Cause(
-    "no_shell",
-    "its login shell does not run POSIX commands",
-    "give the user a POSIX shell (`chsh -s /bin/sh`), and see that its start-up files end without an error",
-)
-SUDO = Cause(
-    "sudo_refused",
-    "sudo does not run commands without a password",
-    "put `<user> ALL=(root) NOPASSWD: ALL` into /etc/sudoers.d/borgfleet, and no `requiretty` for this user",
-)
-TIMED_OUT = Cause(
-    "command_timed_out",
-    "the server answers, but a command there took too long and was ended",
-    "look at the server's load and disks; whoever looks at a network mount that is gone waits for ever",
-    passing=True,
-)
-TOO_LONG = Cause(
-    "answer_too_long",
-    "answered more than is read, and was cut off",
-    "see what its shell prints at login, and whether it is the server it should be",
-)
-SERVER_TMP = Cause(
-    "server_tmp",
-    "its directory for temporary files cannot be used",
-    "see that /tmp of the server, or where its TMPDIR points, exists, has space and inodes, and may be written to",
-)
-NO_SETSID = Cause("setsid_missing", "a command is missing", "install util-linux or busybox on the server")
-
-LEASH: dict[int, Cause] = {201: SERVER_TMP, 202: NO_SETSID}
-"""leash.sh's own ends, by exit status."""
-
-CAUSES: tuple[Cause, ...] = (
-    UNREACHABLE, NOT_SSH, NO_COMMON_ALGORITHM, LOGIN_REFUSED, TOO_MANY_ATTEMPTS, NOT_SERVED, NO_SESSION,
-    FORWARDING_REFUSED, BROKEN_PROTOCOL, LOST, NO_SHELL, SUDO, TIMED_OUT, TOO_LONG, SERVER_TMP, NO_SETSID,
-)  # fmt: skip
-"""All of them, a code once."""
-NO_WAY_IN = frozenset(
-    cause.code
-    for cause in (UNREACHABLE, NOT_SSH, NO_COMMON_ALGORITHM, LOGIN_REFUSED, TOO_MANY_ATTEMPTS, NOT_SERVED, NO_SESSION)
-)
-"""Codes that say that nothing can be done on the server at all."""
 
 _BY_KIND: dict[str, Cause] = {
     "PermissionDenied": LOGIN_REFUSED,

@@ -7,7 +7,8 @@ import errno
 import pytest
 
 from shared.errors import Permanent, Transient
-from shared.ssh.refusals import CAUSES, LEASH, NO_WAY_IN, not_begun, refusal, status_of, timed_out
+from shared.ssh.causes import CAUSES, LEASH, NO_WAY_IN
+from shared.ssh.refusals import not_begun, refusal, status_of, timed_out
 
 
 @pytest.mark.parametrize(
