@@ -21,7 +21,8 @@ from shared.borg.exit_codes import failure
 from shared.borg.output import LogLine, parse_line
 from shared.borg.sessions import Sessions
 from shared.borg.watch import SILENCE_SECONDS, Watch
-from shared.domain.lines import CUT, Turn, each_line, whole
+from shared.domain.lines import CUT
+from shared.domain.reading import Turn, each_line, whole
 from shared.errors import Permanent
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncssh
 
-from shared.domain.lines import Turn, clean_all
 from shared.domain.names import shown_address
+from shared.domain.reading import Turn, clean_all
 from shared.errors import AppError, Transient
 from shared.ssh.causes import CUT_SHORT, LOST, TOO_LONG, UNREACHABLE
 from shared.ssh.frame import Answer, End, framed, new_token

@@ -7,7 +7,8 @@ import contextlib
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from shared.domain.lines import CUT, LONGEST_LINE, LineCutter, Turn, clean_all
+from shared.domain.lines import CUT, LONGEST_LINE, LineCutter
+from shared.domain.reading import Turn, clean_all
 from shared.domain.text import clean
 from shared.errors import Transient
 from shared.ssh.causes import LEASH

@@ -9,23 +9,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from shared.domain.text import clean
-from shared.ssh.causes import (
-    BROKEN_PROTOCOL,
-    CUT_SHORT,
-    FORWARDING_REFUSED,
-    LOGIN_REFUSED,
-    LOST,
-    NO_COMMON_ALGORITHM,
-    NO_NAME,
-    NO_SESSION,
-    NO_SHELL,
-    NOT_SERVED,
-    NOT_SSH,
-    SUDO,
-    TIMED_OUT,
-    TOO_MANY_ATTEMPTS,
-    UNREACHABLE,
-)
+from shared.ssh import causes
 
 if TYPE_CHECKING:
     from shared.domain.cause import Cause
@@ -35,13 +19,13 @@ _QUOTED = 300
 _SIGNALLED = 128
 
 _BY_KIND: dict[str, Cause] = {
-    "PermissionDenied": LOGIN_REFUSED,
-    "IllegalUserName": LOGIN_REFUSED,
-    "ServiceNotAvailable": NOT_SERVED,
-    "ChannelOpenError": NO_SESSION,
-    "ChannelListenError": FORWARDING_REFUSED,
-    "ProtocolNotSupported": NOT_SSH,
-    "ConnectionLost": CUT_SHORT,
+    "PermissionDenied": causes.LOGIN_REFUSED,
+    "IllegalUserName": causes.LOGIN_REFUSED,
+    "ServiceNotAvailable": causes.NOT_SERVED,
+    "ChannelOpenError": causes.NO_SESSION,
+    "ChannelListenError": causes.FORWARDING_REFUSED,
+    "ProtocolNotSupported": causes.NOT_SSH,
+    "ConnectionLost": causes.CUT_SHORT,
 }
 """By the name of asyncssh's exception."""
 _NO_COMMON = re.compile(r"No matching (?P<what>.+) algorithm found, sent (?P<ours>\S+) and received (?P<theirs>\S+)")
@@ -56,24 +40,24 @@ def refusal(name: str, kind: str, error: Exception) -> Permanent | Transient:
     if kind == "KeyExchangeFailed" and (found := _NO_COMMON.search(str(error))):
         line = _LINES.get(found["what"], found["what"])
         seen = f"{line} of its sshd_config: {_listed(found['theirs'])}; Borgfleet offers {_listed(found['ours'])}"
-        return NO_COMMON_ALGORITHM.error(seen, where=name)
+        return causes.NO_COMMON_ALGORITHM.error(seen, where=name)
     if "Too many authentication failures" in said:
-        return TOO_MANY_ATTEMPTS.error("", where=name)
+        return causes.TOO_MANY_ATTEMPTS.error("", where=name)
     if "Banner line too long" in said:
-        return NOT_SSH.error(said, where=name)
+        return causes.NOT_SSH.error(said, where=name)
     if isinstance(error, OSError):
         return _of_the_network(name, error)
-    cause = _BY_KIND.get(kind, BROKEN_PROTOCOL)
+    cause = _BY_KIND.get(kind, causes.BROKEN_PROTOCOL)
     return cause.error(said, where=name)
 
 
 def _of_the_network(name: str, error: OSError) -> Permanent | Transient:
     if isinstance(error, socket.gaierror):
-        return NO_NAME.error(clean(error.strerror or str(error), _QUOTED), where=name)
+        return causes.NO_NAME.error(clean(error.strerror or str(error), _QUOTED), where=name)
     if error.errno in (errno.ECONNRESET, errno.EPIPE):
-        return CUT_SHORT.error(os.strerror(error.errno).lower(), where=name)
+        return causes.CUT_SHORT.error(os.strerror(error.errno).lower(), where=name)
     why = os.strerror(error.errno).lower() if error.errno else str(error) or "no answer in time"
-    return UNREACHABLE.error(clean(why, _QUOTED), where=name)
+    return causes.UNREACHABLE.error(clean(why, _QUOTED), where=name)
 
 
 def _listed(algorithms: str) -> str:
@@ -86,19 +70,19 @@ def not_begun(name: str, status: int | None, *said: bytes) -> Permanent | Transi
     ended = f"it ended with status {status}" if status is not None else "it never ended"
     quoted = f"{ended} and said {clean(text, _QUOTED)!r}" if text else f"{ended} and said nothing"
     if re.search(r"(^|[ :])sudo: |sudo: (command )?not found", text):
-        return SUDO.error(quoted, where=name)
-    return NO_SHELL.error(quoted, where=name)
+        return causes.SUDO.error(quoted, where=name)
+    return causes.NO_SHELL.error(quoted, where=name)
 
 
 def connection_lost(name: str) -> Permanent | Transient:
     """Return that a connection broke while a command ran."""
-    return LOST.error("", where=name)
+    return causes.LOST.error("", where=name)
 
 
 def timed_out(name: str, seconds: float, *, begun: bool) -> Permanent | Transient:
     """Return that a command did not end within a time of ours; the server itself was there."""
     what = "it did not end" if begun else "its login did not even begin it"
-    return TIMED_OUT.error(f"{what} within {seconds:.0f} seconds", where=name)
+    return causes.TIMED_OUT.error(f"{what} within {seconds:.0f} seconds", where=name)
 
 
 def status_of(returncode: int | None) -> int | None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.lines import LineCutter, clean_all, each_line, whole
+from shared.domain.lines import LineCutter
+from shared.domain.reading import clean_all, each_line, whole
 
 
 def cut(blocks: list[bytes], longest: int) -> tuple[list[bytes], int]:
