@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.fleet import Fleet
+from tests.harness.fleet import Fleet, until
 from tests.harness.invariants import assert_invariants, extracted
 
 
@@ -44,6 +44,64 @@ def test_a_collapse_of_files_and_bytes_is_not_green(fleet: Fleet, data: Path) ->
     job = fleet.finished(fleet.run(definition), "warning")
     assert f"The source {data} gave 1 file; it gave 22 files before." in job["warnings"][0]
     assert re.match(r"The archive holds \d+ bytes; a good one of this job holds 3,\d", job["warnings"][1])
+
+
+def test_an_emptied_source_is_doubted_each_night_and_the_last_full_archive_stays_until_a_person_accepts(
+    fleet: Fleet, data: Path
+) -> None:
+    """Keep the last two, and prune after each backup: four nights without files take no full archive away."""
+    definition = fleet.backup_job([data], retention={"keep_last": 2})
+    fleet.finished(fleet.run(definition), "succeeded")
+    full = fleet.backups(definition)[0]
+    data.rename(data.with_name("aside"))
+    data.mkdir()
+    for _ in range(4):
+        job = fleet.finished(fleet.run(definition), "warning")
+        assert f"The source {data} is empty; last time it held 21 files." in job["warnings"][0]
+    fleet.finished(fleet.post(f"/api/repositories/{definition['repository_id']}/prune", {}), "succeeded", "warning")
+    assert full["borg_id"] in fleet.listed(definition)
+    data.rmdir()
+    data.with_name("aside").rename(data)
+    assert extracted(fleet, definition, full) == 21
+    shutil.rmtree(data)
+    data.mkdir()
+    doubtful = fleet.backups(definition)[0]
+    assert [reason["code"] for reason in doubtful["reasons"]] == ["source_empty", "archive_empty"]
+    assert not doubtful["good"]
+    fleet.post(f"/api/backups/{doubtful['id']}/accept", {"reason": "it moved to another server"})
+    job = fleet.finished(fleet.run(definition), "succeeded")
+    assert any(str(data) in reason for reason in job["warnings"])
+    assert fleet.backups(definition)[0]["good"]
+
+
+def test_a_retry_of_a_failed_run_backs_up_what_is_there_now(fleet: Fleet, tmp_path: Path) -> None:
+    source = tmp_path / "later"
+    definition = fleet.backup_job([source])
+    job = fleet.finished(fleet.run(definition), "failed")
+    assert job["code"] == "sources_missing"
+    source.mkdir()
+    for number in range(5):
+        (source / f"file{number}").write_text("x")
+    fleet.post(f"/api/jobs/{job['id']}/retry")
+    ended = until(lambda: found if (found := fleet.job(job))["state"] == "succeeded" else None, "the retry succeeds")
+    assert ended["result"]["files"] == 5
+    assert sorted(backup["files"] for backup in fleet.backups(definition)) == [0, 5]
+    assert_invariants(fleet, definition)
+
+
+def test_a_worker_that_dies_after_borg_takes_no_warning_with_it(fleet: Fleet, data: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    definition = fleet.backup_job([data, data / "nowhere"], pre_hook=f"echo pre >>{trace}",
+                                  post_hook=f"echo post >>{trace}; exit 4")  # fmt: skip
+    worker = fleet.restart("backup", BORGFLEET_CRASH_AT="after_borg_before_commit")
+    job = fleet.run(definition)
+    worker.wait_dead()
+    fleet.spawn("backup")
+    ended = fleet.finished(job, "warning")
+    assert ended["attempt"] >= 2
+    (backup,) = fleet.backups(definition)
+    assert {reason["code"] for reason in backup["reasons"]} == {"source_missing", "post_hook_failed"}
+    assert trace.read_text().split() == ["pre", "post"]
 
 
 def test_every_source_path_of_a_job_is_backed_up(fleet: Fleet, data: Path, tmp_path: Path) -> None:

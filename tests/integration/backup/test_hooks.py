@@ -57,3 +57,11 @@ async def test_a_hook_over_its_time_is_stopped(yard: Yard, tmp_path: Path) -> No
     job = await yard.run(definition, "warning")
     assert job.warnings == ["the post-hook was stopped after 5 seconds: waiting"]
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+
+async def test_a_child_that_a_hook_leaves_behind_is_not_waited_for(yard: Yard, tmp_path: Path) -> None:
+    """C2."""
+    hook = f"sleep 300 & echo $! >{tmp_path}/child; echo started"
+    definition = await yard.backup_job(files(tmp_path / "srv", 3), hook_seconds=100, pre_hook=hook)
+    job = await yard.run(definition, "succeeded")
+    assert "info hook started" in await yard.log(job)
