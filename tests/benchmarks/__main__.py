@@ -28,7 +28,7 @@ from sqlalchemy import func, select
 from shared.db.session import Database
 from shared.db.tables import Job, OutboxRow
 from shared.secrets.envelope import load_key_ring
-from tests.benchmarks import fence, schedules, sweep
+from tests.benchmarks import fence, look, schedules, sweep
 from tests.harness.fleet import BIN, Fleet, until
 from tests.harness.idle_worker import start_idle_worker
 from tests.harness.mariadb import MariaServer
@@ -351,6 +351,14 @@ def _fence(_fleet: None, _directory: None, given: argparse.Namespace) -> None:
         fence.measure(say, note, Path(name), Path(name) / "source", given.pairs)
 
 
+def _look(_fleet: None, _directory: None, _given: argparse.Namespace) -> None:
+    say(
+        "## A look at the sources\n\n`python -m tests.benchmarks look`: what a run asks its server before borg, one command.\n"
+    )
+    with tempfile.TemporaryDirectory(prefix="bfb-", ignore_cleanup_errors=True) as name:
+        look.measure(say, Path(name), rounds=50)
+
+
 def _schedules(_fleet: None, _directory: None, given: argparse.Namespace) -> None:
     schedules.run(say, schedules=2000 if given.quick else 100_000, herd=500 if given.quick else 10_000)
 
@@ -366,6 +374,7 @@ PARTS: dict[str, Callable[..., None]] = {
     "sweep": _sweep,
     "schedules": _schedules,
     "fence": _fence,
+    "look": _look,
     "demo": lambda *_: first_backup(),
 }
 
