@@ -18,23 +18,29 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shared.config.settings import Settings
+    from shared.runtime.board import Board
 
 __all__ = ["open_database", "run"]
 _PATIENCE = 60.0
 _PAUSE = 1.0
 
 
-async def run(settings: Settings, names: Sequence[str], stopping: asyncio.Event | None = None) -> None:
-    """Run services by name in this process until a signal comes."""
+async def run(
+    settings: Settings,
+    names: Sequence[str],
+    stopping: asyncio.Event | None = None,
+    watched: tuple[CollectorRegistry, Board] | None = None,
+) -> None:
+    """Run services by name in this process until a signal comes, beside tasks that are watched already."""
     stopping = stopping or asyncio.Event()
     stop_on_signals(stopping)
-    registry = CollectorRegistry()
+    registry, board = watched or (CollectorRegistry(), None)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     db = await proven_database(settings)
     bus = await _patiently(settings, "+".join(names))
     parts = Parts(settings, db, bus, registry)
-    await run_services([SERVICES[name](parts) for name in names], parts, stopping)
+    await run_services([SERVICES[name](parts) for name in names], parts, stopping, board)
 
 
 async def _patiently(settings: Settings, name: str) -> JetStreamBus:

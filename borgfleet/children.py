@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shared.errors import Permanent
+from shared.errors import Permanent, Transient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,6 @@ _log = structlog.get_logger()
 _MINIMUM = (2, 11)
 _STOP_SECONDS = 10.0
 _READY_SECONDS = 20.0
-_RESTART_SECONDS = 1.0
 
 _NATS = """\
 listen: "127.0.0.1:{port}"
@@ -104,7 +103,7 @@ def plan_sshd(directory: Path, *, listen: str, port: int, user: str, authorized_
 
 
 class Child:
-    """A process that is started again when it ends, and ends when its parent does."""
+    """A process that ends when its parent does; the supervisor starts it again when it ended by itself."""
 
     def __init__(self, name: str, argv: Sequence[str]) -> None:
         """Take its name for the log, and how to start it."""
@@ -112,21 +111,23 @@ class Child:
         self._argv = argv
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Keep it alive until told to stop."""
-        while not stopping.is_set():
-            # A session of its own: Ctrl-C reaches us alone, and the children end after the services that need them.
-            process = await asyncio.create_subprocess_exec(
-                *_dies_with_us(), *self._argv, start_new_session=True, stdin=asyncio.subprocess.DEVNULL
-            )
-            ended = asyncio.create_task(process.wait())
-            stop = asyncio.create_task(stopping.wait())
+        """Run it until told to stop; Transient if it ends before."""
+        # A session of its own: Ctrl-C reaches us alone, and the children end after the services that need them.
+        process = await asyncio.create_subprocess_exec(
+            *_dies_with_us(), *self._argv, start_new_session=True, stdin=asyncio.subprocess.DEVNULL
+        )
+        ended = asyncio.create_task(process.wait())
+        stop = asyncio.create_task(stopping.wait())
+        try:
             await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
             stop.cancel()
             if process.returncode is None:
                 await _end(process)
-                return
+        if not stopping.is_set():
             _log.warning("child_ended", child=self._name, status=process.returncode)
-            await asyncio.sleep(_RESTART_SECONDS)
+            message = f"{self._name} ended with status {process.returncode}"
+            raise Transient(message, code="child_ended", remedy="look into its log in the data directory")
 
 
 async def wait_for_port(url: str) -> None:

@@ -9,14 +9,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prometheus_client import CollectorRegistry
+
 from borgfleet.bootstrap import run
 from borgfleet.children import Child, NatsChild, plan_nats, plan_sshd, wait_for_port
 from borgfleet.preparation import prepare
 from borgfleet.registry import SERVICES
 from shared.domain.names import shown_address
+from shared.runtime.board import Board
+from shared.runtime.supervisor import supervise
+from shared.runtime.tasks import Supervised
+from shared.telemetry.metrics import TaskMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from shared.config.settings import BackupSettings, Settings
 
@@ -26,7 +32,15 @@ async def up(settings: Settings, announce: Callable[[str, str | None], None]) ->
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     stopping, children_stopping = asyncio.Event(), asyncio.Event()
     nats = plan_nats(settings.data_dir)
-    children = [asyncio.create_task(Child("nats-server", nats.argv).run(children_stopping))]
+    registry = CollectorRegistry()
+    board = Board(TaskMetrics(registry))
+
+    def child(name: str, argv: Sequence[str]) -> asyncio.Task[None]:
+        return asyncio.create_task(
+            supervise(Supervised(f"child:{name}", Child(name, argv).run), board, children_stopping)
+        )
+
+    children = [child("nats-server", nats.argv)]
     try:
         await wait_for_port(nats.url)
         settings = settings.model_copy(update={"backup": _as_ourselves(settings.backup)})
@@ -39,11 +53,11 @@ async def up(settings: Settings, announce: Callable[[str, str | None], None]) ->
             authorized_keys=settings.state_dir / "authorized_keys",
         )
         if sshd is not None:
-            children.append(asyncio.create_task(Child("sshd", sshd).run(children_stopping)))
+            children.append(child("sshd", sshd))
         settings = standalone_settings(settings, nats, has_sshd=sshd is not None)
         token = await prepare(settings)
         announce(f"http://{shown_address(settings.api.host, settings.api.port)}", token)
-        await run(settings, list(SERVICES), stopping)
+        await run(settings, list(SERVICES), stopping, (registry, board))
     finally:
         children_stopping.set()
         await asyncio.gather(*children)

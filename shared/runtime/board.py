@@ -45,7 +45,7 @@ class Board:
 
     def __init__(self, metrics: TaskMetrics, clock: Callable[[], float] = time.monotonic) -> None:
         """Take the metrics to keep, and a clock that is never set back."""
-        self._metrics = metrics
+        self.metrics = metrics
         self._clock = clock
         self._states: dict[str, _State] = {}
 
@@ -53,9 +53,9 @@ class Board:
         """Begin to watch a task; until it succeeds for the first time, its start stands for its last success."""
         state = _State(isinstance(task, Periodic), time.time())
         self._states[task.name] = state
-        self._metrics.last_success.labels(task.name).set_function(partial(self._last_success, state))
-        self._metrics.interval.labels(task.name).set(task.every if isinstance(task, Periodic) else 0)
-        self._metrics.failures.labels(task.name)
+        self.metrics.last_success.labels(task.name).set_function(partial(self._last_success, state))
+        self.metrics.interval.labels(task.name).set(task.every if isinstance(task, Periodic) else 0)
+        self.metrics.failures.labels(task.name)
 
     def began(self, name: str) -> None:
         """Note that a task has begun a round, or its only one."""
@@ -80,7 +80,7 @@ class Board:
         state.failures += 1
         state.grave = state.grave or not isinstance(error, AppError)
         state.error = error.code if isinstance(error, AppError) else type(error).__name__
-        self._metrics.failures.labels(name).inc()
+        self.metrics.failures.labels(name).inc()
         passing = isinstance(error, AppError)
         delay = min(_PASSING_CAP if passing else _RETRY_CAP, _RETRY_FIRST * 2.0 ** min(state.failures - 1, 10))
         if state.failures & (state.failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a log must not drown in one error

@@ -89,7 +89,7 @@ async def _round(task: Periodic, stopping: asyncio.Event) -> None:
 async def _rest(task: Task, seconds: float, stopping: asyncio.Event) -> None:
     if isinstance(task, Periodic):
         # Not to be woken: what wakes it may be the very thing that fails.
-        seconds = max(seconds, task.after_trouble, task.every) + _jitter(task)
+        seconds = max(seconds, task.after_trouble) + _jitter(task)
     await pause(seconds, stopping)
 
 
@@ -121,12 +121,17 @@ def _jitter(task: Periodic) -> float:
     return random.uniform(0, task.jitter) if task.jitter else 0.0  # noqa: S311 - it spreads load, it keeps no secret
 
 
-async def run_services(services: Sequence[Service], parts: Parts, stopping: asyncio.Event) -> None:
-    """Run until `stopping`; workers and side tasks end first, then the relay publishes what they left."""
+async def run_services(
+    services: Sequence[Service], parts: Parts, stopping: asyncio.Event, board: Board | None = None
+) -> None:
+    """Run until `stopping`; workers and side tasks end first, then the relay publishes what they left.
+
+    A board that is given already watches tasks of this process that outlive its services.
+    """
     from shared.runtime.relay import Relay  # noqa: PLC0415 - relay and workers use what is above
 
-    metrics = KernelMetrics(parts.registry)
-    board = Board(metrics.tasks)
+    metrics = KernelMetrics(parts.registry, board.metrics if board else None)
+    board = board or Board(metrics.tasks)
     relay_stopping = asyncio.Event()
     relay = asyncio.create_task(
         supervise(Relay(parts.db, parts.bus, metrics).task(), board, relay_stopping), name="relay"

@@ -34,8 +34,8 @@ class TaskMetrics:
 class KernelMetrics:
     """What every worker counts; one instance per process and registry."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Register the kernel's metrics once."""
+    def __init__(self, registry: CollectorRegistry, tasks: TaskMetrics | None = None) -> None:
+        """Register the kernel's metrics once; those of tasks may be there already."""
         self.registry = registry
         build = Gauge("borgfleet_build_info", "Always 1; the label tells the version.", ["version"], registry=registry)
         build.labels(version("borgfleet")).set(1)
@@ -48,4 +48,4 @@ class KernelMetrics:
         self.running = Gauge("borgfleet_running_jobs", "Jobs being worked on.", ["subject"], registry=registry)
         self.published = Counter("borgfleet_outbox_published_total", "Outbox rows published.", registry=registry)
         self.dead = Counter("borgfleet_dead_letters_total", "Messages given up.", ["subject"], registry=registry)
-        self.tasks = TaskMetrics(registry)
+        self.tasks = tasks or TaskMetrics(registry)

@@ -14,6 +14,7 @@ from standardwebhooks.webhooks import Webhook
 from shared.errors import Invalid, Transient
 from shared.notify.port import Address, Message
 from shared.notify.process import ChildSender
+from tests.harness.patience import WAIT
 
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HERE = ["127.0.0.0/8"]
@@ -56,7 +57,7 @@ async def listening(**options: str) -> AsyncIterator[Listener]:
 async def test_a_webhook_is_signed_so_that_an_independent_library_believes_it() -> None:
     async with listening() as listener:
         url = f"http://127.0.0.1:{listener.port}/hook"
-        await ChildSender(HERE).send(Address("webhook", url, KEY), MESSAGE)
+        await ChildSender(HERE, seconds=WAIT).send(Address("webhook", url, KEY), MESSAGE)
     ((first, headers, body),) = listener.got
     assert first == "POST /hook HTTP/1.1"
     payload = Webhook(KEY).verify(body, headers)
@@ -72,7 +73,7 @@ async def test_a_private_address_is_refused_before_anything_is_sent(kind: str) -
         for host in ("127.0.0.1", "localhost", *(["[::ffff:127.0.0.1]"] if kind == "webhook" else [])):
             url = f"{scheme}://{host}:{listener.port}/hook"
             with pytest.raises(Invalid) as refused:
-                await ChildSender(["10.0.0.0/8"]).send(Address(kind, url, KEY), MESSAGE)
+                await ChildSender(["10.0.0.0/8"], seconds=WAIT).send(Address(kind, url, KEY), MESSAGE)
             assert refused.value.code == "address_refused"
             assert "allowed_networks" in refused.value.remedy
     assert listener.got == []
@@ -86,13 +87,15 @@ async def test_a_webhook_follows_no_redirect_and_an_error_is_tried_again_later()
         ) as listener,
     ):
         with pytest.raises(Transient, match="it answered 307"):
-            await ChildSender(HERE).send(Address("webhook", f"http://127.0.0.1:{listener.port}/", KEY), MESSAGE)
+            await ChildSender(HERE, seconds=WAIT).send(
+                Address("webhook", f"http://127.0.0.1:{listener.port}/", KEY), MESSAGE
+            )
     assert other.got == []
 
 
 async def test_apprise_delivers_title_and_text() -> None:
     async with listening(status="200 OK") as listener:
-        await ChildSender(HERE).send(Address("apprise", f"json://127.0.0.1:{listener.port}/"), MESSAGE)
+        await ChildSender(HERE, seconds=WAIT).send(Address("apprise", f"json://127.0.0.1:{listener.port}/"), MESSAGE)
     body = json.loads(listener.got[0][2])
     assert (body["title"], body["message"], body["type"]) == (MESSAGE.title, MESSAGE.text, "failure")
 
@@ -101,7 +104,7 @@ async def test_an_error_never_shows_what_the_url_keeps_secret() -> None:
     async with listening(status="403 Forbidden") as listener:
         url = f"json://user:hunter2secret@127.0.0.1:{listener.port}/tokenABCDEF"
         with pytest.raises(Transient) as failed:
-            await ChildSender(HERE).send(Address("apprise", url), MESSAGE)
+            await ChildSender(HERE, seconds=WAIT).send(Address("apprise", url), MESSAGE)
     assert "hunter2secret" not in str(vars(failed.value)) + failed.value.message
     assert "tokenABCDEF" not in failed.value.message
     assert "403" in failed.value.message
@@ -132,12 +135,12 @@ async def test_a_side_that_never_answers_is_given_up_in_time() -> None:
 )
 async def test_a_wrong_address_is_refused_when_it_is_set(address: Address, code: str) -> None:
     with pytest.raises(Invalid) as refused:
-        await ChildSender().check(address)
+        await ChildSender(seconds=WAIT).check(address)
     assert refused.value.code == code
 
 
 async def test_a_good_address_is_accepted_without_sending() -> None:
     async with listening() as listener:
-        await ChildSender(HERE).check(Address("webhook", f"http://127.0.0.1:{listener.port}/", KEY))
-        await ChildSender(HERE).check(Address("apprise", f"json://127.0.0.1:{listener.port}/"))
+        await ChildSender(HERE, seconds=WAIT).check(Address("webhook", f"http://127.0.0.1:{listener.port}/", KEY))
+        await ChildSender(HERE, seconds=WAIT).check(Address("apprise", f"json://127.0.0.1:{listener.port}/"))
     assert listener.got == []
