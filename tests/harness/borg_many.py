@@ -26,6 +26,7 @@ def borg_many(
     *,
     passphrase: str = "",
     cwd: Path | None = None,
+    **more: str,
 ) -> list[tuple[int, str]]:
     environment = os.environ | {
         "BORG_BASE_DIR": str(base),
@@ -35,6 +36,7 @@ def borg_many(
         "BORG_PASSPHRASE": passphrase,
         "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
         "PYTHONPATH": str(Path(__file__).parents[2]),
+        **more,
     }
     done = subprocess.run(
         [str(python), "-m", "tests.harness.borg_many"], input=json.dumps(commands), env=environment,

@@ -18,6 +18,8 @@ import pytest
 
 from shared.borg import fencing
 from shared.borg.fence import Report
+from shared.domain.ids import new_id
+from tests.harness.borg_many import borg_many
 from tests.harness.patience import WAIT
 from tests.harness.rpc import MANIFEST, Gone, RawClient, RemoteError
 from tests.integration.borg.conftest import SCRIPTS, World
@@ -400,6 +402,26 @@ def test_the_probe_answers_a_handshake_and_offers_nothing_else(world: World) -> 
                 client.call(name)
     assert not Path("/borgfleet-probe").exists()
     assert listing(world.node.state_dir) == before
+
+
+def test_no_borg_can_make_or_fill_a_repository_by_the_probe(world: World) -> None:
+    """The plain server did: `borg init` and `create` wrote to the node's root file system, without lease or limit."""
+    rsh = f"sh -c 'SSH_ORIGINAL_COMMAND=\"borgfleet-probe serve\" exec sh {world.node.state_dir}/serve.sh {world.node.state_dir} {world.grant.server_id.hex}'"
+    for path in ("/borgfleet-probe", world.grant.path, str(world.directory / "new")):
+        commands = [["init", "-e", "none", f"ssh://node{path}"], ["create", f"ssh://node{path}::a", str(SCRIPTS)]]
+        answers = borg_many(commands, world.directory / "client", passphrase="x", BORG_RSH=rsh)
+        assert all(status != 0 for status, _ in answers), answers
+        assert "does not exist" in answers[1][1]
+    assert not Path("/borgfleet-probe").exists()
+    assert not (world.directory / "new").exists()
+
+
+def test_another_servers_key_reaches_nothing_though_the_lease_is_current(world: World) -> None:
+    argv = ["/bin/sh", str(world.node.state_dir / "serve.sh"), str(world.node.state_dir), new_id().hex]
+    command = f"borgfleet-{world.grant.token} serve"
+    with RawClient(argv, {"PATH": "/usr/bin:/bin", "SSH_ORIGINAL_COMMAND": command}) as client, pytest.raises(Gone):
+        client.open(world.grant.path)
+    assert client.process.returncode == 77
 
 
 def listing(directory: Path) -> list[tuple[str, int]]:
