@@ -107,6 +107,8 @@ class RunEvidence(_Stored):
     """The sources just before borg read them."""
     looked_after: tuple[Source, ...] | None = None
     """And just after, where a pre-hook made them."""
+    left_out: tuple[str, ...] = ()
+    """Places of ours below the sources that borg was told to leave out, in a sentence each."""
     ended: Ended | None = None
     report: ArchiveFigures | None = None
     """What borg itself said of the archive."""

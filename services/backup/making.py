@@ -17,6 +17,7 @@ from shared.runtime.context import Abort
 if TYPE_CHECKING:
     from services.backup.evidence import Source
     from services.backup.ledger import Ledger
+    from services.backup.own_places import OwnPlace
     from services.backup.ports import BackupPlan, Made, Servers, ServerSession
     from shared.borg.node import Grant
     from shared.runtime.context import Context
@@ -100,8 +101,22 @@ class Attempt:
             if source.kind in (Kind.MISSING, Kind.HANGS):
                 ctx.log("warning", "kernel", f"source {source.path}: {source.kind}", code=f"source_{source.kind}")
         sources = _answering(looked)
+        left_out = await self._own_places(server, sources)
         ctx.log("info", "kernel", f"borg create {self._name} of {', '.join(sources)} by {plan.transport}")
-        self.made = await server.create(self._grant, self._name, sources, Reporter(plan, ctx))
+        self.made = await server.create(self._grant, self._name, sources, left_out, Reporter(plan, ctx))
+
+    async def _own_places(self, server: ServerSession, sources: list[str]) -> tuple[OwnPlace, ...]:
+        """Find what of ours lies below the sources: borg leaves it out, and it is said."""
+        try:
+            places = await server.own_places(sources)
+        except Transient as error:  # a run without this look is as good as any; the next one looks again
+            self._ctx.log("warning", "kernel", f"whether a source holds a storage pool is not known: {error.message}")
+            return ()
+        for place in places:
+            self._ctx.log("info", "kernel", f"left out by the rule '{place.rule}': {place.path} is {place.what}")
+        if grow := tuple(place.sentence for place in places if place.grows):
+            await self._ledger.note(left_out=grow)
+        return places
 
     async def _after(self, server: ServerSession) -> None:
         """Write down how borg ended, look again where hooks make the sources, and run the post-hook."""

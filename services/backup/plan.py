@@ -68,6 +68,7 @@ async def load_plan(tx: UnitOfWork, job: Job) -> BackupPlan:
         window=window,
         reference=await load_reference(tx, definition.id),
         run=job.run,
+        pools={str(one.id): (one.name, one.path) for one in await tx.session.scalars(select(StoragePool))},
     )
 
 

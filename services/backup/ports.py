@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from services.backup.evidence import Ended, Given, Source
+    from services.backup.own_places import OwnPlace
     from services.backup.pools import PoolPlace
     from services.backup.reference import Reference
     from services.backup.window import Window
@@ -93,6 +94,8 @@ class BackupPlan:
     reference: Reference | None
     run: int = 0
     """Which run of its job this is: each retry of an ended job begins a new one."""
+    pools: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    """Every storage pool, id -> name and path: none of them is to be backed up into one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,11 +295,16 @@ class ServerSession(Protocol):
         """Run a hook with these variables in its environment, to its end or to the end of its time."""
         ...
 
+    async def own_places(self, sources: Sequence[str]) -> tuple[OwnPlace, ...]:
+        """Return what of ours lies below the sources; Permanent where a source lies in such a place."""
+        ...
+
     async def create(
         self,
         grant: Grant,
         archive: str,
         sources: Sequence[str],
+        left_out: Sequence[OwnPlace],
         on_output: Callable[[LogLine | Progress | Phase], None],
     ) -> Made:
         """Run `borg create` there; why it failed is part of the answer."""

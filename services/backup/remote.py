@@ -9,6 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from services.backup.hooks import Tail
+from services.backup.own_places import SCRIPT as OWN_PLACES
+from services.backup.own_places import SECONDS as OWN_SECONDS
+from services.backup.own_places import read_places
 from services.backup.ports import HookOutput, Made
 from services.backup.sources import SCRIPT as SOURCES
 from services.backup.sources import SECONDS as SOURCE_SECONDS
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from services.backup.evidence import Source
+    from services.backup.own_places import OwnPlace
     from services.backup.ports import BackupPlan, Servers, ServerSession
     from shared.borg.node import BorgNode, Grant
     from shared.ssh.port import ByteReader, ByteWriter, Completed, Connection, Ssh
@@ -70,6 +74,15 @@ class _Session:
             raise Transient(message, code="server_tmp", remedy=remedy)
         return read_sources(sources, done.stdout)
 
+    async def own_places(self, sources: Sequence[str]) -> tuple[OwnPlace, ...]:
+        state, pools = self._node.state_dir, self._plan.pools
+        known = "\n".join([*(path for _, path in pools.values()), str(state), str(state.parent)])
+        seconds = SOURCE_SECONDS + _ANSWER_SECONDS
+        done = await self._connection.run(OWN_PLACES, str(OWN_SECONDS), known, *sources, seconds=seconds)
+        marks = {key: f"the storage pool {name}" for key, (name, _) in pools.items()}
+        marks[self._node.host_id] = f"Borgfleet's own data on the backup node {self._plan.endpoint.alias}"
+        return read_places(sources, done.stdout, marks)
+
     async def hook(self, script: str, seconds: float, variables: Mapping[str, str]) -> HookOutput:
         argv = [*environment.as_argv(dict(variables)), "sh", "-c", script]
         said, complaints, now = Tail(), Tail(), asyncio.get_running_loop().time
@@ -94,12 +107,16 @@ class _Session:
         grant: Grant,
         archive: str,
         sources: Sequence[str],
+        left_out: Sequence[OwnPlace],
         on_output: Callable[[LogLine | Progress | Phase], None],
     ) -> Made:
         plan = self._plan
         collect = _Collector(on_output, sources)
         location = environment.location(plan.endpoint.alias, plan.repository.path)
-        argv = commands.create("borg", location, archive, replace(plan.options, sources=sources))
+        # Ours come first: borg goes by the first rule that matches.
+        patterns = [*(place.rule for place in left_out), *plan.options.patterns]
+        options = replace(plan.options, sources=sources, patterns=patterns)
+        argv = commands.create("borg", location, archive, options)
         if plan.transport == "direct":
             done = await self._create(argv, await self._direct(), grant, collect)
         else:

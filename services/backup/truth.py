@@ -108,6 +108,8 @@ def _reasons(evidence: Evidence) -> Iterator[Reason]:
         yield from _complaints(run.ended, evidence.reference.unreadable if evidence.reference else 0)
         yield from _status(run.ended)
     yield from _hooks(evidence)
+    for sentence in run.left_out:
+        yield note("own_place_left_out", sentence)
     for cut in run.cut:
         yield doubt(cut, _CUT.get(cut, f"The run was cut short: {cut}."))
 

@@ -116,6 +116,11 @@ class BorgNode:
         """Return the argv of one of our scripts that stand on borg's own package."""
         return [self.python, "-I", str(fencing.script(self.state_dir, name)), *arguments]
 
+    @property
+    def host_id(self) -> str:
+        """Under which borg knows this node; it stands in its state directory too."""
+        return self._environment["BORG_HOST_ID"]
+
     def _current(self, grant: Grant) -> Grant:
         """Return a grant without the server's part, if that was ended."""
         ended = self._shut_out.get(grant.repository_id) == grant.epoch

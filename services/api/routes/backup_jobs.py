@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
-from sqlalchemy import Select, select
+from sqlalchemy import Select, literal, or_, select
 
 from services.api.dependencies import PageBounds, Parts
 from services.api.queries import by_text, found
@@ -19,7 +20,7 @@ from shared.db.repositories.requests import request_backup
 from shared.db.repositories.retention import last_good
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.server import Server
-from shared.db.tables.storage import Archive, Repository
+from shared.db.tables.storage import Archive, BackupNode, Repository, StoragePool
 from shared.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from shared.db.unit_of_work import UnitOfWork
 
 router = APIRouter(tags=["backup jobs"])
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @router.get("/api/backup-jobs")
@@ -127,6 +129,19 @@ async def _check_place(tx: UnitOfWork, body: BackupJobIn) -> None:
     if repository.server_id != body.server_id:
         message = "this repository belongs to another server"
         raise Invalid(message, code="wrong_repository", remedy="choose one of the server's own repositories")
+    await _refuse_pools(tx, body)
+
+
+async def _refuse_pools(tx: UnitOfWork, body: BackupJobIn) -> None:
+    """Refuse a source in a storage pool of the server itself, where it is known to be the backup node."""
+    server = found(await tx.session.get(Server, body.server_id), "server")
+    here = or_(BackupNode.endpoint_host == server.host, literal(server.host in _LOOPBACK))
+    query = select(StoragePool).join(BackupNode, BackupNode.name == StoragePool.node).where(here)
+    for pool in await tx.session.scalars(query):
+        for source in body.sources:
+            if PurePosixPath(source).is_relative_to(pool.path):
+                message = f"the source {source} lies in the storage pool {pool.name}: a backup of it would hold itself"
+                raise Invalid(message, code="source_is_ours", remedy="take it out of the sources")
 
 
 async def _read(tx: UnitOfWork, backup_job_id: uuid.UUID) -> BackupJobOut:

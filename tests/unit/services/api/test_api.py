@@ -15,7 +15,7 @@ from sqlalchemy import insert, update
 
 from services.api.app import build_app
 from shared.db.repositories.secrets import repository_key
-from shared.db.tables import Alert, ApiToken, Archive, DeadLetter, Job, MissedRun, Repository, Server
+from shared.db.tables import Alert, ApiToken, Archive, BackupNode, DeadLetter, Job, MissedRun, Repository, Server
 from shared.domain.ids import new_id
 from shared.domain.job import JobState
 from shared.errors import Invalid, Transient
@@ -621,3 +621,27 @@ async def test_statistics_are_asked_for_and_looked_back_on(api: httpx2.AsyncClie
     ):
         refused = await api.get(f"/api/servers/{server}/stats?{query}")
         assert (refused.status_code, refused.json()["code"]) == (422, code)
+
+
+async def test_a_source_in_a_pool_of_the_server_itself_is_refused_where_that_is_known(
+    api: httpx2.AsyncClient, parts: Parts
+) -> None:
+    """Its backups would hold themselves."""
+    all_ = await made(api)
+    body = {"name": "loop", "server_id": all_["server"]["id"], "repository_id": all_["repository"]["id"]}
+
+    async def add(tx: Any) -> None:
+        node = {"endpoint_host": "192.0.2.1", "endpoint_port": 22, "endpoint_user": "borg"}
+        tx.session.add(BackupNode(name=all_["pool"]["node"], **node))
+
+    inside = body | {"sources": ["/etc", "/pool/web1"]}
+    elsewhere = await api.post("/api/backup-jobs", json=inside | {"name": "elsewhere"})
+    assert elsewhere.status_code == 201  # that this server is the node is not known
+    await parts.db.run(add)
+    for source in ("/pool", "/pool/", "/pool/web1"):
+        refused = await api.post("/api/backup-jobs", json=body | {"sources": ["/etc", source]})
+        assert (refused.status_code, refused.json()["code"]) == (422, "source_is_ours"), refused.text
+    changed = await api.put(f"/api/backup-jobs/{all_['job']['id']}", json=inside | {"name": "web1-system"})
+    assert changed.json()["code"] == "source_is_ours"
+    fine = await api.post("/api/backup-jobs", json=body | {"sources": ["/pool2", "/"]})
+    assert fine.status_code == 201

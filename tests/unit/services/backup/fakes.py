@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.backup.evidence import Given, Kind, Source
+from services.backup.own_places import OwnPlace
 from services.backup.ports import (
     BackupPlan,
     HookOutput,
@@ -226,6 +227,9 @@ class FakeServer:
     on_borg: Callable[[], Awaitable[None]] | None = None
     """What happens while borg works, after its archive is there."""
     given: list[Sequence[str]] = field(default_factory=list)
+    ours: tuple[OwnPlace, ...] | AppError = ()
+    """What of ours lies below the sources."""
+    left_out: Sequence[OwnPlace] = ()
     sources: list[str] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
@@ -256,15 +260,22 @@ class FakeServer:
             raise status
         return self.said.get(script) or HookOutput(status)
 
+    async def own_places(self, sources: Sequence[str]) -> tuple[OwnPlace, ...]:
+        if isinstance(self.ours, AppError):
+            raise self.ours
+        return self.ours
+
     async def create(
         self,
         grant: Grant,
         archive: str,
         sources: Sequence[str],
+        left_out: Sequence[OwnPlace],
         on_output: Callable[[LogLine | Progress | Phase], None],
     ) -> Made:
         tally = Tally(sources)
         self.given.append(sources)
+        self.left_out = left_out
         for line in self.output:
             on_output(line)
             if isinstance(line, LogLine):
