@@ -204,9 +204,7 @@ class NodeStorage:
             "since": wanted.rewritten_after,
             "originals": [(one.id.hex(), one.segment, one.offset) for one in originals],
         }
-        answer = await run_script(
-            self._node, "recover.py", repository.path, plan, Recovery, passphrase=repository.passphrase, grant=grant
-        )
+        answer = await run_script(self._node, "recover.py", grant, plan, Recovery, passphrase=repository.passphrase)
         return replace(answer, lost=answer.lost + gone)
 
     async def verify(
@@ -214,8 +212,9 @@ class NodeStorage:
     ) -> Stretch:
         """Read and decrypt what stands after a segment, for so long."""
         plan = {"encryption": repository.encryption, "key": key, "after": after, "upto": upto, "seconds": seconds}
+        grant = _grant(repository, 0)  # names the place: nothing was granted, and nothing is needed
         return await run_script(
-            self._node, "verify.py", repository.path, plan, Stretch, passphrase=repository.passphrase
+            self._node, "verify.py", grant, plan, Stretch, passphrase=repository.passphrase, guarded=False
         )
 
     def _manifests(self, repository: RepositoryPlace) -> Path:

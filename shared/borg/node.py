@@ -138,22 +138,25 @@ class BorgNode:
 
     async def run(
         self,
-        grant: Grant | None,
+        grant: Grant,
         argv: Sequence[str],
         *,
         passphrase: str,
         on_output: OnOutput | None = None,
         on_answer: Callable[[bytes], None] | None = None,
         base_dir: Path | None = None,
+        guarded: bool = True,
     ) -> tuple[str, list[LogLine]]:
         """Run borg to its end; return stdout and its messages, the last ones of many; raise our error if it failed.
 
-        Without a grant it may only read what does not change, and has to end by itself before long.
+        Not guarded, it lives without the lease: it may only read what does not change, and has to end before long.
         An answer of any length goes to `on_answer` in blocks instead, where that is given. With a `base_dir` borg
         remembers nothing of this run in the node's own.
         """
         own = {"BORG_BASE_DIR": str(base_dir), "HOME": str(base_dir)} if base_dir else {}
-        status, stdout, lines = await self._run(grant, argv, passphrase, on_output, on_answer, own)
+        whole_argv = [*(self._guarded(grant) if guarded else ()), *argv]
+        watch = Watch(argv, grant.path, self._silence)
+        status, stdout, lines = await self._run(whole_argv, watch, passphrase, on_output, on_answer, own)
         if error := failure(status, lines):
             raise error
         if status and not any(line.is_warning or line.is_error for line in lines):
@@ -182,8 +185,8 @@ class BorgNode:
 
     async def _run(
         self,
-        grant: Grant | None,
         argv: Sequence[str],
+        watch: Watch,
         passphrase: str,
         on_output: OnOutput | None,
         on_answer: Callable[[bytes], None] | None,
@@ -196,7 +199,6 @@ class BorgNode:
             os.close(writer)
         try:
             process = await asyncio.create_subprocess_exec(
-                *(self._guarded(grant) if grant else ()),
                 *argv,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
@@ -209,7 +211,6 @@ class BorgNode:
         finally:
             os.close(reader)
         answer, said = cast("asyncio.StreamReader", process.stdout), cast("asyncio.StreamReader", process.stderr)
-        watch = Watch(argv, grant.path, self._silence)
         try:
             async with watch:
                 answered = watch.reading(answer.read)

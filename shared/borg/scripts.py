@@ -22,12 +22,12 @@ _SHOWN = 200
 async def run_script(
     node: BorgNode,
     name: str,
-    path: str,
+    grant: Grant,
     plan: Mapping[str, Any],
     answer: type[Answer],
     *,
     passphrase: str,
-    grant: Grant | None = None,
+    guarded: bool = True,
 ) -> Answer:
     """Run a script on a repository and return its answer.
 
@@ -36,7 +36,8 @@ async def run_script(
     with tempfile.NamedTemporaryFile("w", dir=node.state_dir, prefix=".plan-") as file:
         json.dump(plan, file)
         file.flush()
-        stdout, lines = await node.run(grant, node.script(name, path, file.name), passphrase=passphrase)
+        argv = node.script(name, grant.path, file.name)
+        stdout, lines = await node.run(grant, argv, passphrase=passphrase, guarded=guarded)
     try:
         return TypeAdapter(answer).validate_json(stdout)
     except ValidationError as error:
