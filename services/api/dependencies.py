@@ -102,3 +102,14 @@ def bounds(
 
 
 PageBounds = Annotated[Bounds, Depends(bounds)]
+
+
+def many_bounds(
+    limit: Annotated[int, Query(ge=1, le=2000)] = 2000,
+    after: Annotated[CleanText | None, Query(description="From the `Link` of the part before.")] = None,
+) -> Bounds:
+    """Read the bounds of a list that most have whole in one answer."""
+    return Bounds(limit, after)
+
+
+ManyBounds = Annotated[Bounds, Depends(many_bounds)]

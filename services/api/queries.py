@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import InstrumentedAttribute
+    from starlette.responses import Response
 
     from services.api.dependencies import Bounds
 
 T = TypeVar("T")
+MOST = 1000
+"""Rows of a list that has no pages."""
+INCOMPLETE = "Borgfleet-Incomplete"
+"""The header of an answer that is not the whole list; what it holds is for people."""
 
 
 async def by_text(
@@ -47,6 +52,13 @@ async def newest_first(
         query = query.where(or_(at < before, and_(at == before, identity < last)))
     rows = (await session.execute(query.order_by(at.desc(), identity.desc()).limit(bounds.limit + 1))).all()
     return _cut(rows, bounds.limit, lambda row: f"{getattr(row[0], at.key).isoformat()}|{row[0].id.hex}")
+
+
+def told(response: Response, rows: Sequence[T], most: int) -> Sequence[T]:
+    """Return no more than so many rows of a list that has no pages; if there are more, a header says so."""
+    if len(rows) > most:
+        response.headers[INCOMPLETE] = f"only the first {most}"
+    return rows[:most]
 
 
 def found(row: T | None, what: str) -> T:

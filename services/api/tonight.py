@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from services.api.schemas.schedule import ExpectedRun
-from shared.db.repositories.retention import good_archives
+from shared.db.repositories.retention import latest_good
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import db_now
 from shared.db.tables.job import Job
@@ -24,21 +24,23 @@ from shared.domain.schedule import SPEC, jitter, runs_after, upkeep_name
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
 _DONE = ("succeeded", "warning")
 _UPKEEP = (JobType.REPOSITORY_PRUNE.value, JobType.REPOSITORY_COMPACT.value, JobType.REPOSITORY_CHECK.value)
-_TYPICAL = 10
+_LAST_GOOD = latest_good((Archive.duration,), 10)
 _LOOKED_BACK = 14 * 86_400.0
-_MOST_RUNS = 500
+MOST_RUNS = 500
+"""What one answer foresees at most."""
 _FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 
 async def foresee(session: AsyncSession, span: timedelta) -> list[ExpectedRun]:
-    """Return the runs of the time to come by their beginning; 500 at most."""
-    rows, typical, paused = await _enabled(session), await _typical_seconds(session), await _paused(session)
+    """Return the runs of the time to come by their beginning: 500, and one more if there are more."""
+    rows, paused = await _enabled(session), await _paused(session)
+    typical = await _typical_seconds(session, list({row[0].backup_job_id for row in rows if row[0].backup_job_id}))
     now = datetime.now(UTC)
     runs = [
         ExpectedRun(
@@ -48,7 +50,7 @@ async def foresee(session: AsyncSession, span: timedelta) -> list[ExpectedRun]:
         for schedule, name, key, server, repository in rows
         for starts_at in _begins(schedule, name, max(now, paused.get("", now), paused.get(server, now)), now + span)
     ]  # fmt: skip
-    runs = sorted(runs, key=lambda run: (run.starts_at, run.name))[:_MOST_RUNS]
+    runs = sorted(runs, key=lambda run: (run.starts_at, run.name))[: MOST_RUNS + 1]
     _mark_collisions(runs)
     return runs
 
@@ -97,13 +99,13 @@ async def _paused(session: AsyncSession) -> Mapping[str, datetime]:
     return {row.server: row.until or _FOR_EVER for row in await session.scalars(select(Pause))}
 
 
-async def _typical_seconds(session: AsyncSession) -> dict[tuple[str, uuid.UUID | None], float]:
+async def _typical_seconds(
+    session: AsyncSession, backup_jobs: Sequence[uuid.UUID]
+) -> dict[tuple[str, uuid.UUID | None], float]:
     """Return the median duration of the last good runs, by type, and backup job or repository."""
     seen: defaultdict[tuple[str, uuid.UUID | None], list[float]] = defaultdict(list)
-    number = func.row_number().over(partition_by=Archive.backup_job_id, order_by=Archive.created_at.desc())
-    ranked = select(Archive.backup_job_id, Archive.duration, number.label("n")).where(good_archives()).subquery()
-    for backup_job_id, duration, _ in await session.execute(select(ranked).where(ranked.c.n <= _TYPICAL)):
-        seen[JobType.BACKUP_CREATE.value, backup_job_id].append(duration)
+    for backup_job_id, archives in (await _LAST_GOOD.of(session, backup_jobs)).items():
+        seen[JobType.BACKUP_CREATE.value, backup_job_id] = [archive.duration for archive in archives]
     upkeep = select(Job.type, Job.repository_id, Job.started_at, Job.finished_at).where(
         Job.type.in_(_UPKEEP), Job.state.in_(_DONE), Job.created_at > db_now(-_LOOKED_BACK)
     )

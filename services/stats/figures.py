@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import and_, func, select
 
-from shared.db.repositories.retention import doubtful_archives, good_archives, is_past
+from shared.db.repositories.latest import Latest
+from shared.db.repositories.retention import doubtful_archives, latest_good
 from shared.db.tables.alert import AlertRule
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import db_now
@@ -38,6 +39,15 @@ _RUNS_SEEN = 14 * 86_400.0
 """Only so far back are runs looked through: the table of jobs is large. Backups are looked through whole."""
 _LETTERS_SEEN = 86_400.0
 _NOT_FAILED = (JobState.SUCCEEDED.value, JobState.WARNING.value)
+_RUNS = Latest(
+    Job.backup_job_id,
+    Job.created_at,
+    (Job.state, Job.started_at, Job.finished_at),
+    and_(Job.type == JobType.BACKUP_CREATE.value, Job.created_at > db_now(-_RUNS_SEEN)),
+    _RECENT,
+)
+_GOOD = latest_good((Archive.duration, Archive.original_size, Archive.deduplicated_size, Archive.files), _RECENT)
+_DOUBTFUL = Latest(Archive.backup_job_id, Archive.created_at, (), doubtful_archives(), _RECENT)
 _STATUS = {"succeeded": 0, "warning": 1, "failed": 2, "cancelled": 3}
 _RATIOS = {"cpu_usage_percent": "cpu", "memory_percent": "memory", "swap_percent": "swap"}
 _PLAIN = {
@@ -133,11 +143,13 @@ async def _backups(session: AsyncSession) -> list[Triple]:
     )
     figures: list[Triple] = []
     periods, missed = await _periods(session), await _missed(session)
-    runs, archives = await _recent_runs(session), await _recent_archives(session)
-    doubtful = await _latest(
-        session, Archive.backup_job_id, Archive.created_at, (Archive.created_at,), doubtful_archives()
-    )
-    for definition, server, repository, pool in await session.execute(query):
+    definitions = (await session.execute(query)).all()
+    ids = [row[0].id for row in definitions]
+    archives = await _GOOD.of(session, ids)
+    runs = await _RUNS.of(session, ids)
+    # Only since the last good one: most have none, and would be looked for in all that a backup job ever made.
+    doubtful = await _DOUBTFUL.of(session, ids, since={key: rows[0].at for key, rows in archives.items()})
+    for definition, server, repository, pool in definitions:
         label = (server, definition.name)
         figures += [
             ("borgfleet_backup_info", (*label, repository, pool), 1),
@@ -145,10 +157,10 @@ async def _backups(session: AsyncSession) -> list[Triple]:
             ("borgfleet_backup_created_timestamp_seconds", label, _at(definition.created_at)),
             ("borgfleet_backup_rpo_seconds", label, target_seconds(definition.rpo_seconds, periods[definition.id])),
         ]
-        last_good = archives[definition.id][0].created_at if archives[definition.id] else definition.created_at
+        last_good = archives[definition.id][0].at if archives[definition.id] else definition.created_at
         unmade = sum(due_at > last_good for due_at in missed[definition.id])
         figures.append(("borgfleet_backup_missed_runs", label, unmade))
-        pending = sum(archive.created_at > last_good for archive in doubtful[definition.id])
+        pending = sum(archive.at > last_good for archive in doubtful[definition.id])
         figures.append(("borgfleet_backup_doubtful_archives", label, pending))
         figures += _of_runs(label, runs[definition.id])
         figures += _of_archives(label, archives[definition.id])
@@ -191,7 +203,7 @@ def _of_archives(label: tuple[str, str], archives: list[Any]) -> Iterator[Triple
     if not archives:
         return
     last = archives[0]
-    yield "borgfleet_backup_last_success_timestamp_seconds", label, _at(last.created_at)
+    yield "borgfleet_backup_last_success_timestamp_seconds", label, _at(last.at)
     yield "borgfleet_backup_duration_seconds", label, last.duration
     yield "borgfleet_backup_original_size_bytes", label, last.original_size
     yield "borgfleet_backup_deduplicated_size_bytes", label, last.deduplicated_size
@@ -200,36 +212,6 @@ def _of_archives(label: tuple[str, str], archives: list[Any]) -> Iterator[Triple
     yield "borgfleet_backup_typical_duration_seconds", label, typical
     size = statistics.median(archive.original_size for archive in archives)
     yield "borgfleet_backup_typical_original_size_bytes", label, size
-
-
-async def _recent_runs(session: AsyncSession) -> dict[uuid.UUID, list[Any]]:
-    return await _latest(
-        session,
-        Job.backup_job_id,
-        Job.created_at,
-        (Job.state, Job.started_at, Job.finished_at),
-        and_(Job.type == JobType.BACKUP_CREATE.value, Job.created_at > db_now(-_RUNS_SEEN)),
-    )
-
-
-async def _recent_archives(session: AsyncSession) -> dict[uuid.UUID, list[Any]]:
-    columns = (
-        Archive.created_at, Archive.duration, Archive.original_size, Archive.deduplicated_size, Archive.files,
-    )  # fmt: skip
-    return await _latest(session, Archive.backup_job_id, Archive.created_at, columns, and_(good_archives(), is_past()))
-
-
-async def _latest(
-    session: AsyncSession, key: Any, at: Any, columns: Sequence[Any], condition: Any
-) -> dict[uuid.UUID, list[Any]]:
-    """Return the newest rows of each backup job, ten at most, in one query."""
-    number = func.row_number().over(partition_by=key, order_by=at.desc()).label("number")
-    ranked = select(key.label("key"), number, *columns).where(key.is_not(None), condition).subquery()
-    query = select(ranked).where(ranked.c.number <= _RECENT).order_by(ranked.c.key, ranked.c.number)
-    found: dict[uuid.UUID, list[Any]] = defaultdict(list)
-    for row in await session.execute(query):
-        found[row.key].append(row)
-    return found
 
 
 async def _storage(session: AsyncSession) -> list[Triple]:

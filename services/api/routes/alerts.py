@@ -6,11 +6,11 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from sqlalchemy import delete, select
 
 from services.api.dependencies import Caller, PageBounds, Parts
-from services.api.queries import found, newest_first
+from services.api.queries import MOST, found, newest_first, told
 from services.api.schemas.alert import (
     AcknowledgeIn,
     AlertChangeOut,
@@ -137,11 +137,16 @@ async def reset_threshold(kind: AlertKind, parts: Parts, scope: OfScope) -> None
 
 
 @router.get("/api/maintenance-windows")
-async def list_windows(parts: Parts) -> list[WindowOut]:
-    """List the maintenance windows by their beginning."""
+async def list_windows(parts: Parts, response: Response) -> list[WindowOut]:
+    """List the maintenance windows, those that end last first: 1,000 of them.
+
+    The header `Borgfleet-Incomplete` says that there are more.
+    """
+    query = select(MaintenanceWindow).order_by(MaintenanceWindow.ends_at.desc(), MaintenanceWindow.id)
     async with parts.db.read() as session:
-        rows = await session.scalars(select(MaintenanceWindow).order_by(MaintenanceWindow.starts_at))
-        return [WindowOut.model_validate(row) for row in rows]
+        rows = (await session.scalars(query.limit(MOST + 1))).all()
+    kept = sorted(told(response, rows, MOST), key=lambda window: window.starts_at)
+    return [WindowOut.model_validate(row) for row in kept]
 
 
 @router.post("/api/maintenance-windows", status_code=201)

@@ -20,7 +20,7 @@ from shared.db.repositories.requests import request_backup
 from shared.db.repositories.retention import last_good
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.server import Server
-from shared.db.tables.storage import Archive, BackupNode, Repository, StoragePool
+from shared.db.tables.storage import BackupNode, Repository, StoragePool
 from shared.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ async def list_backup_jobs(parts: Parts, bounds: PageBounds) -> Page[BackupJobOu
     async with parts.db.read() as session:
         rows, following = await by_text(session, _backup_jobs(), BackupJob.name, bounds)
         ids = [row[0].id for row in rows]
-        schedules, last = await schedules_of(session, ids), await last_good(session, Archive.backup_job_id.in_(ids))
+        schedules, last = await schedules_of(session, ids), await last_good(session, ids)
     return Page(items=[_shown(row, schedules[row[0].id], last.get(row[0].id)) for row in rows], next=following)
 
 
@@ -148,7 +148,7 @@ async def _read(tx: UnitOfWork, backup_job_id: uuid.UUID) -> BackupJobOut:
     query = _backup_jobs().where(BackupJob.id == backup_job_id).execution_options(populate_existing=True)
     row = found((await tx.session.execute(query)).one_or_none(), "backup job")
     schedules = (await schedules_of(tx.session, [backup_job_id]))[backup_job_id]
-    good = await last_good(tx.session, Archive.backup_job_id == backup_job_id)
+    good = await last_good(tx.session, [backup_job_id])
     return _shown(row, schedules, good.get(backup_job_id))
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from sqlalchemy import select
 
 from services.api.dependencies import PageBounds, Parts
-from services.api.queries import newest_first
+from services.api.queries import MOST, newest_first, told
 from services.api.schemas.common import Page
 from services.api.schemas.kernel import DeadLetterOut, ServiceOut
 from shared.db.tables.kernel import DeadLetter, ServiceInstance
@@ -15,11 +15,15 @@ router = APIRouter(tags=["borgfleet itself"])
 
 
 @router.get("/api/services")
-async def list_services(parts: Parts) -> list[ServiceOut]:
-    """List the processes of the last day by service, and when each was last there."""
-    query = select(ServiceInstance).order_by(ServiceInstance.service, ServiceInstance.seen_at.desc())
+async def list_services(parts: Parts, response: Response) -> list[ServiceOut]:
+    """List the processes of the last day by service, and when each was last there: the first 1,000.
+
+    The header `Borgfleet-Incomplete` says that there are more.
+    """
+    query = select(ServiceInstance).order_by(ServiceInstance.service, ServiceInstance.seen_at.desc()).limit(MOST + 1)
     async with parts.db.read() as session:
-        return [ServiceOut.model_validate(row) for row in await session.scalars(query)]
+        rows = (await session.scalars(query)).all()
+    return [ServiceOut.model_validate(row) for row in told(response, rows, MOST)]
 
 
 @router.get("/api/dead-letters")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Query, Response
 from sqlalchemy import delete, select
 
-from services.api.dependencies import Caller, PageBounds, Parts
-from services.api.queries import found, newest_first
+from services.api.dependencies import Bounds, Caller, ManyBounds, PageBounds, Parts
+from services.api.queries import INCOMPLETE, MOST, by_text, found, newest_first, told
 from services.api.scheduling import next_runs
 from services.api.schemas.common import Page
 from services.api.schemas.schedule import (
@@ -25,7 +25,7 @@ from services.api.schemas.schedule import (
     PreviewOut,
     ScheduleIn,
 )
-from services.api.tonight import foresee
+from services.api.tonight import MOST_RUNS, foresee
 from shared.db.clock import read_now
 from shared.db.repositories.retention import last_good
 from shared.db.tables.backup_job import BackupJob
@@ -51,10 +51,11 @@ async def preview(body: ScheduleIn) -> PreviewOut:
 
 
 @router.get("/api/pauses")
-async def list_pauses(parts: Parts) -> list[PauseOut]:
-    """List what is paused."""
+async def list_pauses(parts: Parts, response: Response) -> list[PauseOut]:
+    """List what is paused, the first 1,000; the header `Borgfleet-Incomplete` says that there is more."""
     async with parts.db.read() as session:
-        return [PauseOut.model_validate(row) for row in await session.scalars(select(Pause).order_by(Pause.server))]
+        rows = (await session.scalars(select(Pause).order_by(Pause.server).limit(MOST + 1))).all()
+    return [PauseOut.model_validate(row) for row in told(response, rows, MOST)]
 
 
 @router.put("/api/pauses")
@@ -97,36 +98,54 @@ async def list_missed(
 
 
 @router.get("/api/tonight")
-async def tonight(parts: Parts, hours: Annotated[int, Query(ge=1, le=168)] = 24) -> list[ExpectedRun]:
-    """Foresee the fleet's runs of the next hours, how long they should take, and which collide; 500 at most."""
+async def tonight(
+    parts: Parts, response: Response, hours: Annotated[int, Query(ge=1, le=168)] = 24
+) -> list[ExpectedRun]:
+    """Foresee the fleet's runs of the next hours, how long they should take, and which collide; the first 500.
+
+    The header `Borgfleet-Incomplete` says that there are more.
+    """
     async with parts.db.read() as session:
-        return await foresee(session, timedelta(hours=hours))
+        return list(told(response, await foresee(session, timedelta(hours=hours)), MOST_RUNS))
 
 
 @router.get("/api/compliance", responses={200: {"content": {"text/csv": {}}}}, response_model=list[ComplianceOut])
-async def compliance(parts: Parts, csv_text: Annotated[bool, Query(alias="csv")] = False) -> Any:
-    """Say of each backup job whether its last good backup is as young as it has to be; as CSV with `csv=true`."""
+async def compliance(
+    parts: Parts, response: Response, bounds: ManyBounds, csv_text: Annotated[bool, Query(alias="csv")] = False
+) -> Any:
+    """Say of each backup job whether its last good backup is as young as it has to be; as CSV with `csv=true`.
+
+    By name, 2,000 at once. The header `Borgfleet-Incomplete` says that there are more, `Link` where.
+    """
     async with parts.db.read() as session:
-        rows = await _compliance(session)
+        rows, following = await _compliance(session, bounds)
+    if following is not None:
+        response.headers[INCOMPLETE] = f"only {bounds.limit}"
+        csv_too = "&csv=true" if csv_text else ""
+        response.headers["Link"] = f'</api/compliance?limit={bounds.limit}&after={following}{csv_too}>; rel="next"'
     if not csv_text:
         return rows
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(ComplianceOut.model_fields))
     writer.writeheader()
     writer.writerows(row.model_dump(mode="json") for row in rows)
-    return Response(text.getvalue(), media_type="text/csv; charset=utf-8")
+    headers = {name: response.headers[name] for name in (INCOMPLETE, "Link") if name in response.headers}
+    return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-async def _compliance(session: AsyncSession) -> list[ComplianceOut]:
+async def _compliance(session: AsyncSession, bounds: Bounds) -> tuple[list[ComplianceOut], str | None]:
     now = await read_now(session)
-    last = await last_good(session)
+    query = select(BackupJob, Server.name).join(Server, Server.id == BackupJob.server_id)
+    listed, following = await by_text(session, query, BackupJob.name, bounds)
+    ids = [row[0].id for row in listed]
+    last = await last_good(session, ids)
     periods: defaultdict[uuid.UUID, list[int]] = defaultdict(list)
-    for backup_job_id, period in await session.execute(select(Schedule.backup_job_id, Schedule.period_seconds)):
+    of_these = select(Schedule.backup_job_id, Schedule.period_seconds).where(Schedule.backup_job_id.in_(ids))
+    for backup_job_id, period in await session.execute(of_these):
         if backup_job_id is not None:
             periods[backup_job_id].append(period)
-    query = select(BackupJob, Server.name).join(Server, Server.id == BackupJob.server_id).order_by(BackupJob.name)
     shown: list[ComplianceOut] = []
-    for definition, server in await session.execute(query):
+    for definition, server in listed:
         target = target_seconds(definition.rpo_seconds, periods[definition.id])
         made_at = last.get(definition.id)
         state = state_of(target, made_at, definition.created_at, now) if definition.enabled else "off"
@@ -138,4 +157,4 @@ async def _compliance(session: AsyncSession) -> list[ComplianceOut]:
                 breaks_at=breaks_at(target, made_at, definition.created_at),
             )
         )  # fmt: skip
-    return shown
+    return shown, following

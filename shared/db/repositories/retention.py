@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 
+from shared.db.repositories.latest import Latest
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, is_held
@@ -20,7 +21,7 @@ from shared.errors import Conflict
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -37,15 +38,22 @@ def doubtful_archives() -> ColumnElement[bool]:
     return and_(_acceptable(), Archive.trusted.is_(False), Archive.accepted_at.is_(None))
 
 
-async def last_good(session: AsyncSession, *which: ColumnElement[bool]) -> dict[uuid.UUID | None, datetime]:
-    """Return when each backup job's last good archive was made; one from the future tells nothing of when."""
-    query = select(Archive.backup_job_id, func.max(Archive.created_at)).where(good_archives(), is_past(), *which)
-    return {row[0]: row[1] for row in await session.execute(query.group_by(Archive.backup_job_id))}
+async def last_good(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, datetime]:
+    """Return when the last good archive of each of these backup jobs was made, where there is one.
+
+    One from the future tells nothing of when.
+    """
+    return {key: rows[0].at for key, rows in (await _LAST_GOOD.of(session, ids)).items()}
 
 
 def is_past() -> ColumnElement[bool]:
     """Select the archives whose time is none of the future."""
     return Archive.created_at <= db_now(CLOCK_TOLERANCE.total_seconds())
+
+
+def latest_good(columns: Sequence[Any], count: int) -> Latest:
+    """Return what reads the newest good archives of backup jobs."""
+    return Latest(Archive.backup_job_id, Archive.created_at, columns, and_(good_archives(), is_past()), count)
 
 
 def _acceptable() -> ColumnElement[bool]:
@@ -55,6 +63,9 @@ def _acceptable() -> ColumnElement[bool]:
         Archive.leaving.is_(False),
         Archive.lost.is_(False),
     )
+
+
+_LAST_GOOD = latest_good((), 1)
 
 
 def is_good(archive: Archive) -> bool:
