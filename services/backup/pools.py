@@ -122,7 +122,7 @@ def read_mark(pool: Path) -> str | None:
 
 def _write_mark(pool: Path, pool_id: uuid.UUID) -> None:
     """Write it in one step: a mark that is half there would keep the pool from being used."""
-    temporary = pool / f"{MARK}.{os.getpid()}"
+    temporary = pool / f"{MARK}.{uuid.uuid4().hex}"  # a run and the measuring may both be the first, at once
     with temporary.open("w") as file:
         file.write(_TEXT.format(id=pool_id))
         file.flush()

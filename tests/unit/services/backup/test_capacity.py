@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 import uuid
 from pathlib import Path
@@ -13,6 +14,7 @@ from services.backup.capacity import PoolCapacity, capacity
 from services.backup.pools import MARK, PoolPlace
 from shared.db.session import Database
 from shared.db.tables import StoragePool
+from tests.harness.patience import WAIT
 
 
 def place(path: Path, *, marked: bool = False) -> PoolPlace:
@@ -81,13 +83,15 @@ async def test_a_pool_that_hangs_costs_only_its_own_figures(
         (tmp_path / name).mkdir()
     await add(db, hung=("n1", tmp_path / "hung"), well=("n1", tmp_path / "well"))
     node = PoolCapacity(db, "n1", seconds=0.2)
-    for _ in range(3):
-        await node.measure()
     found = await pools(db)
+    async with asyncio.timeout(WAIT):
+        while not (found["well"].size_bytes and found["hung"].problem_code):
+            await node.measure()
+            found = await pools(db)
     assert found["well"].size_bytes
     assert (found["hung"].size_bytes, found["hung"].problem_code) == (None, "pool_silent")
     assert begun == ["hung"]  # no second thread waits beside the first
     let_go.set()
-    patient = PoolCapacity(db, "n1", seconds=120)
+    patient = PoolCapacity(db, "n1", seconds=WAIT)
     await patient.measure()
     assert (await pools(db))["hung"].problem == ""

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from services.backup.apart import apart
+from services.backup.apart import apart, start
 from services.backup.pools import MARK, PoolPlace, borg_id_of, claim_pool, read_mark
 from shared.db.tables import Repository, StoragePool
 from shared.errors import Permanent
+from tests.harness.patience import WAIT
 from tests.unit.services.backup.fakes import BORG_ID
 from tests.unit.services.backup.world import World
 
@@ -40,6 +41,15 @@ def test_a_new_pool_is_marked_and_known_again(tmp_path: Path) -> None:
     claim_pool(pool)
     claim_pool(replace(pool, marked=True))
     assert [entry.name for entry in tmp_path.iterdir()] == [MARK]
+
+
+def test_a_run_and_the_measuring_may_mark_a_pool_at_once(tmp_path: Path) -> None:
+    pool = replace(NEW, path=str(tmp_path))
+    for _ in range(20):
+        first, second = (start(lambda: claim_pool(pool), "claims") for _ in range(2))
+        assert (first.result(WAIT), second.result(WAIT)) == (None, None)
+        assert [entry.name for entry in tmp_path.iterdir()] == [MARK]
+        (tmp_path / MARK).unlink()
 
 
 @pytest.mark.parametrize(
