@@ -24,6 +24,8 @@ from shared.db.tables.job import Job
 from shared.db.tables.schedule import Pause, Schedule
 from shared.domain.hours import Hours
 from shared.domain.schedule import SPEC, jitter
+from shared.runtime.outcome import outcome
+from shared.runtime.piecemeal import is_nobodys_fault, piecemeal
 from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
@@ -92,15 +94,44 @@ class Schedules:
     async def make_due(self) -> int:
         """Work through what is due, a batch a transaction, whoever leads."""
         total = 0
-        while count := await self._db.run(self._batch):
+        while count := await self._some():
             total += count
             if count < _BATCH:
                 break
         self._lag.set(0)
         return total
 
-    async def _batch(self, tx: UnitOfWork) -> int:
+    async def _some(self) -> int:
+        """Work through a batch; if it cannot be written whole, through its parts: who is at fault is set aside."""
+        counted: list[int] = []
+
+        async def together() -> None:
+            counted.append(await self._db.run(self._batch))
+
+        error = await outcome(together())
+        if error is None:
+            return counted[0]
+        if is_nobodys_fault(error):
+            raise error
+        due = select(Schedule.id).where(Schedule.next_run_at <= db_now()).order_by(Schedule.next_run_at).limit(_BATCH)
+        ids = list(await self._db.run(lambda tx: tx.session.scalars(due)))
+
+        async def some(of: Sequence[uuid.UUID]) -> None:
+            await self._db.run(lambda tx: self._batch(tx, of))
+
+        await piecemeal(ids, some, self._set_aside)
+        return len(ids)
+
+    async def _set_aside(self, schedule_id: uuid.UUID, error: BaseException) -> None:
+        _log.error("schedule_set_aside", schedule=str(schedule_id), exc_info=error)
+        later = (
+            update(Schedule).where(Schedule.id == schedule_id).values(next_run_at=db_now(_SET_ASIDE.total_seconds()))
+        )
+        await self._db.run(lambda tx: tx.session.execute(later))
+
+    async def _batch(self, tx: UnitOfWork, of: Sequence[uuid.UUID] | None = None) -> int:
         due = select(Schedule).where(Schedule.next_run_at <= db_now()).order_by(Schedule.next_run_at).limit(_BATCH)
+        due = due if of is None else due.where(Schedule.id.in_(of))
         rows = (await tx.session.scalars(due.with_for_update(skip_locked=True))).all()
         if not rows:
             return 0
@@ -141,7 +172,12 @@ def _judged(row: Schedule, target: Target, now: datetime, *, paused: set[str], b
     name = target.name(row.task)
     try:
         waiting = waiting_of(row, name)
-    except ValueError as error:  # as a zone that is known no longer: one broken row must not stop the others
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+    ) as error:  # as a zone that is known no longer: one broken row must not stop the others
         _log.error("schedule_unreadable", name=name, reason=str(error)[:500])
         return Verdict(row.due_at, now + _SET_ASIDE)
     return judge(waiting, now, paused=off, busy=key_of(row) in busy)

@@ -13,7 +13,6 @@ from sqlalchemy import func, select
 from services.stats.audience import load_audience
 from services.stats.housekeeping import FIVE_MINUTES
 from services.stats.incidents import OF_MOUNTS, Situation, open_key, write
-from services.stats.piecemeal import piecemeal
 from services.stats.readings import readings
 from shared.db.tables.alert import Alert, AlertRule, MaintenanceWindow
 from shared.db.tables.base import db_now
@@ -23,6 +22,7 @@ from shared.db.tables.storage import StoragePool
 from shared.domain.alerts import DEFAULTS, AlertKind, Threshold, scope_of, scopes
 from shared.errors import LeaseLost
 from shared.runtime.leadership import Leadership
+from shared.runtime.piecemeal import piecemeal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

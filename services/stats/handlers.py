@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import select
 
-from services.stats.piecemeal import AT_ONCE, piecemeal
 from services.stats.ports import Looked
 from services.stats.record import count_looks, load_sweep, record_looks
 from shared.db.repositories.requests import request_collect, requested_before
@@ -17,6 +16,7 @@ from shared.domain.job import JobState
 from shared.errors import AppError, Permanent
 from shared.events.stats import StatsCollected
 from shared.runtime.outcome import outcome
+from shared.runtime.piecemeal import AT_ONCE, piecemeal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from shared.db.migrations import alembic_config
 from shared.db.session import Database
-from shared.db.tables import Job, JobLog, OutboxRow, Secret, Server, db_now
+from shared.db.tables import Job, JobLog, Lease, OutboxRow, Secret, Server, db_now
 from shared.domain.ids import new_id
 from shared.domain.job import JobState, JobType
 from shared.domain.scheduled import Scheduled
 from shared.errors import AppError, Conflict, LeaseLost, NotFound, Permanent, Transient
+from tests.harness.patience import WAIT
 
 
 async def queued(db: Database, **values: Any) -> Job:
@@ -30,6 +31,11 @@ async def state(db: Database, job: Job) -> Job:
 
 async def claim(db: Database, job: Job, lease: str = "a", seconds: float = 30) -> Job | None:
     return await db.run(lambda tx: tx.jobs.claim(job.id, lease=lease, seconds=seconds))
+
+
+async def set_back(db: Database, column: Any, seconds: float = 1.0) -> None:
+    """Let a time lie so far in the past for all rows: a test waits for no clock."""
+    await db.run(lambda tx: tx.session.execute(update(column.class_).values({column.key: db_now(-seconds)})))
 
 
 async def test_the_migrations_make_exactly_the_models(db: Database) -> None:
@@ -68,10 +74,10 @@ async def test_of_many_claims_at_once_one_wins(db: Database) -> None:
 
 async def test_an_expired_lease_can_be_taken_over_and_fences_the_old_holder(db: Database) -> None:
     job = await queued(db)
-    old = await claim(db, job, "old", 0.2)
+    old = await claim(db, job, "old")
     assert old is not None
     assert await claim(db, job, "new") is None
-    await asyncio.sleep(0.3)
+    await set_back(db, Job.lease_until)
     assert (await claim(db, job, "new")) is not None
     for write in (
         lambda tx: tx.jobs.beat(job.id, lease="old", seconds=30, progress=None),
@@ -98,14 +104,14 @@ async def test_a_job_put_back_waits_its_delay_and_waiting_is_no_attempt(db: Data
     job = await queued(db)
     held = await claim(db, job)
     assert held is not None
-    await db.run(lambda tx: tx.jobs.put_back(held, lease="a", delay=0.6, waiting_for="web1/system"))
+    await db.run(lambda tx: tx.jobs.put_back(held, lease="a", delay=60, waiting_for="web1/system"))
     shown = await state(db, job)
     assert (shown.state, shown.waiting_for, shown.attempt, shown.failures) == ("queued", "web1/system", 0, 0)
     assert await claim(db, job) is None
     remaining = await db.run(lambda tx: tx.jobs.seconds_until_due(job.id))
     assert remaining is not None
-    assert 0 < remaining <= 0.6
-    await asyncio.sleep(remaining + 0.1)
+    assert 0 < remaining <= 60
+    await set_back(db, Job.not_before)
     again = await claim(db, job, "b")
     assert again is not None
     error = AppError("why", code="because", remedy="do")
@@ -140,9 +146,9 @@ async def test_cancel_queued_running_and_ended(db: Database) -> None:
 async def test_orphans_are_recovered_once_and_a_cancelled_orphan_ends(db: Database) -> None:
     lost, unwanted = await queued(db), await queued(db)
     for job in (lost, unwanted):
-        await claim(db, job, "dead", 0.1)
+        await claim(db, job, "dead")
     await db.run(lambda tx: tx.jobs.request_cancel(unwanted.id))
-    await asyncio.sleep(0.2)
+    await set_back(db, Job.lease_until)
     orphans = await db.run(lambda tx: tx.jobs.orphans())
     assert {job.id for job in orphans} == {lost.id, unwanted.id}
     recovered = await asyncio.gather(*(db.run(lambda tx, o=o: tx.jobs.recover(o)) for o in (*orphans, *orphans)))
@@ -158,9 +164,9 @@ async def test_queued_jobs_are_counted_by_subject_and_only_silent_ones_sent_anew
     await db.run(lambda tx: tx.jobs.enqueue(setup))
     counted = await db.run(lambda tx: tx.jobs.queued_per_subject())
     assert counted == {"backup.requested.node1": 2, "server.setup": 1}
-    assert await db.run(lambda tx: tx.jobs.resend_silent("backup.requested.node1", older_than=60)) == 0
-    await asyncio.sleep(0.2)
-    assert await db.run(lambda tx: tx.jobs.resend_silent("backup.requested.node1", older_than=0.1)) == 2
+    assert await db.run(lambda tx: tx.jobs.resend_silent("backup.requested.node1", older_than=3600)) == 0
+    await set_back(db, Job.sent_at, 3601)
+    assert await db.run(lambda tx: tx.jobs.resend_silent("backup.requested.node1", older_than=3600)) == 2
 
 
 async def test_a_job_that_was_claimed_since_it_was_looked_at_is_not_sent_anew(db: Database) -> None:
@@ -192,18 +198,22 @@ async def test_the_outbox_gives_the_oldest_marks_and_purges(db: Database) -> Non
     assert len(rows) == 4
     await db.run(lambda tx: tx.outbox.mark_sent([row.id for row in rows]))
     assert await db.run(lambda tx: tx.outbox.depth()) == 2
-    await asyncio.sleep(0.1)
     assert await db.run(lambda tx: tx.outbox.purge(older_than=3600)) == 0
-    assert await db.run(lambda tx: tx.outbox.purge(older_than=0.01)) == 4
+    await db.run(
+        lambda tx: tx.session.execute(
+            update(OutboxRow).where(OutboxRow.sent_at.is_not(None)).values(sent_at=db_now(-3601))
+        )
+    )
+    assert await db.run(lambda tx: tx.outbox.purge(older_than=3600)) == 4
 
 
 async def test_a_lease_has_one_holder_and_its_epoch_only_rises(db: Database) -> None:
     async def acquire(holder: str, seconds: float = 30.0) -> int | None:
         return await db.run(lambda tx: tx.leases.acquire("repository:x", holder, seconds))
 
-    won = await asyncio.gather(*(acquire(f"h{n}", 2) for n in range(6)))
+    won = await asyncio.gather(*(acquire(f"h{n}") for n in range(6)))
     assert sorted(w for w in won if w is not None) == [1]
-    await asyncio.sleep(2.1)
+    await set_back(db, Lease.until)
     assert await acquire("b") == 2
     assert await acquire("c") is None
     with pytest.raises(LeaseLost):
@@ -285,7 +295,7 @@ async def test_a_unit_of_work_that_hangs_is_bounded(db: Database) -> None:
         with pytest.raises(Transient) as caught:
             async with bounded.transaction() as tx:
                 await tx.session.execute(text("SELECT 1"))
-                await asyncio.sleep(5)
+                await asyncio.sleep(WAIT)
         assert caught.value.code == "database_silent"
     finally:
         await bounded.close()
@@ -298,6 +308,6 @@ async def test_a_run_cancelled_at_any_moment_leaves_nothing_locked(db: Database)
         await asyncio.sleep(step * 0.0005)
         taken.cancel()
         await asyncio.wait({taken})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             await db.run(lambda tx: tx.jobs.cancel_requested(job.id))
     assert await claim(db, job, "next") is not None

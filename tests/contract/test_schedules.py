@@ -14,6 +14,7 @@ from sqlalchemy import func, insert, select, update
 from services.api.scheduling import Owner, replace_schedules
 from services.api.schemas.schedule import ScheduleIn
 from services.scheduler.schedules import LEASE, Schedules
+from services.scheduler.targets import Target
 from shared.db.session import Database
 from shared.db.tables import (
     BackupJob,
@@ -161,6 +162,30 @@ async def test_one_schedule_that_cannot_be_read_stops_no_other(db: Database, fle
     await leader.tick()
     assert await runs(db) == Counter(fleet[1:])
     assert await leader.tick() == 0  # set aside, not tried at every tick
+
+
+async def test_a_run_that_cannot_be_written_is_set_aside_and_stops_no_other(
+    db: Database, fleet: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await due(db, timedelta(seconds=5))
+    async with db.read() as session:
+        ids = list(await session.scalars(select(Schedule.id).order_by(Schedule.id)))
+    real = Target.run
+
+    def run(self: Target, row: Schedule, verdict: Any) -> Job:
+        job = real(self, row, verdict)
+        if row.id == ids[0]:
+            job.title = "caf\udce9"
+        return job
+
+    monkeypatch.setattr(Target, "run", run)
+    assert len(ids) > 1
+    assert await scheduler(db).make_due() == len(ids)
+    assert sum((await runs(db)).values()) == len(ids) - 1
+    async with db.read() as session:
+        waits = await session.scalar(select(Schedule.next_run_at).where(Schedule.id == ids[0]))
+    assert waits is not None
+    assert timedelta(minutes=30) < waits - datetime.now(UTC) < timedelta(minutes=90)
 
 
 async def test_a_schedule_that_stays_keeps_its_next_run_and_one_that_goes_is_gone(db: Database, fleet: Any) -> None:

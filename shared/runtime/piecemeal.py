@@ -31,7 +31,7 @@ async def piecemeal(
         error = await outcome(write(part))
         if error is None:
             continue
-        if isinstance(error, (Transient, LeaseLost, asyncio.CancelledError)):
+        if is_nobodys_fault(error):
             raise error
         if len(part) == 1:
             await spoilt(part[0], error)
@@ -39,3 +39,8 @@ async def piecemeal(
         middle = len(part) // 2
         for half in (part[:middle], part[middle:]):
             await piecemeal(half, write, spoilt)
+
+
+def is_nobodys_fault(error: BaseException) -> bool:
+    """Tell whether no single thing is to blame: trying them one by one would end the same way."""
+    return isinstance(error, (Transient, LeaseLost, asyncio.CancelledError))
