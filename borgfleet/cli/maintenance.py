@@ -31,7 +31,7 @@ def add(
     start = _moment(begins, "--from") if begins else datetime.now(UTC)
     if (hours is None) == (until is None):
         fail("this says no end" if until is None else "this says two ends", "give either --hours or --until")
-    end = _moment(until, "--until") if until else start + timedelta(hours=hours or 0)
+    end = _moment(until, "--until") if until else _later(start, hours or 0)
     body = {"server": server, "tag": tag, "starts_at": start.isoformat(), "ends_at": end.isoformat(), "reason": reason}
     made = Client().post(_WINDOWS, body)
     about = server or (f"servers with the tag {tag}" if tag else "everything")
@@ -49,6 +49,13 @@ def end(window_id: str) -> None:
     """End a maintenance window now, or forget one that is over or to come."""
     Client().delete(f"{_WINDOWS}/{segment(window_id)}")
     console.print(f"ended: {window_id}", highlight=False)
+
+
+def _later(start: datetime, hours: float) -> datetime:
+    try:
+        return start + timedelta(hours=hours)
+    except (OverflowError, ValueError):
+        fail(f"--hours: {hours:g} hours are no time in which work ends", "give a number of hours, or --until")
 
 
 def _moment(text: str, option: str) -> datetime:

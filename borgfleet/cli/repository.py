@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +24,7 @@ def add(server: str, name: str, pool: str, quota: Quota = None, as_json: AsJson 
     body = {
         "name": name,
         "server_id": client.named("/api/servers", server, "server")["id"],
-        "quota_bytes": round(quota * _GIB) if quota else None,
+        "quota_bytes": _bytes(quota),
         "pool_id": client.named("/api/storage-pools", pool, "pool")["id"],
     }
     show_one(client.post("/api/repositories", body), as_json=as_json)
@@ -33,8 +34,14 @@ def add(server: str, name: str, pool: str, quota: Quota = None, as_json: AsJson 
 def quota(server: str, name: str, gib: Annotated[float, typer.Argument(help="In GiB; 0 takes it back.")]) -> None:
     """Set how large a repository is meant to become; an alert tells of it, no backup is stopped by it."""
     client = Client()
-    change(client, named(client, server, name), quota_bytes=round(gib * _GIB) if gib else None)
+    change(client, named(client, server, name), quota_bytes=_bytes(gib))
     console.print(f"{server}/{name}: {f'{gib:g} GiB' if gib else 'no quota'}", highlight=False)
+
+
+def _bytes(gib: float | None) -> int | None:
+    if gib is not None and not math.isfinite(gib):
+        fail(f"a quota of {gib:g} GiB is no size", "give a number of GiB, or 0 for none")
+    return round(gib * _GIB) if gib else None
 
 
 Keep = Annotated[int, typer.Option()]

@@ -1,0 +1,148 @@
+"""What comes by NATS, from borg and from people's command lines: a dead letter or a sentence, never a dead task or a crash loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import typer.main
+from prometheus_client import CollectorRegistry
+from sqlalchemy import func, select
+from typer.testing import CliRunner
+
+from borgfleet.cli.app import app
+from borgfleet.cli.client import Client
+from services.backup.service import build as build_backup
+from services.setup.service import build as build_setup
+from services.stats.service import build as build_stats
+from shared.borg import output
+from shared.borg.exit_codes import failure
+from shared.config.settings import Settings
+from shared.db.session import Database
+from shared.db.tables import DeadLetter
+from shared.errors import AppError
+from shared.events.base import Command
+from shared.events.streams import COMMANDS, JOBS
+from shared.runtime.board import Board
+from shared.runtime.service import Parts, Route
+from shared.runtime.supervisor import supervise
+from shared.runtime.worker import Worker
+from shared.telemetry.metrics import KernelMetrics
+from tests.harness import hostile
+from tests.harness.patience import WAIT
+
+OPERATING = {"up", "run", "migrate", "doctor", "recovery-kit"}
+
+
+def payloads(event: type[Command], alphabet: hostile.Turns) -> Iterator[bytes]:
+    """Yield bodies that are no JSON of ours, and each field of a command with hostile values."""
+    yield from hostile.BODIES
+    for name in event.model_fields:
+        for value in alphabet.some(hostile.ANYTHING):
+            if name != "job_id" or value != "null":
+                yield f'{{"{name}": {value}}}'.encode()
+
+
+@pytest.mark.parametrize(("bus", "db"), [("memory", "sqlite"), ("jetstream", "mariadb")], indirect=True)
+async def test_every_command_with_any_content_ends_and_no_task_ends_with_it(
+    bus: Any, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[str] = []
+    monkeypatch.setattr(Board, "failed", lambda _self, name, error: failed.append(f"{name}: {error!r}") or 0.1)
+    worker = {"ack_wait": WAIT, "max_failures": 2}
+    parts = Parts(Settings.model_validate({"data_dir": tmp_path, "worker": worker}), db, bus, CollectorRegistry())
+    metrics, alphabet = KernelMetrics(parts.registry), hostile.Turns()
+    routes: list[Route] = [route for build in (build_backup, build_setup, build_stats) for route in build(parts).routes]
+    assert {route.event for route in routes} >= set(COMMANDS)
+    stopping, board, sent = asyncio.Event(), Board(metrics.tasks), 0
+    workers = [Worker(route, db, bus, parts.settings.worker, metrics) for route in routes]
+    tasks = [asyncio.create_task(supervise(task, board, stopping)) for one in workers for task in one.tasks()]
+    try:
+        for route in routes:
+            for payload in payloads(route.event, alphabet):
+                await bus.publish(route.subject, payload, {"traceparent": "x" * 300})
+                sent += 1
+        async with asyncio.timeout(2 * WAIT):
+            while waiting := sum([await bus.count(JOBS, route.subject) for route in routes]):
+                assert not [task for task in tasks if task.done()]
+                await asyncio.sleep(0.05 if waiting < 100 else 0.5)
+    finally:
+        stopping.set()
+        await asyncio.gather(*tasks)
+    assert failed == []
+    async with db.read() as session:
+        dead = await session.scalar(select(func.count()).select_from(DeadLetter)) or 0
+    # The rest were answered otherwise: an id of a job that is not there, a request that names nothing.
+    assert dead > sent / 2, (dead, sent)
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_borgs_output_with_any_content_is_text_or_one_error(as_bytes: bool) -> None:
+    shapes = (
+        "{}", '{{"type": "log_message", "levelname": {0}, "message": {0}, "msgid": {0}}}', '{{"type": {0}}}', '{{"archives": {0}}}',
+        '{{"type": "archive_progress", "nfiles": {0}, "original_size": {0}, "path": {0}}}', '{{"archives": [{{"name": {0}, "id": {0}}}]}}',
+        '{{"archive": {0}, "cache": {0}, "repository": {0}}}', '{{"type": "progress_percent", "message": {0}, "current": {0}}}',
+        "warning: {0}", '{0}{{"type": "log_message", "levelname": "WARNING", "message": "x"}}',
+    )  # fmt: skip
+    for value in (*hostile.ANYTHING, *hostile.PLAIN):
+        for shape in shapes:
+            text = value if shape == "{}" else shape.format(value)
+            line = text.encode(errors="surrogatepass") if as_bytes else text
+            lines = output.parse_line(line)
+            for one in lines:
+                repr(one).encode()
+                str(getattr(one, "message", "")).encode()
+            logged = [one for one in lines if isinstance(one, output.LogLine)]
+            for status in (0, 1, 2, 100, 255):
+                failure(status, logged)
+            for parse in (output.parse_create, output.parse_info, output.parse_list, output.parse_checkpoints):
+                with contextlib.suppress(AppError):
+                    parse(text)
+
+
+def commands(group: Any, way: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*way, name))
+        elif not way and name in OPERATING:
+            continue
+        else:
+            yield (*way, name), command
+
+
+def test_every_argument_of_the_command_line_takes_the_alphabet(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answered(client: Client) -> None:
+        def answer(request: httpx2.Request) -> httpx2.Response:
+            json.loads(request.content or b"null")
+            return httpx2.Response(422, json={"detail": "refused", "remedy": "send another value"})
+
+        client._http = httpx2.Client(base_url="http://test", transport=httpx2.MockTransport(answer))
+
+    monkeypatch.setattr(Client, "__init__", answered)
+    # What a program is given holds no NUL, and a byte that is no UTF-8 comes as half a surrogate pair.
+    values = tuple(
+        one
+        for one in hostile.PLAIN
+        if len(one) < 400 and "\x00" not in one and not any("\ud800" <= c < "\udc80" for c in one)
+    )
+    alphabet, tried = hostile.Turns(), 0
+    top, runner = typer.main.get_command(app), CliRunner()
+    monkeypatch.setattr("typer.testing._get_command", lambda _: top)  # else all commands are built anew each time
+    for way, command in commands(top):
+        arguments = [one for one in command.params if one.param_type_name == "argument"]
+        options = [one for one in command.params if one.param_type_name == "option" and not one.is_flag]
+        for parameter in (*arguments, *options):
+            for value in alphabet.some(values):
+                given = [value if one is parameter else "x" for one in arguments]
+                argv = [*way, *([parameter.opts[0], value] if parameter in options else []), "--", *given]
+                done = runner.invoke(app, argv, input="x\n")
+                assert done.exception is None or isinstance(done.exception, SystemExit), (argv, done.exception)
+                assert "Traceback" not in done.output, argv
+                tried += 1
+    assert tried > 500
