@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
@@ -26,13 +27,13 @@ from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.archive import superseded
 from shared.domain.job import JobState
+from shared.domain.retention import refuse_wrong_clock
 from shared.errors import Permanent
 from shared.events.repository import RepositoryPruned
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Sequence
-    from datetime import datetime
 
     from services.backup.ports import RepositoryPlace, Storage
     from shared.borg.node import Grant
@@ -89,6 +90,7 @@ async def load_prune(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> PruneP
         whole=await last_seen_whole(tx, place.id),
     )
     tx.session.expunge_all()
+    refuse_wrong_clock(plan.now, datetime.now(UTC))
     return plan
 
 

@@ -18,12 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.domain.archive import CLOCK_TOLERANCE
 from shared.domain.schedule import Zone
+from shared.errors import Permanent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 Period: TypeAlias = "Callable[[datetime], Hashable]"
 _QUARTER_WEEKS, _LAST_QUARTER = 13, 4
+CLOCKS_APART = timedelta(days=1)
+"""If two machines' clocks differ by more, nobody knows how old anything is."""
 DRIFT = timedelta(days=7)
 """The brake adds up what prunes took within this time."""
 
@@ -146,6 +149,15 @@ def apply(policy: Policy, archives: Sequence[Candidate], now: datetime, mark: Ma
 def is_from_the_future(at: datetime, now: datetime) -> bool:
     """Tell whether a time is later than now, beyond what clocks differ."""
     return at > now + CLOCK_TOLERANCE
+
+
+def refuse_wrong_clock(database: datetime, node: datetime) -> None:
+    """Raise if the database's clock and this node's are far apart: one jumped, and age is what a retention goes by."""
+    if abs(database - node) > CLOCKS_APART:
+        said, hours = f"{database:%Y-%m-%d %H:%M} UTC", abs(database - node).total_seconds() / 3600
+        message = f"nothing was pruned: the database's clock says {said}, this node's is {hours:.0f} hours off that"
+        remedy = "set both clocks right (chrony, systemd-timesyncd), and prune again"
+        raise Permanent(message, code="clocks_disagree", remedy=remedy)
 
 
 def marked(before: Mark | None, good: Sequence[datetime], dropped: int, now: datetime) -> Mark:

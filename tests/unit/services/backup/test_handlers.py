@@ -520,3 +520,40 @@ async def test_what_is_taken_back_is_guarded_again_and_a_second_loss_keeps_the_f
     await world.backup(await world.request())
     assert await lost(world) == set()
     assert (await world.rows(Repository))[0].frozen_reason  # a person lets it go
+
+
+async def test_nothing_goes_while_the_clock_of_the_database_has_jumped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A year ahead, every archive is older than any retention keeps."""
+    await days_apart(world, 4)
+    await world.keep(keep_within_hours=720, brake_percent=100)
+
+    async def ahead(_session: Any) -> datetime:
+        return datetime.now(UTC) + timedelta(days=365)
+
+    monkeypatch.setattr("services.backup.prune.read_now", ahead)
+    with pytest.raises(Permanent, match="clock"):
+        await world.prune(past_the_brake=True)
+    assert (deletions(world), len(world.storage.kept)) == ([], 4)
+
+
+async def test_the_last_full_archive_outlives_a_source_that_stays_empty(world: World) -> None:
+    """keep_last 2, a prune after each run: two nights after the source was emptied no full archive was left."""
+    await world.backup(await world.request())
+    (full,) = await world.rows(Archive)
+    policy = update(Repository).values(retention={"keep_last": 2, "brake_percent": 100}, prune_after_backup=True)
+    await world.db.run(lambda tx: tx.session.execute(policy))
+    for night in range(5):
+        world.server.missing = ["/etc"] if night % 2 else []
+        world.server.status = 1  # a warning that nothing explains
+        job = await world.request()
+        await world.backup(job)
+        assert (await world.job(job)).state in ("warning", "failed")
+        assert not [one for one in await world.rows(Job) if one.type == "repository_prune"][night:]
+        await world.prune()
+    names = {archive.name for archive in await world.rows(Archive)}
+    assert full.name in names & set(world.storage.kept)
+    assert (
+        len(names) <= 1 + 2 + 2 + 2
+    )  # the full one; the rule's, the first and the newest of doubtful and of failed ones

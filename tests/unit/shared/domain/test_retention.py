@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.domain.retention import Candidate, Mark, Policy, Verdict, apply, marked
+from shared.domain.retention import Candidate, Mark, Policy, Verdict, apply, marked, refuse_wrong_clock
+from shared.errors import Permanent
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DAILY = [Candidate(day, NOW - timedelta(days=day)) for day in range(30)]
@@ -211,6 +212,15 @@ def test_a_clock_that_jumps_a_year_ahead_meets_the_brake() -> None:
     mark = Mark(NOW - timedelta(days=3), 0, NOW)
     assert apply(month, DAILY[:4], later, mark).braked
     assert apply(month, [*DAILY[:4], Candidate("after", later)], later, mark).braked
+
+
+@pytest.mark.parametrize("apart", [timedelta(days=365), timedelta(days=-365), timedelta(hours=25)])
+def test_nothing_is_judged_by_a_clock_that_jumped(apart: timedelta) -> None:
+    with pytest.raises(Permanent) as caught:
+        refuse_wrong_clock(NOW + apart, NOW)
+    assert (caught.value.code, bool(caught.value.remedy)) == ("clocks_disagree", True)
+    refuse_wrong_clock(NOW + timedelta(hours=1), NOW)
+    refuse_wrong_clock(NOW - timedelta(hours=23), NOW)
 
 
 def test_many_small_prunes_are_no_way_round_the_brake() -> None:
