@@ -72,6 +72,19 @@ class Target:
         client.open(self.path)
         return client
 
+    def attack(self, attack: Callable[[RawClient], None]) -> None:
+        """Attack until it was seen: on a slow machine a lease may pass on in the middle, and the session with it."""
+        reports = self.fleet.settings().state_dir / "sessions"
+        repository = self.definition["repository_id"].replace("-", "")
+        deadline = time.monotonic() + WAIT
+        while time.monotonic() < deadline:
+            with contextlib.suppress(Gone), self.opened() as client:
+                attack(client)
+            if list(reports.glob(f"{repository}.*")):
+                return
+        message = "no attack was seen"
+        raise AssertionError(message)
+
     def extracted(self) -> dict[str, bytes]:
         """Return what the first archive holds."""
         target = self.base / f"extracted-{time.monotonic_ns()}"
@@ -138,8 +151,8 @@ def test_an_attack_with_the_servers_own_key_loses_nothing_and_is_told(
     fleet: Fleet, data: Path, tmp_path: Path, attack: Callable[[RawClient], None]
 ) -> None:
     target = Target(fleet, data, tmp_path)
-    with target.run() as job, target.opened() as client:
-        attack(client)
+    with target.run() as job:
+        target.attack(attack)
     ended = fleet.finished(job, "failed")
     assert ended["code"] == "hostile_client", ended
     assert ended["reason"] in fleet.log(job)
@@ -149,10 +162,14 @@ def test_an_attack_with_the_servers_own_key_loses_nothing_and_is_told(
 
 def test_two_sessions_at_once_and_one_held_past_its_lease(fleet: Fleet, data: Path, tmp_path: Path) -> None:
     target = Target(fleet, data, tmp_path)
-    with target.run() as job:
-        held = target.opened()
-        with target.client() as second, pytest.raises(Gone):
+
+    def another(_held: RawClient) -> None:
+        with target.client() as second:
             second.open(target.path)
+
+    with target.run() as job:
+        target.attack(another)
+        held = target.opened()
     assert fleet.finished(job, "failed")["code"] == "hostile_client"
     held.process.wait(WAIT)
     held.close()
@@ -160,7 +177,7 @@ def test_two_sessions_at_once_and_one_held_past_its_lease(fleet: Fleet, data: Pa
     target.assert_nothing_is_lost()
     target.assert_told()
     fleet.post(f"/api/repositories/{target.definition['repository_id']}/unfreeze", {"reason": "the server is clean"})
-    fleet.finished(fleet.run(target.definition), "succeeded")
+    fleet.finished(fleet.run(target.definition), "succeeded", "warning")
 
 
 def test_a_session_that_is_held_open_ends_with_its_run_and_nothing_waits_long(
@@ -169,7 +186,7 @@ def test_a_session_that_is_held_open_ends_with_its_run_and_nothing_waits_long(
     target = Target(fleet, data, tmp_path)
     with target.run() as job:
         held = target.opened()
-    fleet.finished(job, "succeeded")
+    fleet.finished(job, "succeeded", "warning")
     with pytest.raises((Gone, RemoteError)):  # its last breath may still be an answer
         for _ in range(3):
             held.call("put", id=b"\1" * 32, data=b"late")
@@ -201,19 +218,11 @@ def test_a_manifest_without_archives_is_a_loss_that_is_told_and_all_is_still_the
     assert fleet.listed(target.definition) == {}
     assert target.shown()["frozen_reason"], ended
     target.assert_told()
-    number = int(re.findall(r"transaction (\d+)", target.shown()["frozen_reason"])[0])
-    taken_back(Path(target.path), number)
+    recovery = fleet.post(f"/api/repositories/{target.shown()['id']}/recover", {"reason": "the intruder is out"})
+    fleet.finished(recovery, "succeeded")
     target.assert_nothing_is_lost()
-
-
-def taken_back(repository: Path, number: int) -> None:
-    """Take an append-only repository back to a transaction, as borg's documentation says."""
-    for segment in (repository / "data").glob("*/*"):
-        if segment.name.isdecimal() and int(segment.name) > number:
-            segment.unlink()
-    for kind in ("hints", "index", "integrity"):
-        for file in repository.glob(f"{kind}.*"):
-            file.unlink()
+    assert target.shown()["frozen_reason"] == ""
+    fleet.finished(fleet.run(target.definition), "succeeded", "warning")
 
 
 def test_by_the_tunnel_a_second_session_is_refused_and_told(fleet: Fleet, slow_data: Path, tmp_path: Path) -> None:
