@@ -32,6 +32,7 @@ _log = structlog.get_logger()
 LEASE = "scheduler:housekeeping"
 _LEASE_SECONDS = 600.0
 _EVERY_SECONDS = 300.0
+_JITTER_SECONDS = 30.0
 _PAUSE_SECONDS = 0.1
 """Between batches, so that a long clean-up leaves the database to others."""
 _DAY = 86_400.0
@@ -69,7 +70,7 @@ class Housekeeping:
 
     def task(self) -> Periodic:
         """Clean up every few minutes, one of all schedulers."""
-        return Periodic("housekeeping", self.tick, every=_EVERY_SECONDS, lead=self._lead)
+        return Periodic("housekeeping", self.tick, every=_EVERY_SECONDS, jitter=_JITTER_SECONDS, lead=self._lead)
 
     async def tick(self, stopping: asyncio.Event) -> dict[str, int]:
         """Delete everything that is too old now; return how many rows of each table went."""

@@ -232,9 +232,9 @@ class Context:
 
         began = time.monotonic()
         await self._db.run(extend, patience=0)
-        self._held_at = began
         for epoch, on_beat in self._held.values():
             on_beat(epoch)
+        self._held_at = began  # not before: what the lease stands for outside, as a grant's file, has to last as long
 
     async def _why_not(self, tx: UnitOfWork, job_id: uuid.UUID) -> None:
         """Raise if the message has to come again, or makes no sense; return if it has done its work."""

@@ -10,7 +10,7 @@ import structlog
 
 from shared.errors import AppError, LeaseLost, Transient
 from shared.runtime.context import Abort
-from shared.runtime.outcome import cancelled, result
+from shared.runtime.outcome import cancelled, outcome, result
 
 if TYPE_CHECKING:
     from shared.bus.port import Delivery
@@ -31,6 +31,7 @@ class Heartbeat:
         self._settings = settings
         self._every = settings.ack_wait / 3
         self._due_at = time.monotonic() + self._every
+        self._well_at = time.monotonic()
         self._trouble = ""
 
     async def run(self) -> None:
@@ -50,7 +51,7 @@ class Heartbeat:
             await cancelled(beating)
         error = result(beating)
         if error is None:
-            self._trouble = ""
+            self._well_at, self._trouble = time.monotonic(), ""
         elif isinstance(error, LeaseLost):
             abort(self._task, self._ctx, Abort.LEASE_LOST)
         else:
@@ -63,31 +64,32 @@ class Heartbeat:
         elif said != self._trouble:  # once: it comes again at each beat
             _log.error("heartbeat_failed", code=said, exc_info=error)
         self._trouble = said
-        if self._ctx.lease_left() <= 0:
+        if self._is_over():
             self._ctx.heart_failed = error
             abort(self._task, self._ctx, Abort.LEASE_LOST)
+
+    def _is_over(self) -> bool:
+        """Tell whether the lease has run out, or another part of the beat has failed for as long."""
+        if self._ctx.job is None or self._ctx.finished:
+            return False
+        return self._ctx.lease_left() <= 0 or time.monotonic() - self._well_at >= self._ctx.lease_seconds
 
     async def _beat(self) -> None:
         due = time.monotonic() >= self._due_at
         if due:
             self._due_at = time.monotonic() + self._every
-        errors = [await self._hold_message()] if due else []
-        if self._ctx.job is not None and not self._ctx.finished:
-            if due:
-                await self._ctx.beat()
-            if await self._ctx.tick():
-                abort(self._task, self._ctx, Abort.CANCELLED)
-        for error in errors:
-            if error is not None:
-                raise error
+            await self._hold_message()
+        if self._ctx.job is None or self._ctx.finished:
+            return
+        if due:
+            await self._ctx.beat()
+        if await self._ctx.tick():
+            abort(self._task, self._ctx, Abort.CANCELLED)
 
-    async def _hold_message(self) -> Transient | None:
+    async def _hold_message(self) -> None:
         """Hold the message; that the bus is away is no reason to let the lease run out, too."""
-        try:
-            await self._delivery.in_progress()
-        except Transient as error:
-            return error
-        return None
+        if error := await outcome(self._delivery.in_progress()):
+            _log.warning("message_not_held", error=getattr(error, "code", type(error).__name__))
 
 
 def abort(task: asyncio.Task[None], ctx: Context, reason: Abort) -> None:
