@@ -55,8 +55,9 @@ async def in_its_window(ctx: Context, job: Job) -> AsyncGenerator[None]:
     """Refuse what comes too late, and stop at the window's end what has to end with it."""
     window = await ctx.run(lambda tx: window_of(tx, job))
     window.refuse_late()
+    limit = asyncio.timeout(window.seconds_left)
     try:
-        async with asyncio.timeout(window.seconds_left) as limit:
+        async with limit:
             yield
     except TimeoutError as error:
         if not limit.expired():  # somebody else's limit within the run
