@@ -228,6 +228,33 @@ def schedule_and_prune(demo: Demo, backup_job: dict[str, Any]) -> None:
     say("  pruned and compacted, as previewed")
 
 
+def empty_and_accept(demo: Demo, server: dict[str, Any]) -> None:
+    """Empty one of two sources: its runs are yellow, and stay yellow, until somebody accepts what is there."""
+    kept, mail, aside = (demo.directory / name for name in ("kept", "mail", "aside"))
+    for directory in (kept, mail):
+        directory.mkdir()
+        for number in range(20):
+            (directory / f"message{number}").write_text(f"{directory.name} {number}\n")
+    (pool,) = demo.call("GET", "/api/storage-pools")["items"]
+    made = {"name": "mail", "server_id": server["id"], "pool_id": pool["id"]}
+    repository = demo.call("POST", "/api/repositories", made)
+    body = {"name": "alpha-mail", "server_id": server["id"], "repository_id": repository["id"],
+            "sources": [str(kept), str(mail)]}  # fmt: skip
+    run = f"/api/backup-jobs/{demo.call('POST', '/api/backup-jobs', body)['id']}/run"
+    demo.finished(demo.call("POST", run), ("succeeded",))
+    mail.rename(aside)
+    mail.mkdir()
+    for _ in range(2):
+        job = demo.finished(demo.call("POST", run), ("warning",))
+    say(f"  {job['warnings'][0].replace(str(demo.directory), '')}")
+    backup = demo.call("GET", "/api/backups?trust=doubtful")["items"][0]
+    demo.call("POST", f"/api/backups/{backup['id']}/accept", {"reason": "the mail moved to another server"})
+    demo.finished(demo.call("POST", run), ("succeeded",))
+    say("  yellow twice, and green once it was accepted")
+    mail.rmdir()
+    aside.rename(mail)
+
+
 def verify(demo: Demo, backup_job: dict[str, Any]) -> None:
     """Let Borgfleet read all that a repository holds, and let it do that each Sunday."""
     repository = f"/api/repositories/{backup_job['repository_id']}"
@@ -309,6 +336,8 @@ def tell(demo: Demo) -> None:
     delete_one(demo, backup_jobs["alpha-system"])
     say("Scheduling a backup job and pruning by a retention")
     schedule_and_prune(demo, backup_jobs["alpha-python"])
+    say("Emptying a source by accident")
+    empty_and_accept(demo, servers["alpha"])
     say("Verifying a repository")
     verify(demo, backup_jobs["alpha-python"])
     say("Checking every archive from outside, with plain borg")
