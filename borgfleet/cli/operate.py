@@ -79,8 +79,17 @@ def recovery_kit(
     """Print every repository's path and passphrase, to keep in a safe place: with them plain borg restores all."""
     from borgfleet.recovery import kit, kit_as_text  # noqa: PLC0415 - loads only where it runs
 
-    repositories = _execute(kit(_settings(data_dir)))
+    settings = _settings(data_dir)
+    _require_database(settings)
+    repositories = _execute(kit(settings))
     typer.echo(json.dumps(repositories) if as_json else kit_as_text(repositories))
+
+
+def _require_database(settings: Settings) -> None:
+    """Refuse where nothing was ever installed: SQLite would wait a minute for a file that nobody is going to make."""
+    file = settings.data_dir / "borgfleet.db"
+    if not settings.database.url.get_secret_value() and not file.is_file():
+        fail(f"there is no database at {file}", "name the --data-dir of `borgfleet up`, or set BORGFLEET_DATABASE__URL")
 
 
 def _settings(data_dir: Path | None) -> Settings:

@@ -109,7 +109,7 @@ BROKEN: dict[str, tuple[tuple[str, ...], Prepare, str]] = {
         "No such file",
     ),
     "data directory below a file": (("migrate",), not_a_directory, "Not a directory"),
-    "database that was never made": (("recovery-kit",), variables(), "database|no such table|master key"),
+    "database that was never made": (("recovery-kit",), variables(), "there is no database"),
     "service that is none": (("run", "nonsense"), variables(), "no service"),
 }  # fmt: skip
 

@@ -163,6 +163,22 @@ async def test_a_server_that_refuses_the_key_is_not_ready_keeps_its_password_and
     assert await kept_password(db, server) == PASSWORD
 
 
+async def test_a_key_that_may_run_one_command_alone_is_no_way_in_for_backups(db: Database, place: Path) -> None:
+    sshd = UserSshd(place)
+    sshd.prepare()
+    keys_with('command="echo only this"')(sshd)
+    sshd.start()
+    try:
+        server, error = await set_up(db, sshd, USER, PASSWORD)
+    finally:
+        sshd.stop()
+    assert error is not None
+    assert error.code == "no_shell", (error.code, error.message)
+    assert "only this" in error.message
+    assert server.ready_at is None
+    assert await kept_password(db, server) == PASSWORD
+
+
 async def test_a_server_on_ipv6_is_set_up(db: Database, tmp_path: Path) -> None:
     try:
         sshd = PrivateSshd(tmp_path / "six", address="::1")
