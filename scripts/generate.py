@@ -15,8 +15,11 @@ from services.api.metrics import HttpMetrics
 from services.scheduler.reaper import recovered_counter
 from services.scheduler.schedules import schedule_metrics
 from services.stats.metrics import FAMILIES
+from shared.borg import causes as borg_causes
+from shared.domain.cause import Cause
 from shared.events.base import Event
 from shared.events.streams import COMMANDS, EVENTS, NODE_BOUND, STREAMS
+from shared.ssh import causes as ssh_causes
 from shared.telemetry.metrics import KernelMetrics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +32,7 @@ def files() -> dict[Path, str]:
         ROOT / "docs/asyncapi.yaml": asyncapi(),
         ROOT / "docs/events.md": events(),
         ROOT / "docs/metrics.md": metrics(),
+        ROOT / "docs/operations/errors.md": errors(),
     }
     for name in DASHBOARDS:
         made[ROOT / f"deploy/grafana/dashboards/{name}.json"] = json.dumps(dashboard(name), indent=2) + "\n"
@@ -36,6 +40,28 @@ def files() -> dict[Path, str]:
         text = json.dumps(event.model_json_schema(), indent=2, sort_keys=True) + "\n"
         made[ROOT / f"tests/contract/schemas/{event.type_name()}.json"] = text
     return made
+
+
+def errors() -> str:
+    """Return the causes of failed runs for people."""
+    lines = [
+        "# Why a run failed", "",
+        NOTICE, "",
+        "A failed run has a `code`, a `reason` and a `remedy`. The codes below say who failed: the *server* that is backed up,",
+        "the *storage* endpoint or *pool* that holds the repository, or the *node* that works on it. What is marked as passing",
+        "is tried again by itself; all else waits for a person. `borg_failed` is an end that is not known: its reason shows",
+        "the last lines.", "",
+    ]  # fmt: skip
+    parts = (("Reaching a server", ssh_causes.CAUSES), ("borg, a repository and its storage", borg_causes.CAUSES))
+    for title, found in parts:
+        lines += [f"## {title}", "", "| code | what happened | what to do | passing |", "|---|---|---|---|"]
+        lines += [_row(cause) for cause in sorted(found, key=lambda cause: cause.code)]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def _row(cause: Cause) -> str:
+    return f"| `{cause.code}` | {cause.says} | {cause.remedy} | {'yes' if cause.passing else ''} |"
 
 
 def asyncapi() -> str:

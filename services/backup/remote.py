@@ -123,7 +123,7 @@ class _Session:
             path = f"/tmp/borgfleet-{secrets.token_hex(16)}.sock"  # noqa: S108 - unguessable, mode 0600, removed by leash.sh
             async with self._connection.listen(path, lambda r, w: self._serve(grant, r, w)):
                 done = await self._create(argv, environment.relay_command(path), grant, collect, scratch=path)
-        return _made(*done, collect.tally)
+        return _made(*done, collect.tally, plan.repository.path)
 
     async def _create(
         self, argv: Sequence[str], rsh: str, grant: Grant, collect: _Collector, scratch: str = ""
@@ -182,9 +182,9 @@ class _Collector:
             self._on_output(parsed)
 
 
-def _made(status: int, stdout: str, tally: Tally) -> Made:
+def _made(status: int, stdout: str, tally: Tally, pool: str) -> Made:
     ended = tally.ended(status)
-    if error := failure(status, tally.lines):
+    if error := failure(status, tally.lines, pool=pool):
         return Made(ended, error=error)
     try:
         archive, repository = output.parse_create(stdout)

@@ -152,7 +152,7 @@ class NodeStorage:
         try:
             _, lines = await run
         except Permanent as error:
-            if error.code != "repository_corrupt":
+            if error.code not in ("repository_corrupt", "manifest_unreadable"):
                 raise
             return (error.message,)
         return tuple(line.message for line in lines if line.is_error or line.is_warning)

@@ -1,122 +1,223 @@
-"""From borg's exit code and message ids to our errors, each with cause and remedy."""
+"""Who ended a run of borg, and why: from exit status and messages to a cause.
+
+First who spoke is settled (our scripts, ssh, a shell, this borg or the one at the other end), then what was said. Only
+lines of borg's own errors are read, and only their form: a number with a path, the name of an error, the beginning of
+a line. Words alone are not looked for, since a file's name may hold them.
+"""
 
 from __future__ import annotations
 
+import errno
 import re
-from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from shared.errors import AppError, Permanent, Transient
+from shared.borg import causes
+from shared.borg.causes import BY_NAME, ROLLED_BACK
+from shared.borg.traces import Trace, traces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shared.borg.output import LogLine
+    from shared.domain.cause import Cause
+    from shared.errors import AppError
 
-WARNINGS = frozenset({1, *range(100, 128)})
-_NOT_FOUND = 127
+__all__ = ["ROLLED_BACK", "WARNINGS", "Speaker", "failure"]
+
+WARNINGS = frozenset({1, *range(100, 126)})
+"""Statuses of a run that came to its end; 126 and 127 are a shell's or env's and never borg's."""
+_GUARD = 211
 _SIGNALLED = 128
-_LEASE = 75
-_BAD_ARGUMENTS = 2
-_REASON = 500
-ROLLED_BACK = "repository_rolled_back"
+_SAID = 500
+_LAST_LINES = 3
+_SENTENCE = 160
+_MACHINE = re.compile(r"(Borg server: )?Platform: ")
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    error: type[Permanent | Transient]
-    code: str
-    remedy: str
+class Speaker(StrEnum):
+    """Where the borg ran whose exit status it is."""
+
+    SERVER = "server"
+    NODE = "node"
 
 
-_LOCKED = _Kind(Transient, "repository_locked", "another borg is writing to this repository; it is tried again")
-_PASSPHRASE = _Kind(Permanent, "passphrase_wrong", "restore this repository's passphrase from its recovery kit")
-_MISSING = _Kind(Permanent, "repository_missing", "see that the storage pool is mounted and the repository is in place")
-_CLOSED = _Kind(Transient, "storage_closed", "the storage endpoint ended the connection: look at its sshd and its borg")
-_NO_ROUTE = _Kind(
-    Transient, "storage_unreachable", "check the network to the storage endpoint; or use the tunnel transport"
-)
-_REFUSED = _Kind(Permanent, "path_refused", "the storage endpoint lets this server reach its own repositories only")
-_ROLLED_BACK = _Kind(
-    Permanent, ROLLED_BACK, "an incident: the repository is older or elsewhere than borg remembers; see docs/operations"
-)
-_CORRUPT = _Kind(
-    Permanent, "repository_corrupt", "run a check of this repository before anything else; see docs/operations"
-)
-_FULL = _Kind(
-    Permanent, "disk_full", "free space on the storage pool, or move the repository; older archives are intact"
-)
-_EXISTS = _Kind(Permanent, "archive_exists", "an archive of this name is there already")
-_GONE = _Kind(Permanent, "archive_missing", "the archive is not in the repository")
-_PERMISSION = _Kind(
-    Permanent, "permission_denied", "see that borg runs as root on the server and may write on the storage"
-)
-_VERSION = _Kind(Permanent, "borg_version", "update borg on the server to 1.2.5 or newer")
-_SSH_KEY = _Kind(Permanent, "storage_refused", "run the server's set-up again: its key or the endpoint's changed")
-_NO_SPACE = "No space left on device"
-_SEGMENT_GONE = re.compile(r"FileNotFoundError: .* '[^'\n]*/data/\d+/\d+'")
+_BY_STATUS = {status: cause for status, cause in BY_NAME.values() if status != 77} | {  # noqa: PLR2004 - our own
+    _GUARD: causes.LEASE,
+    126: causes.NOT_EXECUTABLE,
+    127: causes.NO_BORG,
+}
+_BY_TAIL = {name.rpartition(".")[2]: cause for name, (_, cause) in BY_NAME.items() if not name.startswith("Archive.")}
+"""An error that the other borg had, and this one only passes on, comes without its class's surroundings."""
 
-_BY_ID: dict[str, _Kind] = {
-    "LockTimeout": _LOCKED, "LockFailed": _LOCKED, "LockErrorT": _LOCKED, "LockError": _LOCKED, "NotLocked": _LOCKED,
-    "PassphraseWrong": _PASSPHRASE, "NoPassphraseFailure": _PASSPHRASE, "PasscommandFailure": _PASSPHRASE,
-    "Repository.DoesNotExist": _MISSING, "Repository.InvalidRepository": _MISSING,
-    "Repository.InvalidRepositoryConfig": _CORRUPT, "Repository.CheckNeeded": _CORRUPT, "IntegrityError": _CORRUPT,
-    "Repository.ObjectNotFound": _CORRUPT, "NoManifestError": _CORRUPT, "DecompressionError": _CORRUPT,
-    "TAMRequiredError": _CORRUPT, "TAMInvalid": _CORRUPT, "ArchiveTAMInvalid": _CORRUPT, "FileIntegrityError": _CORRUPT,
-    "ConnectionClosed": _CLOSED, "ConnectionClosedWithHint": _CLOSED, "ConnectionBrokenWithHint": _CLOSED,
-    "PathNotAllowed": _REFUSED, "Repository.StorageQuotaExceeded": _FULL,
-    "Repository.InsufficientFreeSpaceError": _FULL, "Cache.RepositoryReplay": _ROLLED_BACK,
-    "Cache.RepositoryAccessAborted": _ROLLED_BACK, "Cache.EncryptionMethodMismatch": _ROLLED_BACK,
-    "RepositoryReplaced": _ROLLED_BACK, "Archive.AlreadyExists": _EXISTS, "Archive.DoesNotExist": _GONE,
-    "Repository.PathPermissionDenied": _PERMISSION, "MandatoryFeatureUnsupported": _VERSION,
-    "UnsupportedPayloadError": _VERSION, "UnsupportedManifestError": _VERSION, "RPCServerOutdated": _VERSION,
+_OURS = re.compile(r"(?:Remote: )?borgfleet(?:-guard)?: (?P<said>.*)")
+_NOT_CURRENT = "lease of this repository is not current"
+_SSH: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
+    (re.compile(rf"(?:Remote: )?{pattern}"), cause)
+    for pattern, cause in (
+        (r"ssh: (connect to host \S+ port \d+|Could not resolve hostname \S+): ", causes.UNREACHABLE),
+        (r"Host key verification failed", causes.HOST_KEY),
+        (r"\S+: Permission denied \(", causes.REFUSED),
+        (r"Received disconnect from .*Too many authentication failures", causes.REFUSED),
+        (r"(no such identity|Load key) ", causes.REFUSED),
+        (r"\S*sh: (line )?\d+: (exec: )?nc: not found", causes.RELAY),
+        (r"(kex_exchange_identification|client_loop|Connection (closed|reset) by|Timeout, server) ?", causes.CLOSED),
+    )
+)
+_USAGE = re.compile(r"borg(?: \S+)?: error: ")
+
+_STORAGE = {
+    errno.ENOSPC: causes.POOL_FULL, errno.EDQUOT: causes.POOL_QUOTA, errno.EROFS: causes.POOL_READ_ONLY,
+    errno.EACCES: causes.POOL_DENIED, errno.EPERM: causes.POOL_DENIED, errno.EIO: causes.CORRUPT,
+    errno.ESTALE: causes.POOL_GONE, errno.ENOTCONN: causes.POOL_GONE, errno.ENODEV: causes.POOL_GONE,
 }  # fmt: skip
-
-_BY_STATUS: dict[int, _Kind] = {
-    13: _MISSING, 15: _MISSING, 30: _EXISTS, 31: _GONE, 52: _PASSPHRASE, 62: _ROLLED_BACK, 63: _ROLLED_BACK,
-    64: _ROLLED_BACK, 70: _LOCKED, 71: _LOCKED, 72: _LOCKED, 73: _LOCKED, 80: _CLOSED, 81: _CLOSED, 83: _REFUSED,
-    87: _CLOSED, 14: _FULL, 90: _CORRUPT,
+_LOCAL: dict[Speaker, dict[int, Cause]] = {
+    Speaker.SERVER: {
+        errno.ENOSPC: causes.SERVER_FULL, errno.EDQUOT: causes.SERVER_FULL, errno.EROFS: causes.SERVER_READ_ONLY,
+        errno.EACCES: causes.SERVER_DENIED, errno.EPERM: causes.SERVER_DENIED, errno.EIO: causes.SERVER_DISK,
+        errno.ENOMEM: causes.SERVER_MEMORY,
+    },
+    Speaker.NODE: {
+        errno.ENOSPC: causes.NODE_FULL, errno.EDQUOT: causes.NODE_FULL, errno.EROFS: causes.NODE_READ_ONLY,
+        errno.EACCES: causes.NODE_DENIED, errno.EPERM: causes.NODE_DENIED, errno.EIO: causes.NODE_DISK,
+        errno.ENOMEM: causes.NODE_MEMORY,
+    },
 }  # fmt: skip
-
-_BY_TEXT: tuple[tuple[str, _Kind], ...] = (
-    (_NO_SPACE, _FULL),
-    ("OSError: [Errno 5] Input/output error", _CORRUPT),
-    ("Host key verification failed", _SSH_KEY),
-    ("Permission denied (publickey", _SSH_KEY),
-    ("lease of this repository is not current", _Kind(Transient, "lease_not_current", "it is tried again")),
-    *(
-        (words, _NO_ROUTE)
-        for words in ("Connection refused", "timed out", "No route to host", "Network is unreachable", "not resolve")
-    ),
-    ("Is borg working on the server?", _CLOSED),
-)
+_OWN: dict[Speaker, dict[str, Cause]] = {  # by the kind of the error
+    Speaker.SERVER: {
+        "tmp": causes.SERVER_TMP, "MemoryError": causes.SERVER_MEMORY,
+        "FileIntegrityError": causes.SERVER_CACHE_DAMAGED,
+    },
+    Speaker.NODE: {
+        "tmp": causes.NODE_TMP, "MemoryError": causes.NODE_MEMORY, "FileIntegrityError": causes.NODE_CACHE_DAMAGED,
+    },
+}  # fmt: skip
+_OWN_DIRECTORY = re.compile(r"/(?:\.cache|\.config|\.local)/|/borg/|/(?:cache|security)/")
+_SEGMENT = re.compile(r"/data/\d+/\d+$")
 
 
-def failure(status: int, lines: Sequence[LogLine]) -> AppError | None:
-    """Return why borg failed, or None if its exit code means success or warnings."""
-    if status == 0 or (status in WARNINGS and status != _NOT_FOUND):
+def failure(
+    status: int, lines: Sequence[LogLine], *, speaker: Speaker = Speaker.SERVER, pool: str = ""
+) -> AppError | None:
+    """Return why borg failed, or None if its exit status means success or warnings.
+
+    `pool` is the path of the repository, or of the pool: an error about a path below it is the storage's.
+    """
+    if status < 0:
+        status = _SIGNALLED - status
+    found = _broken(lines) if status == 1 else None
+    if found is None and (status == 0 or status in WARNINGS):
         return None
-    errors = [line for line in lines if line.is_error] or list(lines)
-    reason = errors[-1].message.strip()[:_REASON] if errors else f"borg ended with status {status}"
-    kind = _kind(status, lines) or _other(status)
-    return kind.error(f"borg: {reason}", code=kind.code, remedy=kind.remedy)
+    found = found or _cause(status, lines, speaker, pool)
+    cause, said = found or (causes.UNKNOWN, "")
+    if said:
+        return cause.error(said[:_SAID], where="borg")
+    return cause.error(f"it ended with status {status}{_last(lines)}", where="borg")
 
 
-def _kind(status: int, lines: Sequence[LogLine]) -> _Kind | None:
-    # What ssh or the disk says is closer to the cause than the connection that broke because of it.
-    text = "\n".join(line.message for line in lines)
-    if _SEGMENT_GONE.search(text):
-        return _CORRUPT
-    by_text = next((kind for words, kind in _BY_TEXT if words in text), None)
-    by_id = next((_BY_ID[line.code] for line in reversed(lines) if line.code in _BY_ID), None)
-    return by_text or by_id or _BY_STATUS.get(status)
+def _cause(status: int, lines: Sequence[LogLine], speaker: Speaker, pool: str) -> tuple[Cause, str] | None:
+    errors = [line for line in lines if line.is_error]
+    named = next((found for line in reversed(errors) if (found := _named(line))), None)
+    by_status = _BY_STATUS.get(status)
+    lost = (named[0] if named else by_status or causes.CLOSED) is causes.CLOSED
+    # What ssh or the system says is closer to the cause than the connection that broke because of it.
+    return (
+        _ours(lines)
+        or (_told(lines) if lost else None)
+        or _of_the_system(errors, speaker, pool)
+        or named
+        or _ended(status, lines)
+        or ((by_status, _final(errors)) if by_status else None)
+    )
 
 
-def _other(status: int) -> _Kind:
-    if status == _NOT_FOUND:
-        return _Kind(Permanent, "borg_missing", "borg is not installed there: run the server's set-up")
-    if status == _BAD_ARGUMENTS:
-        return _Kind(Transient, "borg_failed", "see the job's log for what borg said")
-    if status > _SIGNALLED:
-        return _Kind(Transient, "borg_killed", "borg was ended by a signal, perhaps for want of memory")
-    return _Kind(Transient, "borg_failed", "see the job's log for what borg said")
+def _of_the_system(errors: Sequence[LogLine], speaker: Speaker, pool: str) -> tuple[Cause, str] | None:
+    for trace in reversed(traces(errors)):
+        if cause := _of_trace(trace, speaker, pool):
+            return cause, trace.text
+    return None
+
+
+def _ended(status: int, lines: Sequence[LogLine]) -> tuple[Cause, str] | None:
+    """Tell that borg was ended from outside, or that it never began because of what it was given."""
+    if status > _SIGNALLED and status != _GUARD:
+        return causes.KILLED, f"signal {status - _SIGNALLED}{_last(lines)}"
+    usage = next((line.message for line in lines if _USAGE.match(line.message)), None)
+    return (causes.USAGE, usage) if usage else None
+
+
+def _ours(lines: Sequence[LogLine]) -> tuple[Cause, str] | None:
+    """What guard.sh, serve.sh or the fence said; their tag stands at the beginning of a line."""
+    for line in reversed(lines):
+        if found := _OURS.match(line.message):
+            return (causes.LEASE if _NOT_CURRENT in found["said"] else causes.NOT_OFFERED), found["said"]
+    return None
+
+
+def _told(lines: Sequence[LogLine]) -> tuple[Cause, str] | None:
+    for pattern, cause in _SSH:
+        for line in reversed(lines):
+            if pattern.match(line.message):
+                return cause, line.message.removeprefix("Remote: ")
+    return None
+
+
+def _named(line: LogLine) -> tuple[Cause, str] | None:
+    """What an error of borg's own means, by its name."""
+    row = BY_NAME.get(line.code)
+    cause = row[1] if row else _BY_TAIL.get(line.code.rpartition(".")[2])
+    if cause is None or (line.code.startswith("Archive.") and row is None):
+        return None
+    return cause, line.message.strip().splitlines()[-1] if line.message.strip() else line.code
+
+
+def _of_trace(trace: Trace, speaker: Speaker, pool: str) -> Cause | None:
+    """What an error of the operating system means: by its number, its path, and whose it is."""
+    storage = trace.remote or (bool(pool) and trace.path.startswith(pool)) or (not trace.path and trace.repository)
+    if trace.kind == "FileIntegrityError" and storage:
+        return causes.CORRUPT
+    if own := causes.KEY_INVALID if trace.key else _OWN[speaker].get(trace.kind):
+        return own
+    if trace.number == errno.ENOENT:
+        return _absent(trace, speaker)
+    if storage:
+        return _STORAGE.get(trace.number)
+    cause = _LOCAL[speaker].get(trace.number)
+    # borg makes an error of its own, without a traceback, of a directory of its own that it cannot make.
+    own_directory = trace.kind == "Error" or _OWN_DIRECTORY.search(trace.path)
+    return causes.SERVER_CACHE if cause is causes.SERVER_DENIED and own_directory else cause
+
+
+def _absent(trace: Trace, speaker: Speaker) -> Cause | None:
+    """What it means that a file is not there."""
+    if "No usable temporary directory" in trace.said:
+        return _OWN[speaker]["tmp"]
+    if trace.path in ("ssh", "sh"):
+        return causes.SSH_MISSING
+    return causes.CORRUPT if _SEGMENT.search(trace.path) else None
+
+
+def _broken(lines: Sequence[LogLine]) -> tuple[Cause, str] | None:
+    """Tell that Python itself ended: with status 1, as borg ends with warnings, but without one line of borg's."""
+    plain = [line.message for line in lines]
+    if any(line.level != "info" for line in lines) or not any(text.startswith("Traceback (most") for text in plain):
+        return None
+    return causes.BROKEN, plain[-1]
+
+
+def _final(errors: Sequence[LogLine]) -> str:
+    return errors[-1].message.strip().splitlines()[0] if errors and errors[-1].message.strip() else ""
+
+
+def _last(lines: Sequence[LogLine]) -> str:
+    """The last sentences, for an end that nobody knows."""
+    errors = [sentence for line in lines if line.is_error and (sentence := _sentence(line))]
+    shown = (errors or [sentence for line in lines if (sentence := _sentence(line))])[-_LAST_LINES:]
+    return f"; it said: {' | '.join(shown)}" if shown else " and said nothing"
+
+
+def _sentence(line: LogLine) -> str:
+    """What a line says: of a traceback its last line, of borg's description of its machine nothing."""
+    if told := traces([line]):
+        return told[-1].text[-_SENTENCE:]
+    return "" if _MACHINE.match(line.message) else " ".join(line.message.split())[-_SENTENCE:]

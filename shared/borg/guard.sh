@@ -9,8 +9,8 @@ current() {
     [ "$held" = "$epoch" ] && [ "$(date +%s)" -lt "$until" ]
 }
 current || {
-    echo "borgfleet: the lease of this repository is not current" >&2
-    exit 75
+    echo "borgfleet-guard: the lease of this repository is not current" >&2
+    exit 211 # borg ends with 0 to 127, by a signal with 129 to 192; 75 would be its own lost lock
 }
 # Held by us and by the command for as long as either lives: who takes the repository next waits for it.
 exec 8>>"${grant%/*}/../locks/${grant##*.}.own" && flock -s 8

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from shared.borg import commands, fencing
 from shared.borg.environment import on_node
-from shared.borg.exit_codes import failure
+from shared.borg.exit_codes import Speaker, failure
 from shared.borg.output import LogLine, parse_line
 from shared.borg.sessions import Sessions
 from shared.borg.watch import SILENCE_SECONDS, Watch
@@ -157,7 +157,7 @@ class BorgNode:
         whole_argv = [*(self._guarded(grant) if guarded else ()), *argv]
         watch = Watch(argv, grant.path, self._silence)
         status, stdout, lines = await self._run(whole_argv, watch, passphrase, on_output, on_answer, own)
-        if error := failure(status, lines):
+        if error := failure(status, lines, speaker=Speaker.NODE, pool=grant.path):
             raise error
         if status and not any(line.is_warning or line.is_error for line in lines):
             lines.append(LogLine("warning", f"borg ended with status {status}"))

@@ -217,7 +217,7 @@ def test_a_full_storage_is_one_clear_failure_and_older_archives_stay_whole(
     fleet.finished(fleet.run(definition), "succeeded")
     (data / "huge").write_bytes(os.urandom(12 * 1024 * 1024))
     job = fleet.finished(fleet.run(definition), "failed")
-    assert (job["code"], job["attempt"]) == ("disk_full", 1)
+    assert (job["code"], job["attempt"]) == ("pool_full", 1)
     (data / "huge").unlink()
     recorded = fleet.backups(definition)
     assert [b["borg_id"] for b in recorded] == list(fleet.listed(definition))

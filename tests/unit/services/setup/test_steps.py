@@ -139,7 +139,7 @@ async def test_the_way_back_is_proven_by_borgs_own_answer() -> None:
     assert (await prove(proven)).detail == "borg answers on node1"
     alone, _ = scripted(says("x"), endpoints=())
     assert (await prove(alone)).warning
-    cut, _ = scripted(says("ssh: connect to host: Connection refused", status=81))
+    cut, _ = scripted(says("ssh: connect to host 192.0.2.1 port 2222: Connection refused", status=81))
     assert "only the tunnel" in ((await prove(cut)).warning or "")
     with pytest.raises(Permanent) as caught:
         await prove(scripted(says("path", "PathNotAllowed"))[0])
@@ -151,7 +151,7 @@ async def test_the_way_back_is_proven_by_borgs_own_answer() -> None:
 async def test_a_refused_key_is_tried_again_while_the_endpoint_learns_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["services.setup.steps.prove"], "_PAUSE", 0)
     with pytest.raises(Permanent) as caught:
-        await prove(scripted(says("Permission denied (publickey)", status=81))[0])
+        await prove(scripted(says("borg@node1: Permission denied (publickey)", status=81))[0])
     assert caught.value.code == "storage_refused"
 
 

@@ -1,8 +1,11 @@
+"""Every end of a run of borg has its cause; nothing that a file's name holds changes it."""
+
 from __future__ import annotations
 
 import pytest
 
-from shared.borg.exit_codes import failure
+from shared.borg.causes import CAUSES
+from shared.borg.exit_codes import Speaker, failure
 from shared.borg.output import LogLine
 from shared.errors import Permanent, Transient
 
@@ -11,7 +14,16 @@ def error(message: str, code: str = "") -> LogLine:
     return LogLine("error", message, code)
 
 
-@pytest.mark.parametrize("status", [0, 1, 100, 101, 107])
+def trace(last: str, frame: str = "cache", code: str = "") -> LogLine:
+    return error(
+        f'Traceback (most recent call last):\n  File "/x/borg/{frame}.py", line 1, in f\n    g()\n{last}\n', code
+    )
+
+
+FULL = "OSError: [Errno 28] No space left on device"
+
+
+@pytest.mark.parametrize("status", [0, 1, 100, 101, 107, 125])
 def test_success_and_warnings_are_no_failure(status: int) -> None:
     assert failure(status, [error("x")]) is None
 
@@ -21,43 +33,128 @@ def test_success_and_warnings_are_no_failure(status: int) -> None:
     [
         (73, error("locked", "LockTimeout"), Transient, "repository_locked"),
         (2, error("locked", "LockTimeout"), Transient, "repository_locked"),
+        (75, error("lost", "NotMyLock"), Transient, "lock_lost"),
         (52, error("no", "PassphraseWrong"), Permanent, "passphrase_wrong"),
+        (40, error("no"), Permanent, "key_invalid"),
+        (44, error("no"), Permanent, "key_missing"),
+        (48, error("no"), Permanent, "manifest_unreadable"),
+        (26, error("no", "NoManifestError"), Permanent, "manifest_unreadable"),
         (13, error("no repository"), Permanent, "repository_missing"),
+        (2, error("no repository", "Repository.DoesNotExist"), Permanent, "repository_missing"),
+        (2, error("no archive", "Archive.DoesNotExist"), Permanent, "archive_missing"),
+        (2, error("passed on", "DoesNotExist"), Permanent, "repository_missing"),
         (81, error("closed", "ConnectionClosed"), Transient, "storage_closed"),
-        (81, error("ssh: connect to host x port 1: Connection refused"), Transient, "storage_unreachable"),
-        (81, error("Host key verification failed."), Permanent, "storage_refused"),
+        (81, error("Remote: ssh: connect to host x port 1: Connection refused"), Transient, "storage_unreachable"),
+        (81, error("ssh: Could not resolve hostname x: unknown"), Transient, "storage_unreachable"),
+        (81, error("Host key verification failed."), Permanent, "storage_host_key"),
         (81, error("root@x: Permission denied (publickey)."), Permanent, "storage_refused"),
-        (2, error("OSError: [Errno 28] No space left on device"), Permanent, "disk_full"),
+        (81, error("Remote: sh: 1: exec: nc: not found"), Permanent, "relay_missing"),
+        (20, error("x", "StorageQuotaExceeded"), Permanent, "pool_quota"),
         (83, error("x", "PathNotAllowed"), Permanent, "path_refused"),
         (64, error("x", "Cache.RepositoryReplay"), Permanent, "repository_rolled_back"),
         (90, error("x", "IntegrityError"), Permanent, "repository_corrupt"),
-        (
-            2,
-            error("FileNotFoundError: [Errno 2] No such file or directory: '/p/s/r/data/0/2'"),
-            Permanent,
-            "repository_corrupt",
-        ),
-        (2, error("OSError: [Errno 5] Input/output error"), Permanent, "repository_corrupt"),
+        (2, trace("FileNotFoundError: [Errno 2] No such file: '/p/s/r/data/0/2'"), Permanent, "repository_corrupt"),
+        (2, trace("FileNotFoundError: [Errno 2] No such file or directory: 'ssh'"), Permanent, "ssh_missing"),
+        (2, trace("FileNotFoundError: [Errno 2] No usable temporary directory found in ['/tmp']"), Permanent, "server_tmp"),
+        (2, trace(FULL), Permanent, "server_disk_full"),
+        (2, trace(FULL, code="OSError"), Permanent, "pool_full"),
+        (2, trace("OSError: [Errno 122] Disk quota exceeded", code="OSError"), Permanent, "pool_quota"),
+        (2, trace("OSError: [Errno 116] Stale file handle", code="OSError"), Transient, "pool_gone"),
+        (2, trace("OSError: [Errno 5] Input/output error: '/root/.config/borg/x'"), Permanent, "server_disk_error"),
+        (2, trace("OSError: [Errno 30] Read-only file system: '/root/.cache/x'"), Permanent, "server_read_only"),
+        (2, trace("PermissionError: [Errno 13] Permission denied: '/root/.cache/borg/x'"), Permanent, "server_cache_denied"),
+        (2, trace("PermissionError: [Errno 13] Permission denied: '/srv'"), Permanent, "server_denied"),
+        (2, trace("MemoryError: "), Transient, "server_memory"),
+        (2, error("Error: [Errno 13] Permission denied: '/root/.cache/borg/x'", "Error"), Permanent, "server_cache_denied"),
+        (91, error("File failed integrity check: /root/.cache/borg/x", "FileIntegrityError"), Permanent, "server_cache_damaged"),
+        (72, error("Failed to create/acquire the lock /pool/r/lock ([Errno 30] Read-only file system: '/pool/r/x').", "LockFailed"),
+         Permanent, "pool_read_only"),
         (31, error("x", "Archive.DoesNotExist"), Permanent, "archive_missing"),
         (30, error("x", "Archive.AlreadyExists"), Permanent, "archive_exists"),
-        (75, error("borgfleet: the lease of this repository is not current"), Transient, "lease_not_current"),
+        (211, error("borgfleet-guard: the lease of this repository is not current"), Transient, "lease_not_current"),
+        (81, error("Remote: borgfleet: not a repository"), Permanent, "not_offered"),
+        (2, error("borg: error: unrecognized arguments: --x"), Permanent, "borg_usage"),
+        (126, error("env: 'borg': Permission denied"), Permanent, "borg_not_executable"),
         (127, error("borg: not found"), Permanent, "borg_missing"),
         (137, error("Killed"), Transient, "borg_killed"),
+        (-11, error(""), Transient, "borg_killed"),
         (2, error("something new"), Transient, "borg_failed"),
-        (42, error("something newer"), Transient, "borg_failed"),
+        (42, error("x"), Permanent, "key_missing"),
+        (33, error("something newer"), Transient, "borg_failed"),
     ],
-)
+)  # fmt: skip
 def test_each_failure_has_its_class_its_code_and_a_remedy(
     status: int, line: LogLine, kind: type[Exception], code: str
 ) -> None:
-    found = failure(status, [LogLine("info", "noise"), line])
+    found = failure(status, [LogLine("info", "noise"), line], pool="/pool/r")
     assert isinstance(found, kind)
     assert found.code == code
     assert found.remedy
-    assert line.message in found.message
 
 
-def test_a_failure_without_a_word_still_says_something() -> None:
-    found = failure(2, [])
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (trace(f"{FULL}: '/pool/r/data/0/1'"), "pool_full"),
+        (trace(FULL, "repository"), "pool_full"),
+        (trace(FULL), "node_disk_full"),
+        (trace(f"{FULL}: '/var/lib/borgfleet/borg/x'"), "node_disk_full"),
+        (trace("OSError: [Errno 5] Input/output error: '/pool/r/data/0/1'"), "repository_corrupt"),
+        (trace("OSError: [Errno 5] Input/output error: '/var/x'"), "node_disk_error"),
+        (trace("PermissionError: [Errno 13] Permission denied: '/pool/r/config'"), "pool_denied"),
+        (trace("PermissionError: [Errno 13] Permission denied: '/var/x'"), "node_denied"),
+        (error("File failed integrity check: /pool/r/index.1", "FileIntegrityError"), "repository_corrupt"),
+        (error("File failed integrity check: /var/x", "FileIntegrityError"), "node_cache_damaged"),
+    ],
+)
+def test_whose_disk_it_is_is_told_by_the_path_or_by_the_code_that_failed(line: LogLine, code: str) -> None:
+    found = failure(2, [line], speaker=Speaker.NODE, pool="/pool/r")
     assert found is not None
-    assert "status 2" in found.message
+    assert found.code == code
+
+
+SPOOFS = [
+    "/srv/No space left on device.txt: open: [Errno 13] Permission denied: 'No space left on device.txt'",
+    "/srv/timed out/x: file changed while we backed it up", "/srv/Connection refused: stat: [Errno 28] no",
+    "/srv/Host key verification failed: read: [Errno 5] Input/output error",
+    "/srv/borgfleet: the lease of this repository is not current: x",
+    "/srv/x\nTraceback (most recent call last):\nOSError: [Errno 28] No space left on device: y",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPOOFS)
+@pytest.mark.parametrize(
+    ("status", "last", "code"),
+    [(81, error("closed", "ConnectionClosedWithHint"), "storage_closed"), (137, LogLine("info", ""), "borg_killed"),
+     (2, error("gone", "Repository.DoesNotExist"), "repository_missing"), (2, error("new"), "borg_failed")],
+)  # fmt: skip
+def test_a_file_name_never_decides_the_cause(name: str, status: int, last: LogLine, code: str) -> None:
+    found = failure(status, [LogLine("warning", name), last])
+    assert found is not None
+    assert found.code == code
+
+
+def test_an_unknown_end_says_so_and_shows_the_last_lines() -> None:
+    found = failure(33, [LogLine("info", text) for text in ("one", "two", "three", "four")])
+    assert found is not None
+    assert "not known here" in found.message
+    assert "two | three | four" in found.message
+    assert "one" not in found.message
+    silent = failure(2, [])
+    assert silent is not None
+    assert "status 2 and said nothing" in silent.message
+
+
+def test_a_python_that_cannot_start_borg_is_not_taken_for_a_run_with_warnings() -> None:
+    lines = [
+        LogLine("info", text)
+        for text in ("Traceback (most recent call last):", "ModuleNotFoundError: No module named 'x'")
+    ]
+    found = failure(1, lines)
+    assert found is not None
+    assert found.code == "borg_broken"
+
+
+def test_each_code_means_one_thing_and_has_a_remedy() -> None:
+    assert len({cause.code for cause in CAUSES}) == len(CAUSES)
+    assert all(cause.says and cause.remedy for cause in CAUSES)

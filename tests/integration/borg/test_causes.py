@@ -1,0 +1,317 @@
+"""Each cause of failure, said by the real program that says it: borg 1.2 and 1.4, ssh, a shell, Python, the kernel."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.borg.causes import BY_NAME
+from shared.borg.environment import Endpoint, ssh_command
+from shared.borg.exit_codes import Speaker, failure
+from shared.borg.output import LogLine, parse_line
+from shared.errors import AppError, Permanent, Transient
+from shared.ssh.asyncssh import new_key_pair
+from shared.testing.sshd import PrivateSshd, free_port, login_user
+from tests.harness.borg_client import NODE, PASSPHRASE, Client
+from tests.harness.patience import WAIT
+
+BORG_1_2 = "/usr/bin/borg"
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and other users need root")
+both = pytest.mark.parametrize("borg", [BORG_1_2, NODE], ids=["1.2", "1.4"])
+
+
+class Place:
+    """A repository with an archive, a source, and a client's borg with a home of its own."""
+
+    def __init__(self, directory: Path, borg: str) -> None:
+        self.directory = directory
+        self.pool = directory / "pool"
+        self.pool.mkdir()
+        self.source = directory / "source"
+        self.source.mkdir()
+        (self.source / "data").write_bytes(os.urandom(12_000_000))
+        self.client = Client(borg, self.pool / "repo", directory / "home")
+
+    def init(self, *options: str) -> Place:
+        subprocess.run(
+            [NODE, "init", "--encryption=repokey-blake2", *options, str(self.client.repository)],
+            env=self.client.environment(), capture_output=True, check=True, timeout=WAIT,
+        )  # fmt: skip
+        return self
+
+    def create(
+        self, *, speaker: Speaker = Speaker.SERVER, prefix: tuple[str, ...] = (), **environment: str
+    ) -> AppError:
+        """Make an archive, over a pair of pipes or, as the node, directly; return why that failed."""
+        url = self.client.url if speaker is Speaker.SERVER else str(self.client.repository)
+        argv = [
+            *prefix,
+            self.client.borg,
+            "create",
+            "--log-json",
+            "--json",
+            "--lock-wait=1",
+            f"{url}::a",
+            str(self.source),
+        ]
+        return cause(argv, self.client.environment() | environment, speaker, str(self.client.repository))
+
+
+def cause(argv: list[str], environment: dict[str, str], speaker: Speaker = Speaker.SERVER, pool: str = "") -> AppError:
+    done = subprocess.run(argv, env=environment, capture_output=True, check=False, timeout=WAIT, cwd="/")
+    said = [output for line in done.stderr.split(b"\n") for output in parse_line(line)]
+    lines = [output for output in said if isinstance(output, LogLine)]
+    error = failure(done.returncode, lines, speaker=speaker, pool=pool)
+    assert error is not None, (done.returncode, done.stderr)
+    assert error.remedy
+    assert len(error.message) < 800, error.message
+    assert "Traceback" not in error.message, error.message
+    return error
+
+
+@contextmanager
+def mounted(where: Path, *options: str) -> Iterator[Path]:
+    where.mkdir(exist_ok=True)
+    subprocess.run(["mount", *options, str(where)], check=True)
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", "--lazy", str(where)], check=True)
+
+
+@pytest.fixture
+def place(tmp_path: Path, borg: str) -> Place:
+    return Place(tmp_path, borg)
+
+
+@needs_root
+@both
+def test_a_full_disk_of_the_server_is_not_told_as_a_full_pool(place: Place, tmp_path: Path) -> None:
+    place.init()
+    with mounted(tmp_path / "cache", "-t", "tmpfs", "-o", "size=64k", "tmpfs") as cache:
+        error = place.create(BORG_CACHE_DIR=str(cache))
+    assert (type(error), error.code) == (Permanent, "server_disk_full")
+    assert "No space left on device" in error.message
+
+
+@needs_root
+@both
+@pytest.mark.parametrize("speaker", [Speaker.SERVER, Speaker.NODE])
+def test_a_full_pool_is_told_as_that_whoever_meets_it(place: Place, speaker: Speaker) -> None:
+    with mounted(place.pool, "-t", "tmpfs", "-o", "size=2m", "tmpfs"):
+        place.init()
+        error = place.create(speaker=speaker)
+    assert (type(error), error.code) == (Permanent, "pool_full")
+
+
+@needs_root
+@both
+@pytest.mark.parametrize("speaker", [Speaker.SERVER, Speaker.NODE])
+def test_a_pool_that_can_only_be_read_is_told_as_that(place: Place, speaker: Speaker) -> None:
+    place.init()
+    with mounted(place.pool, "--bind", str(place.pool)):
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(place.pool)], check=True)
+        error = place.create(speaker=speaker)
+    assert (type(error), error.code) == (Permanent, "pool_read_only")
+
+
+@both
+def test_a_quota_is_no_full_pool(place: Place) -> None:
+    place.init("--storage-quota=10M")
+    assert place.create().code == "pool_quota"
+
+
+@needs_root
+@pytest.mark.parametrize("borg", [BORG_1_2])
+@pytest.mark.parametrize("denied", ["cache", "security"])
+def test_directories_of_borgs_own_that_it_may_not_use_are_told_as_that(place: Place, denied: str) -> None:
+    place.init()
+    base = place.directory / "of-root"
+    base.mkdir(mode=0o700)
+    for path in (place.directory, *place.directory.parents):
+        if path.stat().st_mode & 0o5 != 0o5 and path.is_relative_to("/tmp/pytest-of-root"):
+            path.chmod(0o755)
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    own = {
+        f"BORG_{name.upper()}_DIR": f"/tmp/{place.directory.name}-{name}" for name in ("cache", "config", "security")
+    }
+    subprocess.run(["chmod", "-R", "a+rwX", str(place.directory)], check=True)
+    base.chmod(0o700)
+    served = f"exec {BORG_1_2} serve --restrict-to-repository {place.client.repository}"
+    error = place.create(
+        prefix=nobody, HOME="/nonexistent", BORG_BASE_DIR="/tmp",
+        **(own | {f"BORG_{denied.upper()}_DIR": str(base / "x")}), BORG_RSH=shlex.join(["sh", "-c", served]),
+    )  # fmt: skip
+    assert error.code == "server_cache_denied", error.message
+
+
+@both
+def test_a_wrong_passphrase_a_missing_key_and_one_that_is_none(place: Place) -> None:
+    place.init()
+    error = place.create(BORG_PASSPHRASE="wrong")
+    assert (type(error), error.code) == (Permanent, "passphrase_wrong")
+    config = place.client.repository / "config"
+    whole = config.read_text()
+    config.write_text(re.sub(r"\nkey = .*(\n\t.*)*", "", whole))
+    error = place.create()
+    assert (type(error), error.code) == (Permanent, "key_missing")
+    config.write_text(re.sub(r"\nkey = .*(\n\t.*)*", "\nkey = bm8ga2V5\n", whole))
+    error = place.create()
+    assert type(error) is Permanent
+    assert error.code in ("key_invalid", "key_missing")  # by borg's version
+
+
+@both
+def test_what_is_no_repository_or_not_ones_own(place: Place) -> None:
+    assert place.create().code == "repository_missing"
+    place.init()
+    served = f"exec {shlex.quote(NODE)} serve --restrict-to-repository /elsewhere"
+    assert place.create(BORG_RSH=shlex.join(["sh", "-c", served])).code == "path_refused"
+
+
+@both
+def test_a_lock_that_somebody_holds_is_waited_for(place: Place) -> None:
+    place.init()
+    holder = subprocess.Popen(
+        [NODE, "with-lock", str(place.client.repository), "sh", "-c", "echo held; exec sleep 600"],
+        env=place.client.environment() | {"BORG_HOST_ID": "another"}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    error = place.create()
+    subprocess.run(["pkill", "-KILL", "-P", str(holder.pid)], check=True)
+    holder.communicate(timeout=WAIT)
+    assert (type(error), error.code) == (Transient, "repository_locked")
+
+
+@both
+@pytest.mark.parametrize("damage", ["lost", "garbled"])
+def test_a_damaged_repository_and_one_without_a_manifest(place: Place, damage: str) -> None:
+    place.init()
+    for segment in (place.client.repository / "data" / "0").iterdir():
+        data = bytearray(segment.read_bytes())
+        if damage == "lost":
+            segment.unlink()
+        elif len(data) > 100:
+            data[60:100] = bytes(40)
+            segment.write_bytes(data)
+    error = place.create(speaker=Speaker.NODE)
+    assert type(error) is Permanent
+    assert error.code in ("repository_corrupt", "manifest_unreadable")
+
+
+@both
+def test_an_option_that_a_borg_does_not_know_is_no_passing_fault(place: Place) -> None:
+    error = cause([place.client.borg, "create", "--no-such-option", "x::y"], place.client.environment())
+    assert (type(error), error.code) == (Permanent, "borg_usage")
+
+
+PROGRAMS = {
+    "missing": (["env", "no-such-borg"], "borg_missing", Permanent),
+    "not executable": (["env", "/etc/passwd"], "borg_not_executable", Permanent),
+    "broken": ([sys.executable, "-c", "import msgpack_that_is_not_there"], "borg_broken", Permanent),
+    "killed": (["sh", "-c", "kill -KILL $$"], "borg_killed", Transient),
+    "killed below a shell": (["sh", "-c", "sh -c 'kill -SEGV $$'; exit $?"], "borg_killed", Transient),
+    "unknown": (["sh", "-c", "echo one >&2; echo something new >&2; exit 33"], "borg_failed", Transient),
+    "silent": (["sh", "-c", "exit 2"], "borg_failed", Transient),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_never_was_borg_or_was_ended_is_told_as_that(program: str) -> None:
+    argv, code, kind = PROGRAMS[program]
+    error = cause(argv, dict(os.environ))
+    assert (type(error), error.code) == (kind, code)
+    if program == "unknown":
+        assert "status 33" in error.message
+        assert "one | something new" in error.message
+
+
+def test_a_borg_that_crashes_shows_its_last_sentence_and_no_traceback(tmp_path: Path) -> None:
+    place = Place(tmp_path, NODE).init()
+    patched = "import sys,borg.archiver as a\na.Archiver.do_create=lambda *b,**c: 1/0\nsys.argv[0]='borg'\na.main()"
+    argv = [sys.executable, "-c", patched, "create", "--log-json", f"{place.client.url}::a", str(place.source)]
+    error = cause(argv, place.client.environment())
+    assert (type(error), error.code) == (Transient, "borg_failed")
+    assert "ZeroDivisionError" in error.message
+
+
+async def test_each_refusal_of_the_storages_sshd_is_told_as_what_it_is(tmp_path: Path) -> None:
+    place = Place(tmp_path, BORG_1_2).init()
+    (private, public), (other, _) = new_key_pair("a"), new_key_pair("b")
+    for name, key in (("good", private), ("bad", other)):
+        (tmp_path / name).write_text(key)
+        (tmp_path / name).chmod(0o600)
+    sshd = PrivateSshd(tmp_path / "sshd")
+    sshd.start()
+    sshd.authorize(f'command="echo borgfleet: this key runs borg for Borgfleet >&2; exit 77" {public}')
+    host_key = " ".join((sshd.directory / "host_key.pub").read_text().split()[:2])
+    (tmp_path / "known").write_text(f"node {host_key}\n")
+    (tmp_path / "strange").write_text(f"node {' '.join(public.split()[:2])}\n")
+
+    def told(key: str, known: str, **changed: Any) -> str:
+        endpoint = Endpoint("node", "127.0.0.1", changed.get("port", sshd.port), login_user())
+        ssh = ssh_command(endpoint, str(tmp_path / key), str(tmp_path / known))
+        # borg may see the closed connection before it has read why; then it has nothing to tell but that.
+        rsh = f"sh -c '\"$@\" || sleep 2' {ssh.replace('ssh ', 'ssh ssh ', 1)}"
+        return place.create(BORG_RSH=rsh).code
+
+    assert told("good", "known") == "not_offered"
+    assert told("bad", "known") == "storage_refused"
+    assert told("good", "strange") == "storage_host_key"
+    assert told("good", "known", port=free_port()) == "storage_unreachable"
+    sshd.stop()
+
+
+@both
+def test_a_server_without_ssh_or_whose_storage_hangs_up(place: Place, tmp_path: Path) -> None:
+    assert place.create(BORG_RSH="ssh", PATH=str(tmp_path)).code in ("ssh_missing", "storage_closed")
+    assert place.create(BORG_RSH="sh -c 'exit 1'").code == "storage_closed"
+    guard = Path(__file__).parents[3] / "shared/borg/guard.sh"
+    error = cause(["sh", str(guard), str(tmp_path / "no-grant"), "1", "true"], dict(os.environ), Speaker.NODE)
+    assert (type(error), error.code) == (Transient, "lease_not_current")
+
+
+def test_a_borg_killed_while_it_reads_is_tried_again(tmp_path: Path) -> None:
+    assert signal.SIGKILL == 9
+    error = failure(-9, [])
+    assert error is not None
+    assert (type(error), error.code) == (Transient, "borg_killed")
+    assert PASSPHRASE not in error.message
+
+
+def test_every_error_of_the_nodes_borg_is_in_the_table_with_its_status() -> None:
+    borg = importlib.import_module("borg")
+    errors = importlib.import_module("borg.helpers.errors")
+    found: dict[str, int] = {}
+    for module in pkgutil.walk_packages(borg.__path__, "borg."):
+        if "testsuite" in module.name or "fuse" in module.name or "__main__" in module.name:
+            continue
+        for _, owner in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            for kind in (owner, *(inner for _, inner in inspect.getmembers(owner, inspect.isclass))):
+                if isinstance(kind, type) and issubclass(kind, errors.Error) and kind.exit_mcode > 2:
+                    found[kind.__qualname__] = kind.exit_mcode
+    assert len(found) > 40
+    known = {status for status, _ in BY_NAME.values()}
+    assert {name: status for name, status in found.items() if status not in known} == {}
+    tails = {
+        name.rpartition(".")[2]: status for name, (status, _) in BY_NAME.items() if not name.startswith("Archive.")
+    }
+    assert {
+        name
+        for name, status in found.items()
+        if not name.startswith("Archive.") and tails.get(name.rpartition(".")[2]) != status
+    } <= {"Archive"}
