@@ -33,6 +33,8 @@ _GARBAGE = (
 )  # fmt: skip
 """What borg raises where bytes are none of its own, from whichever of its steps."""
 _LOCK_WAIT = 60
+_ID, _LONGEST_NAME = 32, 240
+"""What borg asserts of an archive: the bytes of its id; at most 255 of its name, which may get nine more here."""
 _LATEST = datetime(9990, 1, 1)  # noqa: DTZ001 - borg writes times without a zone
 """A time that leaves room for later ones."""
 _MANIFEST = _helpers.Manifest.MANIFEST_ID
@@ -161,8 +163,9 @@ def _manifests(key: Any, sealed: list[bytes | None]) -> Iterator[_Manifest]:
         try:
             opened, _ = key.unpack_and_verify_manifest(key.decrypt(None, one))
             archives = {
-                bytes(name): {b"id": bytes(entry[b"id"]), b"time": bytes(entry[b"time"])}
+                name: {b"id": entry[b"id"], b"time": entry[b"time"]}
                 for name, entry in opened[b"archives"].items()
+                if _fits(name, entry)
             }
             written = datetime.fromisoformat(opened[b"timestamp"].decode())
             found = _Manifest(
@@ -174,6 +177,15 @@ def _manifests(key: Any, sealed: list[bytes | None]) -> Iterator[_Manifest]:
         except (*_GARBAGE, AttributeError):
             continue
         yield found
+
+
+def _fits(name: Any, entry: Any) -> bool:
+    """Tell whether borg can list an archive of this name and entry: one that it cannot keeps it from listing any."""
+    try:
+        moment = datetime.fromisoformat(entry[b"time"].decode())
+        return len(entry[b"id"]) == _ID and 0 < len(name) <= _LONGEST_NAME and moment.tzinfo is None
+    except (*_GARBAGE, AttributeError):
+        return False
 
 
 def _joined(

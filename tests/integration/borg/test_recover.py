@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import delete
 
 from services.backup.plan import load_repository
-from services.backup.ports import Made
+from services.backup.ports import Made, Wanted
 from services.backup.storage import NodeStorage
 from services.backup.tally import Tally
 from shared.borg import output
@@ -337,3 +337,33 @@ async def test_a_verification_goes_on_where_the_last_one_ended_and_forgives_what
     with pytest.raises(AppError) as caught:
         await fleet.storage.verify(place, "BORG_KEY 00\nbm9uZQ==\n", after=-1, upto=upto, seconds=60)
     assert caught.value.code
+
+
+async def test_with_a_wrong_passphrase_nothing_is_touched_and_the_cause_is_named(fleet: Fleet) -> None:
+    await fleet.db.run(lambda tx: tx.secrets.put(repository_passphrase(fleet.definition.repository_id), "wrong"))
+    place = await fleet.db.run(lambda tx: load_repository(tx, fleet.definition.repository_id))
+    upto = last_transaction(str(fleet.place))
+    assert upto is not None
+    wanted = Wanted(None, (), None)
+    async with fleet.storage.open(place, 1) as grant:
+        for asked in (
+            fleet.storage.recover(place, grant, wanted),
+            fleet.storage.verify(place, None, after=-1, upto=upto, seconds=60),
+        ):
+            with pytest.raises(AppError) as caught:
+                await asked
+            assert caught.value.code == "passphrase_wrong"
+    assert last_transaction(str(fleet.place)) == upto
+
+
+async def test_a_manifest_of_any_shape_stands_in_no_way(fleet: Fleet) -> None:
+    """Who has the passphrase can seal what he likes; and a copy may be cut short."""
+    odd = "manifest.archives._archives.update({b'x': {b'id': b'short', b'time': b'never'}})"
+    rewrite(fleet.place, fleet.directory / "attacker", odd)
+    copies = fleet.directory / "state" / "manifests" / fleet.definition.repository_id.hex
+    (copies / "999999.manifest").write_bytes(b"cut")
+    assert (await fleet.recover()).state == "succeeded"
+    await fleet.assert_all_extract()
+    write_behind(fleet.place, {MANIFEST: b"garbage"})
+    assert (await fleet.recover()).state == "succeeded"
+    await fleet.assert_all_extract()
