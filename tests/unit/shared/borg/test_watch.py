@@ -30,6 +30,19 @@ async def test_a_borg_that_says_nothing_is_ended_and_its_pool_is_named(argv: lis
     assert (error.code, argv[1] in error.message, "/pool " in error.remedy) == ("command_silent", True, True)
 
 
+async def test_what_a_borg_says_while_it_is_ended_is_heard_and_breaks_nothing() -> None:
+    async def late(_size: int) -> bytes:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return b"Terminated"
+        return b""
+
+    watch = Watch(COMMANDS[1], "/pool/web1/r", 0.05)
+    async with watch:
+        assert await watch.reading(late)(1) == b"Terminated"
+
+
 async def test_every_block_is_a_sign_of_life() -> None:
     blocks = 0
 
