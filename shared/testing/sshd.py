@@ -15,11 +15,10 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 _READY_SECONDS = 120.0
 _PORTS = range(10_000, 32_000)
-_RESERVED: dict[str, TextIO] = {}
+_RESERVED: dict[str, int] = {}
 
 _CONFIG = """\
 ListenAddress {address}
@@ -144,14 +143,14 @@ def reserved(name: str) -> bool:
     """
     directory = Path(tempfile.gettempdir()) / f"borgfleet-reserved-{os.getuid()}"
     directory.mkdir(mode=0o700, exist_ok=True)
-    holder = (directory / name).open("w")
+    holder = os.open(directory / name, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder.close()
+        os.close(holder)
         return False
     if name in _RESERVED:
-        holder.close()
+        os.close(holder)
         return False
     _RESERVED[name] = holder  # the lock ends with the process
     return True
