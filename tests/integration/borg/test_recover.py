@@ -21,7 +21,7 @@ from services.backup.storage import NodeStorage
 from services.backup.tally import Tally
 from shared.borg import output
 from shared.borg.node import BorgNode, Grant
-from shared.borg.segments import MANIFEST, last_transaction
+from shared.borg.segments import MANIFEST, entries, last_transaction, segments
 from shared.bus.memory import MemoryBus
 from shared.db.repositories.requests import request_delete
 from shared.db.repositories.secrets import repository_key, repository_passphrase
@@ -367,3 +367,26 @@ async def test_a_manifest_of_any_shape_stands_in_no_way(fleet: Fleet) -> None:
     write_behind(fleet.place, {MANIFEST: b"garbage"})
     assert (await fleet.recover()).state == "succeeded"
     await fleet.assert_all_extract()
+
+
+async def test_an_object_that_stands_nowhere_whole_any_more_is_counted_and_stays_a_cause(fleet: Fleet) -> None:
+    upto = last_transaction(str(fleet.place))
+    assert upto is not None
+    numbered = segments(str(fleet.place), -1, upto)
+    original, file = next(
+        (one, file)
+        for number, file in numbered
+        for one in entries(file, number)
+        if one.id != MANIFEST and one.size > 99
+    )
+    fleet.server.attack = lambda client: write_behind(client.repository, {original.id: b"garbage"}, (MANIFEST,))
+    await fleet.refused(await fleet.request())  # without a manifest nothing can be listed
+    fleet.server.attack = None
+    assert "history_rewritten" in await fleet.codes()
+    content = bytearray(file.read_bytes())
+    content[original.offset + 60] ^= 1
+    file.write_bytes(content)
+    ended = await fleet.recover()
+    assert (ended.state, ended.result["lost"]) == ("warning", 1)
+    assert "history_rewritten" in await fleet.codes()
+    assert {row.name for row in await fleet.rows(Archive) if not row.lost} <= fleet.listed()
