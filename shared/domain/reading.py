@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _BLOCK = 64 * 1024
+_PIECE = 8 * 1024
 _TURN_SECONDS = 0.01
 _WIDEST = 8
 """Characters that one byte becomes, at most, where it is shown as an escape."""
@@ -59,8 +60,8 @@ async def whole(read: Callable[[int], Awaitable[bytes]], limit: int) -> tuple[by
 async def clean_all(data: bytes) -> str:
     """Return many bytes as clean text, in pieces: megabytes of NULs in one go would hold the event loop for seconds."""
     decode, turn, pieces = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode, Turn(), list[str]()
-    for begin in range(0, len(data) + 1, _BLOCK):
-        piece = decode(data[begin : begin + _BLOCK], final=begin + _BLOCK > len(data))
-        pieces.append(clean(piece, _BLOCK * _WIDEST))
+    for begin in range(0, len(data) + 1, _PIECE):
+        piece = decode(data[begin : begin + _PIECE], final=begin + _PIECE > len(data))
+        pieces.append(clean(piece, _PIECE * _WIDEST))
         await turn.give()
     return "".join(pieces)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 
 import pytest
@@ -43,6 +44,10 @@ def test_a_line_longer_than_all_memory_for_it_is_cut_and_what_was_dropped_is_cou
     assert cutter.end() == []
 
 
+HELD = 0.1 if sys.gettrace() is None else 1.0
+"""Seconds; a measurement of coverage follows each line and makes this some five times slower."""
+
+
 class Stream:
     """So many bytes, made of one block again and again."""
 
@@ -75,7 +80,7 @@ async def test_a_flood_of_lines_or_one_without_end_never_holds_the_event_loop() 
         heard.clear()
         reading = asyncio.create_task(each_line(Stream(block, total).read, heard.append))
         held = await longest_pause(reading)
-        assert held < 0.1
+        assert held < HELD
         assert await reading + sum(map(len, heard)) + block.count(b"\n") * (total // len(block)) >= total - len(block)
 
 
@@ -87,11 +92,11 @@ async def test_an_answer_is_read_to_its_end_and_what_is_too_much_is_counted() ->
 @pytest.mark.parametrize("data", [b"\x00" * (4 << 20), b"\xff" * (4 << 20), b"plain text\n" * 400_000])
 async def test_cleaning_megabytes_never_holds_the_event_loop(data: bytes) -> None:
     cleaning = asyncio.create_task(clean_all(data))
-    assert await longest_pause(cleaning) < 0.1
+    assert await longest_pause(cleaning) < HELD
     assert await cleaning == data.decode("utf-8", "backslashreplace").replace("\x00", "\\x00")
 
 
 async def test_a_character_on_the_border_of_two_pieces_stays_whole() -> None:
-    data = b"x" * 65535 + "é\r\n".encode() * 3 + b"\xc3"
-    assert await clean_all(data) == "x" * 65535 + "é\n" * 3 + "\\xc3"
+    data = b"x" * 8191 + "é\r\n".encode() * 3 + b"\xc3"
+    assert await clean_all(data) == "x" * 8191 + "é\n" * 3 + "\\xc3"
     assert await clean_all(b"") == ""
