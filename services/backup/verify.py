@@ -43,7 +43,8 @@ async def request_verify(tx: UnitOfWork, archive: Archive) -> None:
     repository = await tx.session.get_one(Repository, archive.repository_id)
     archive.segment = repository.proven_transaction
     if archive.segment is not None:
-        await request_upkeep(tx, JobType.REPOSITORY_VERIFY, repository.id, request_key=f"verify-after:{archive.job_id}")
+        key = f"verify-after:{archive.job_id}:{archive.borg_id}"  # a retry of the job makes another archive
+        await request_upkeep(tx, JobType.REPOSITORY_VERIFY, repository.id, request_key=key)
 
 
 async def load_verify(tx: UnitOfWork, job: Job) -> VerifyPlan | None:
