@@ -65,6 +65,7 @@ def test_success_and_warnings_are_no_failure(status: int) -> None:
         (2, trace("PermissionError: [Errno 13] Permission denied: '/root/.cache/borg/x'"), Permanent, "server_cache_denied"),
         (2, trace("PermissionError: [Errno 13] Permission denied: '/srv'"), Permanent, "server_denied"),
         (2, trace("MemoryError: "), Transient, "server_memory"),
+        (2, trace("OSError: [Errno 99] Cannot assign requested address"), Transient, "borg_failed"),
         (2, error("Error: [Errno 13] Permission denied: '/root/.cache/borg/x'", "Error"), Permanent, "server_cache_denied"),
         (91, error("File failed integrity check: /root/.cache/borg/x", "FileIntegrityError"), Permanent, "server_cache_damaged"),
         (72, error("Failed to create/acquire the lock /pool/r/lock ([Errno 30] Read-only file system: '/pool/r/x').", "LockFailed"),
