@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from services.stats import notify
-from services.stats.notify import Notifier, note
+from services.stats.audience import load_audience, note
+from services.stats.notify import Notifier
 from shared.db.repositories.secrets import Secrets, channel_url
 from shared.db.session import Database
 from shared.db.tables import Alert, AlertChange, Notification, NotificationChannel, Secret, Server
@@ -75,7 +76,9 @@ async def changed(db: Database, alert_id: Any, what: str, *, ago: float = 0.0) -
         line = AlertChange(alert_id=alert_id, what=what, level=alert.level, value=95.0)
         tx.session.add(line)
         await tx.session.flush()
-        await note(tx, alert, line, datetime.now(UTC) - timedelta(seconds=ago))
+        tags = dict((await tx.session.execute(select(Server.name, Server.tags))).tuples().all())
+        audience = await load_audience(tx, tags)
+        await note(tx, audience, [(alert, line)], datetime.now(UTC) - timedelta(seconds=ago))
 
     await db.run(add)
 
