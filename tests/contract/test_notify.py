@@ -76,7 +76,7 @@ async def changed(db: Database, alert_id: Any, what: str, *, ago: float = 0.0) -
         line = AlertChange(alert_id=alert_id, what=what, level=alert.level, value=95.0)
         tx.session.add(line)
         await tx.session.flush()
-        tags = dict((await tx.session.execute(select(Server.name, Server.tags))).tuples().all())
+        tags = dict(list(await tx.session.execute(select(Server.name, Server.tags))))
         audience = await load_audience(tx, tags)
         await note(tx, audience, [(alert, line)], datetime.now(UTC) - timedelta(seconds=ago))
 
