@@ -52,7 +52,7 @@ def test_mariadb_out_of_connections_makes_a_request_wait_and_loses_none(fleet: F
         assert "Retry-After" in answer.headers
         posted = hand.submit(fleet.run, definition)
         with pytest.raises(TimeoutError):
-            posted.result(timeout=2)
+            posted.result(timeout=2)  # short on purpose: it waits for a connection
     fleet.finished(posted.result(), "succeeded")
     assert_invariants(fleet, definition)
 

@@ -11,11 +11,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness.fleet import Fleet, ServiceProcess, until
+from tests.harness.patience import WAIT
 
 
 def asked(service: ServiceProcess, path: str) -> httpx2.Response | None:
     try:
-        return httpx2.get(f"http://127.0.0.1:{service.health_port}{path}", timeout=30)
+        return httpx2.get(f"http://127.0.0.1:{service.health_port}{path}", timeout=WAIT)
     except httpx2.HTTPError:
         return None
 

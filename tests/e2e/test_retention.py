@@ -110,7 +110,7 @@ exit 0
     about = f"repository:{fleet.host['name']}/{repository['name']}"
     until(
         lambda: about in {one["subject"] for one in fleet.get("/api/alerts?state=open&limit=500")["items"]},
-        "an alert is raised", 60,
+        "an alert is raised",
     )  # fmt: skip
     fleet.borg(definition, "check", "--verify-data", "{repo}", base="fresh")
     fleet.post(f"{path}/unfreeze", {"reason": "the server was cleaned"})
@@ -138,5 +138,5 @@ def test_a_repository_that_was_rolled_back_is_frozen_and_heard_of(fleet: Fleet, 
     about = f"repository:{fleet.host['name']}/{shown['name']}"
     until(
         lambda: about in {one["subject"] for one in fleet.get("/api/alerts?state=open&limit=500")["items"]},
-        "an alert is raised", 60,
+        "an alert is raised",
     )  # fmt: skip

@@ -30,7 +30,7 @@ class Standalone:
             "BORGFLEET_HEALTH__PORT": str(free_port()),
             "BORGFLEET_BACKUP__ENDPOINT_PORT": str(free_port()),
             "BORGFLEET_BACKUP__ENDPOINT_USER": login_user(),
-            "BORGFLEET_WORKER__ACK_WAIT": "6",
+            "BORGFLEET_WORKER__ACK_WAIT": "12",
             "BORGFLEET_WORKER__REAP_EVERY": "0.5",
             "BORGFLEET_URL": f"http://127.0.0.1:{self.port}",
         }

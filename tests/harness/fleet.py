@@ -28,7 +28,7 @@ from tests.harness.patience import WAIT
 
 BIN = Path(sys.executable).parent
 ENDED = ("succeeded", "warning", "failed", "cancelled")
-ACK_WAIT = 6.0
+ACK_WAIT = 12.0
 
 
 class ServiceProcess:

@@ -75,11 +75,11 @@ async def test_borg_serve_ends_when_its_grant_passes_on(node: BorgNode, grant: G
         return
 
     task = asyncio.create_task(node.serve(grant, read, write))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT):
         while not serving(grant):
             await asyncio.sleep(0.05)
     node.permit(Grant(grant.server_id, grant.repository_id, grant.path, grant.epoch + 1), 60)
-    await asyncio.wait_for(task, 15)
+    await asyncio.wait_for(task, WAIT)
     assert serving(grant) == []
 
 
@@ -87,7 +87,7 @@ async def test_a_cancelled_command_is_gone_with_its_lock(node: BorgNode, grant: 
     holding = [BORG, "with-lock", grant.path, "sleep", "600"]
     task = asyncio.create_task(node.run(grant, holding, passphrase="canary-right"))
     lock = Path(grant.path) / "lock.exclusive"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT):
         while not lock.exists():
             await asyncio.sleep(0.05)
     started = time.monotonic()
