@@ -24,6 +24,8 @@ from shared.borg.node import BorgNode
 from shared.errors import AppError, Permanent
 from tests.harness.patience import WAIT
 
+Stop = Callable[[asyncio.Task[object], Path], None]
+"""Stops a run, of which everything lies below a directory."""
 BORG = str(Path(sys.executable).parent / "borg")
 MOMENTS = (0.0, 0.1, 0.3, 0.6, 1.0)
 """Parts of the time from when something is on disk to the end."""
@@ -57,13 +59,13 @@ class Place:
         """What the making of a repository has left so far."""
         return [*self.pool.glob(".new-*"), *self.pool.glob("web1/system")]
 
-    async def interrupted(self, stop: Callable[[asyncio.Task[object]], None], after: float) -> None:
+    async def interrupted(self, stop: Stop, after: float) -> None:
         """Begin, and stop so many seconds after anything is on disk."""
         task: asyncio.Task[object] = asyncio.create_task(self.ensure())
         while not self.on_disk() and not task.done():
             await asyncio.sleep(0.002)
         await asyncio.sleep(after)
-        stop(task)
+        stop(task, self.pool.parent)
         with contextlib.suppress(AppError, asyncio.CancelledError):
             await task
 
@@ -77,13 +79,15 @@ class Place:
         return told
 
 
-def kill_borg(_task: asyncio.Task[object]) -> None:
+def kill_borg(_task: asyncio.Task[object], directory: Path) -> None:
+    """Kill what works below a directory: borg and its guard, and no server of another test."""
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+            if str(directory) in " ".join(process.cmdline()):
+                process.kill()
 
 
-def cancel(task: asyncio.Task[object]) -> None:
+def cancel(task: asyncio.Task[object], _directory: Path) -> None:
     task.cancel()
 
 
@@ -104,7 +108,7 @@ async def seconds(tmp_path_factory: pytest.TempPathFactory) -> float:
 
 @pytest.mark.parametrize("stop", [kill_borg, cancel])
 async def test_after_a_first_init_that_was_cut_short_at_any_moment_the_next_run_succeeds(
-    tmp_path: Path, seconds: float, stop: Callable[[asyncio.Task[object]], None]
+    tmp_path: Path, seconds: float, stop: Stop
 ) -> None:
     """A directory was left that no later run accepted, until somebody removed it by hand."""
     for number, moment in enumerate(MOMENTS):
