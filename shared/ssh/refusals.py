@@ -28,6 +28,7 @@ _BY_KIND: dict[str, Cause] = {
     "ConnectionLost": causes.CUT_SHORT,
 }
 """By the name of asyncssh's exception."""
+_GONE = "SSH connection closed"
 _NO_COMMON = re.compile(r"No matching (?P<what>.+) algorithm found, sent (?P<ours>\S+) and received (?P<theirs>\S+)")
 _LINES = {"encryption": "Ciphers", "key exchange": "KexAlgorithms", "MAC": "MACs", "compression": "Compression"}
 _NO_ALGORITHM = ("kex-strict-", "ext-info-")
@@ -47,6 +48,8 @@ def refusal(name: str, kind: str, error: Exception) -> Permanent | Transient:
         return causes.NOT_SSH.error(said, where=name)
     if isinstance(error, OSError):
         return _of_the_network(name, error)
+    if said == _GONE:  # said by asyncssh itself, in the exception of a server that refuses
+        return connection_lost(name)
     cause = _BY_KIND.get(kind, causes.BROKEN_PROTOCOL)
     return cause.error(said, where=name)
 

@@ -55,6 +55,22 @@ async def refused(connecting: AbstractAsyncContextManager[Any]) -> AppError:
     return caught.value
 
 
+async def test_a_connection_whose_server_went_meanwhile_is_lost_and_no_refusal(tmp_path: Path) -> None:
+    """A connection that was kept looked refused for good, and nobody tried a fresh one."""
+    sshd = PrivateSshd(tmp_path / "sshd")
+    sshd.start()
+    sshd.authorize(PUBLIC)
+    host_key = " ".join((sshd.directory / "host_key.pub").read_text().split()[:2])
+    target = Target("web1", "127.0.0.1", sshd.port, login_user(), host_key)
+    async with AsyncSsh(SETTINGS).connect(target, Credentials(private_key=PRIVATE)) as connection:
+        assert (await connection.run("true")).ok
+        sshd.stop()
+        for _ in range(3):
+            with pytest.raises(Transient) as caught:
+                await connection.run("true")
+            assert caught.value.code == "connection_lost"
+
+
 @pytest.mark.parametrize(
     ("line", "theirs", "ours"),
     [

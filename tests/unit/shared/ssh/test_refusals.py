@@ -19,6 +19,7 @@ from shared.ssh.refusals import not_begun, refusal, status_of, timed_out
         ("ProtocolError", Exception("Too many authentication failures"), Permanent, "too_many_attempts"),
         ("PermissionDenied", Exception("Too many authentication failures for root"), Permanent, "too_many_attempts"),
         ("ChannelOpenError", Exception("Administratively prohibited"), Permanent, "session_refused"),
+        ("ChannelOpenError", Exception("SSH connection closed"), Transient, "connection_lost"),
         ("ChannelListenError", Exception("Failed"), Permanent, "forwarding_refused"),
         ("ConnectionLost", Exception("Connection lost"), Transient, "server_unreachable"),
         ("KeyExchangeFailed", Exception("something new"), Transient, "ssh_failed"),
