@@ -88,11 +88,11 @@ async def test_the_last_good_backup_is_none_of_the_future_and_no_doubtful_one(db
     """With a clock a year ahead for one run the target of its backup job was met for a year."""
     backup_job = await add_archives(db, [-365, 1, 2], trusted=True)
     async with db.read() as session:
-        before = (await last_good(session))[backup_job]
+        before = (await last_good(session, [backup_job]))[backup_job]
         assert abs(datetime.now(UTC) - DAY - before) < timedelta(minutes=10)
     await db.run(lambda tx: _doubt(tx, "a1"))
     async with db.read() as session:
-        assert before - (await last_good(session))[backup_job] > timedelta(hours=23)
+        assert before - (await last_good(session, [backup_job]))[backup_job] > timedelta(hours=23)
 
 
 async def _doubt(tx: Any, name: str) -> None:
