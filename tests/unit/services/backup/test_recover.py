@@ -52,6 +52,15 @@ async def verify(world: World, **options: Any) -> Job:
     return await world.upkeep(JobType.REPOSITORY_VERIFY, **options)
 
 
+async def test_a_second_delivery_finds_no_claim(kept: World) -> None:
+    ended = (await verify(kept), await recover(kept))
+    calls = list(kept.storage.calls)
+    ctx = Context(kept.db, kept.bus, key="k", lease_seconds=30)
+    await verify_repository(RepositoryVerify(job_id=ended[0].id), ctx, storage=kept.storage)
+    await recover_repository(RepositoryRecover(job_id=ended[1].id), ctx, storage=kept.storage)
+    assert kept.storage.calls == calls
+
+
 @pytest.mark.parametrize("cause", CAUSES)
 async def test_what_is_cured_freezes_no_longer_and_the_rest_stays(kept: World, cause: str) -> None:
     await freeze(kept, cause, "hostile_client")

@@ -7,11 +7,12 @@ import os
 import signal
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from shared.borg import fence, sessions
+from shared.borg import fence, left_out, recover, sessions
 from shared.borg.fence import Grant, Report
 from shared.borg.sessions import Garbage, Sessions, parse_garbage
 from shared.errors import Permanent, Transient
@@ -96,6 +97,33 @@ def test_who_waits_in_vain_is_sent_away_without_a_report(
         fence.take(Grant(str(grant.file), "6", grant.path), report)  # the same lease twice: that is an offence
     assert (caught.value.code, report.refusals) == (fence.REFUSED, 1)
     os.close(former)
+
+
+def test_a_borg_that_the_fence_does_not_fit_serves_nothing(
+    grant: Grant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fence, "take", lambda *_: 0)
+    monkeypatch.setattr(fence, "end_with", lambda _grant: None)
+    monkeypatch.setattr(fence, "_beside", lambda _name: SimpleNamespace(differences=lambda: ["put is another"]))
+    with pytest.raises(SystemExit) as caught:
+        fence.serve(grant, ["serve"])
+    assert caught.value.code == fence.REFUSED
+    assert "put is another" in capsys.readouterr().err
+
+
+def test_a_report_without_objects_has_none_to_open(tmp_path: Path) -> None:
+    assert list(left_out._objects(tmp_path / "none.objects")) == []
+
+
+def test_an_archives_object_that_is_garbage_names_no_archive() -> None:
+    def decrypt(_id: bytes, _data: bytes) -> bytes:
+        raise ValueError
+
+    stored, key = (
+        SimpleNamespace(get=lambda _id: b"garbage"),
+        SimpleNamespace(decrypt=decrypt, unpack_and_verify_archive=decrypt),
+    )
+    assert recover._from_its_object(stored, key, bytes(32)) is None
 
 
 def test_a_grant_that_passes_on_while_a_session_starts_serves_nothing(
