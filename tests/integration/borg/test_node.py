@@ -168,6 +168,27 @@ async def test_a_borg_that_hangs_on_its_disk_is_ended_and_the_pool_is_named(tmp_
             await asyncio.sleep(0.05)
 
 
+async def test_an_earlier_lease_never_takes_the_place_of_a_later_one(node: BorgNode, grant: Grant) -> None:
+    node.permit(replace(grant, epoch=2), 600)
+    listing, _ = await node.run(grant, commands.list_archives(BORG, grant.path), passphrase="canary-right")
+    assert json.loads(listing)["archives"] == []
+
+
+async def test_an_answer_without_end_is_refused_and_not_cut(
+    node: BorgNode, grant: Grant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.borg.node._ANSWER_LIMIT", 50)
+    with pytest.raises(Permanent) as caught:
+        await node.run(grant, commands.list_archives(BORG, grant.path), passphrase="canary-right")
+    assert caught.value.code == "answer_too_long"
+
+
+async def test_what_was_left_out_of_long_lines_is_told(node: BorgNode, grant: Grant) -> None:
+    program = "import sys; sys.stderr.write('x' * 5_000_000 + chr(10))"
+    _, lines = await node.run(grant, [sys.executable, "-c", program], passphrase="canary-right")
+    assert any("were left out here" in line.message for line in lines)
+
+
 def runs(pid: int) -> bool:
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)  # dead, and nobody asked how it ended yet

@@ -62,7 +62,7 @@ def test_a_moment_is_in_utc_and_a_days_arithmetic_never_overflows(value: datetim
     except ValueError:
         return
     assert moment.tzinfo is UTC
-    assert moment == value
+    assert moment.timestamp() == value.timestamp()  # a time that a clock change left out equals none in another zone
     for days in (-366, 366):
         (moment + timedelta(days=days)).astimezone(UTC).isoformat()
 
