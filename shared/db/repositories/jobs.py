@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import BigInteger, and_, bindparam, case, func, insert, null, or_, select, update
 
 from shared.db.repositories.job_changes import JobChanges
 from shared.db.repositories.job_messages import Addressed, command_of, subject_of, waits_on
@@ -75,6 +75,9 @@ class Jobs:
         """
         given = {"of": job_id, "holder": lease, "held": micros(seconds)}
         if not await self._changed(_CLAIM, given) and await self._session.scalar(_RUNS, given) is None:
+            # Cancelled and queued all the same, as an earlier version left it: nobody takes it, so it ends here.
+            stuck = update(Job).where(Job.id == job_id, Job.state == JobState.QUEUED, Job.cancel_requested.is_(True))
+            await self._transition(job_id, stuck.values(**_CANCELLED))
             return None
         job = await self.get(job_id)
         if job is not None and job.waiting_for is None:  # one that waited runs when it has what it waited for: `begun`
@@ -150,7 +153,8 @@ class Jobs:
     ) -> bool:
         """Return a run to the queue; a failure counts, waiting or a shutdown does not.
 
-        True, if it takes its turn anew, and gets another message then: this one has done its work.
+        True, if its message has done its work: it takes its turn anew and gets another one then, or it ends here,
+        because somebody asked to cancel it. In the queue nobody would take it: it would be there for ever.
         """
         anew = failed and takes_turns(job)
         values: dict[str, Any] = {
@@ -166,7 +170,11 @@ class Jobs:
             values["attempt"] = Job.attempt - 1
         if anew:
             values["sent_at"] = None
-        await self._write(job.id, lease, values)
+        ours = _ours(job.id, lease)
+        if not await self._changed(ours.where(Job.cancel_requested.is_(False)).values(**values)):
+            if not await self._transition(job.id, ours.where(Job.cancel_requested.is_(True)).values(**_CANCELLED)):
+                raise LeaseLost(_passed(job.id))
+            return True
         if waiting_for is None or job.waiting_for != waiting_for:
             self.changes.add(job.id)
         return anew
@@ -180,15 +188,21 @@ class Jobs:
 
     async def request_cancel(self, job_id: uuid.UUID) -> JobState | None:
         """Cancel a queued job at once, ask a running one to stop; return the state after, None if it had ended."""
-        queued = (
+        # One statement: between two of them a run on its way back to the queue would be met by neither.
+        queued = Job.state == JobState.QUEUED
+        asked = (
             update(Job)
-            .where(Job.id == job_id, Job.state == JobState.QUEUED)
-            .values(state=JobState.CANCELLED.value, finished_at=db_now(), cancel_requested=True, waiting_for=None)
+            .where(Job.id == job_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
+            .ordered_values(  # the state last: MariaDB reads what is to the left of it as it is by then
+                (Job.cancel_requested, True),
+                (Job.finished_at, case((queued, db_now()), else_=Job.finished_at)),
+                (Job.waiting_for, case((queued, null()), else_=Job.waiting_for)),
+                (Job.state, case((queued, JobState.CANCELLED.value), else_=Job.state)),
+            )
         )
-        running = update(Job).where(Job.id == job_id, Job.state == JobState.RUNNING).values(cancel_requested=True)
-        if await self._transition(job_id, queued):
-            return JobState.CANCELLED
-        return JobState.RUNNING if await self._transition(job_id, running) else None
+        if not await self._transition(job_id, asked):
+            return None
+        return JobState((await self._session.scalars(select(Job.state).where(Job.id == job_id))).one())
 
     async def retry(self, job: Job) -> bool:
         """Queue a failed or cancelled job again; False if it is in another state."""
@@ -206,19 +220,17 @@ class Jobs:
 
     async def orphans(self, limit: int = 100) -> Sequence[Job]:
         """Return running jobs whose worker's lease ran out."""
-        query = select(Job).where(Job.state == JobState.RUNNING, Job.lease_until < db_now()).limit(limit)
+        query = select(Job).where(_ORPHANED).limit(limit)
         return (await self._session.scalars(query)).all()
 
     async def recover(self, job: Job) -> bool:
         """Re-queue an orphan with a fresh message, or end it if it was being cancelled; False if another was first."""
-        orphaned = and_(Job.id == job.id, Job.state == JobState.RUNNING, Job.lease_until < db_now())
-        cancelled = {"state": JobState.CANCELLED.value, "lease": None, "lease_until": None, "finished_at": db_now()}
-        asked = update(Job).where(orphaned, Job.cancel_requested.is_(True))
-        if await self._transition(job.id, asked.values(**cancelled)):
+        mine = update(Job).where(Job.id == job.id)
+        asked = mine.where(_ORPHANED, Job.cancel_requested.is_(True))
+        if await self._transition(job.id, asked.values(**_CANCELLED)):
             return True
-        return await self._transition(job.id, update(Job).where(orphaned).values(**_QUEUED)) and await self._resend(
-            job.id
-        )
+        again = mine.where(_ORPHANED, Job.cancel_requested.is_(False))
+        return await self._transition(job.id, again.values(**_QUEUED)) and await self._resend(job.id)
 
     async def queued_per_subject(self) -> dict[str, int]:
         """Count the jobs whose message is on its way, by the subject it waits on."""
@@ -336,6 +348,16 @@ _QUEUED: dict[str, Any] = {
     "lease_until": None,
     "not_before": None,
     "waiting_for": None,
+}
+_CANCELLED: dict[str, Any] = {
+    "state": JobState.CANCELLED.value,
+    "lease": None,
+    "lease_until": None,
+    "waiting_for": None,
+    "finished_at": db_now(),
+    "code": "cancelled",
+    "reason": "cancelled on request",
+    "remedy": "",
 }
 
 
