@@ -15,6 +15,7 @@ import structlog
 from nats.aio.client import Client
 from nats.js import api
 
+from shared.bus.headers import DESCRIPTION, STATUS, parse_headers
 from shared.bus.port import check_publishable, durable_name, too_large
 from shared.errors import Permanent, Transient
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from nats.aio.msg import Msg
-    from nats.js import JetStreamContext
+    from nats.aio.subscription import Subscription
 
     from shared.bus.port import Bus, Consumer, Delivery
     from shared.config.settings import NatsSettings
@@ -33,6 +34,10 @@ _MINIMUM = (2, 11)
 _PUBLISH_SECONDS = 5.0
 _CONNECT_SECONDS = 8.0
 _CLOSE_SECONDS = 5.0
+_HEARTBEAT, _NOTHING = "100", ("404", "408", "409")
+"""What the server answers to a fetch: it lives; no message came, or not to this fetch."""
+_SEE_NATS = "see whether nats-server runs and what its log says; Borgfleet tries again by itself"
+_GONE_REMEDY = "run `borgfleet migrate`, which makes the streams; a running scheduler makes them by itself"
 _OVER_STREAM_LIMIT = 10_054
 """nats-server's own code: larger than the stream allows a message to be."""
 _GONE = (
@@ -72,24 +77,68 @@ class _Delivery:
             await self._message.term()
 
 
+class _Client(Client):
+    """nats-py's client, its connection safe from what a publisher writes into the headers of a message."""
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        return parse_headers(headers)
+
+
 class _Consumer:
-    def __init__(self, subscription: JetStreamContext.PullSubscription, stream: str) -> None:
+    """Pulls by itself: nats-py's `fetch` takes each message with a header `Status` for the server's own word.
+
+    What the stream delivers asks for an acknowledgement, and what the server says for itself never does.
+    """
+
+    def __init__(self, client: Client, subscription: Subscription, inbox: str, pull: tuple[str, str]) -> None:
+        self._client = client
         self._subscription = subscription
-        self._stream = stream
+        self._inbox = inbox
+        self._stream, name = pull
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{name}"
 
     async def fetch(self, timeout: float) -> Delivery | None:  # noqa: ASYNC109 - passed on to the server
         try:
             with _translated():
-                messages = await self._subscription.fetch(1, timeout=timeout)
+                message = await self._waiting() or await self._pulled(timeout)
         except Transient as error:
             if error.code == "bus_timeout":
                 return None
             raise
-        return _Delivery(messages[0], self._stream) if messages else None
+        return _Delivery(message, self._stream) if message else None
 
     async def close(self) -> None:
         with contextlib.suppress(nats.errors.Error):
             await self._subscription.unsubscribe()
+
+    async def _waiting(self) -> Msg | None:
+        """Return what an earlier fetch asked for and was gone before it came; drop the server's words to that one."""
+        while self._subscription.pending_msgs:
+            message = await self._subscription.next_msg(_PUBLISH_SECONDS)
+            if _is_delivery(message):
+                return message
+        return None
+
+    async def _pulled(self, seconds: float) -> Msg | None:
+        # The server gives up a little before we do, else a message could go to a fetch that has ended.
+        asked = {"batch": 1, "expires": max(1, int(seconds * 1_000_000_000) - 100_000)}
+        await self._client.publish(self._next, json.dumps(asked).encode(), self._inbox)
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await self._subscription.next_msg(None)
+                if _is_delivery(message):
+                    return message
+                status = (message.headers or {}).get(STATUS, "")
+                if status in _NOTHING:
+                    return None
+                if status != _HEARTBEAT:
+                    said = (message.headers or {}).get(DESCRIPTION, "")
+                    text = f"the stream or its consumer is not there: {status} {said}".rstrip()
+                    raise Transient(text, code="bus_gone", remedy=_GONE_REMEDY)
+
+
+def _is_delivery(message: Msg) -> bool:
+    return message.reply.startswith("$JS.ACK.")
 
 
 class JetStreamBus:
@@ -145,7 +194,9 @@ class JetStreamBus:
         )
         with _translated():
             await self._js.add_consumer(spec.name, config)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
-            return _Consumer(await self._js.pull_subscribe_bind(name, spec.name), spec.name)
+            inbox = self._client.new_inbox()
+            subscription = await self._client.subscribe(inbox)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves its callback untyped
+            return _Consumer(self._client, subscription, inbox, (spec.name, name))
 
     async def listen(self, subject: str, heard: Callable[[], None]) -> None:
         """Subscribe, the stream left out: again by itself after a reconnection."""
@@ -198,7 +249,7 @@ async def connect(settings: NatsSettings, *, name: str) -> JetStreamBus:
     if settings.token_file:
         options["token"] = settings.token_file.read_text().strip()
     watch = _Watch(quiet=True)
-    client = Client()
+    client = _Client()
     try:
         with _translated():
             async with asyncio.timeout(_CONNECT_SECONDS):  # on its own the first connection is tried for ever
@@ -254,7 +305,8 @@ async def _syncs_always(monitor_url: str) -> bool:
         return await asyncio.to_thread(ask)
     except OSError as error:
         message = f"nats-server's monitoring port {monitor_url} does not answer: {error}"
-        raise Transient(message, code="bus_unreachable") from error
+        remedy = "set BORGFLEET_NATS__MONITOR_URL to nats-server's `http` port, and see that it listens there"
+        raise Transient(message, code="bus_unreachable", remedy=remedy) from error
 
 
 class _Watch:
@@ -287,6 +339,7 @@ def _stream_config(spec: StreamSpec, replicas: int) -> api.StreamConfig:
         max_msgs_per_subject=1 if spec.last_per_subject else -1,
         num_replicas=1 if spec.storage == "memory" else replicas,
         duplicate_window=120,
+        allow_rollup_hdrs=False,  # a publisher's header `Nats-Rollup` would delete what others wait for
         allow_direct=True,
     )
 
@@ -298,17 +351,17 @@ class _translated:  # noqa: N801 - reads as a phrase: with _translated()
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (nats.errors.TimeoutError, TimeoutError)):
             message = "the message bus did not answer in time"
-            raise Transient(message, code="bus_timeout") from error
+            raise Transient(message, code="bus_timeout", remedy=_SEE_NATS) from error
         if isinstance(error, nats.errors.MaxPayloadError):
             raise too_large() from error
         if isinstance(error, nats.js.errors.APIError) and error.err_code == _OVER_STREAM_LIMIT:
             raise too_large() from error
         if isinstance(error, _GONE):
             message = f"the stream or its consumer is not there: {error!r}"
-            raise Transient(message, code="bus_gone") from error
+            raise Transient(message, code="bus_gone", remedy=_GONE_REMEDY) from error
         if isinstance(error, (nats.errors.Error, OSError)):
             message = f"the message bus cannot be reached: {error!r}"
-            raise Transient(message, code="bus_unreachable") from error
+            raise Transient(message, code="bus_unreachable", remedy=_SEE_NATS) from error
 
 
 if TYPE_CHECKING:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _SHOWN = 64 * 1024
+_HEADERS = 50
+"""How many are shown: a publisher may send a million, and a letter too large is refused and tried for ever."""
 _REASON = 10_000
 
 
@@ -47,7 +49,8 @@ async def record_dead_letter(tx: UnitOfWork, delivery: Delivery, error: AppError
 
 async def send_dead_letter(bus: Bus, delivery: Delivery, error: AppError) -> None:
     """Keep what arrived, why it was given up, and its history; once per message."""
-    headers = {clean(name, 200): clean(value, 2000) for name, value in delivery.headers.items()}
+    some = list(delivery.headers.items())[:_HEADERS]
+    headers = {clean(name, 200): clean(value, 500) for name, value in some}
     await _send(bus, delivery.key, delivery.subject, delivery.data, headers, error, delivery.deliveries)
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from shared.bus.port import MESSAGE_ID
+from shared.bus.port import MESSAGE_ID, durable_name
 from shared.errors import Permanent, Transient
 from shared.events.streams import DEAD, JOBS, PROGRESS, STREAMS, StreamSpec
+from tests.harness import hostile
+from tests.harness.nats_server import NatsServer
 from tests.harness.patience import WAIT
 
 
@@ -40,6 +42,82 @@ async def test_what_is_not_acknowledged_comes_again_with_the_same_key(bus: Any, 
     assert second.deliveries >= 2
     assert second.key == first.key
     await second.ack()
+
+
+@pytest.mark.parametrize(
+    "headers", [one for one in hostile.HEADERS if "\x00" not in str(one.values())], ids=hostile.short
+)
+async def test_a_message_that_looks_like_the_servers_own_word_is_delivered_and_can_be_ended(
+    bus: Any, subject: str, headers: dict[str, str]
+) -> None:
+    """Else it stays in the stream for ever and ends a slot each time it is fetched."""
+    consumer = await bus.consumer(JOBS, subject, ack_wait=WAIT)
+    await bus.publish(subject, b"x", headers)
+    delivery = await consumer.fetch(WAIT)
+    assert (delivery.data, delivery.deliveries) == (b"x", 1)
+    await delivery.ack()
+    assert await bus.count(JOBS, subject) == 0
+    assert await bus.healthy()
+    await consumer.close()
+
+
+@pytest.mark.parametrize("bus", ["jetstream"], indirect=True)
+async def test_no_bytes_in_the_place_of_headers_end_a_connection(
+    bus: Any, contract_nats: NatsServer, subject: str
+) -> None:
+    consumer = await bus.consumer(JOBS, subject, ack_wait=WAIT)
+    heard = asyncio.Semaphore(0)
+    await bus.listen(subject, heard.release)
+    progress = f"progress.{subject.rsplit('.', 1)[1]}"
+    for number, block in enumerate(hostile.HEADER_BLOCKS):
+        answer = await asyncio.to_thread(contract_nats.publish_raw, subject, block)
+        assert b'"seq"' in answer, (block, answer)
+        delivery = await consumer.fetch(WAIT)
+        assert delivery is not None, block
+        assert delivery.data == b"{}", block
+        await delivery.ack()
+        async with asyncio.timeout(WAIT):
+            await heard.acquire()
+        await asyncio.to_thread(contract_nats.publish_raw, progress, block, str(number).encode())
+        assert await bus.last(PROGRESS, progress) == str(number).encode(), block
+    await consumer.close()
+
+
+@pytest.mark.parametrize(
+    "headers", ["Nats-Rollup: all", "Nats-Rollup: sub", "Nats-TTL: 1s", "Nats-Schedule: @every 1s"]
+)
+@pytest.mark.parametrize("bus", ["jetstream"], indirect=True)
+async def test_no_header_deletes_or_shortens_what_others_wait_for(
+    bus: Any, contract_nats: NatsServer, subject: str, headers: str
+) -> None:
+    await bus.publish(subject, b"a backup", {})
+    block = f"NATS/1.0\r\n{headers}\r\n\r\n".encode()
+    answer = await asyncio.to_thread(contract_nats.publish_raw, subject, block)
+    assert b'"error"' in answer, answer
+    assert await bus.count(JOBS, subject) == 1
+
+
+async def test_a_fetch_that_was_given_up_loses_no_message(bus: Any, subject: str) -> None:
+    consumer = await bus.consumer(JOBS, subject, ack_wait=WAIT)
+    early = asyncio.create_task(consumer.fetch(WAIT))
+    await asyncio.sleep(0.2)
+    early.cancel()
+    await asyncio.wait({early})
+    await bus.publish(subject, b"x", {})
+    delivery = await consumer.fetch(WAIT)
+    assert (delivery.data, delivery.deliveries) == (b"x", 1)
+    await delivery.ack()
+    await consumer.close()
+
+
+@pytest.mark.parametrize("bus", ["jetstream"], indirect=True)
+async def test_a_fetch_from_a_consumer_that_was_deleted_says_so(bus: Any, subject: str) -> None:
+    consumer = await bus.consumer(JOBS, subject, ack_wait=WAIT)
+    await bus._js.delete_consumer(JOBS.name, durable_name(subject))
+    with pytest.raises(Transient) as gone:
+        await consumer.fetch(WAIT)
+    assert gone.value.code == "bus_gone"
+    assert gone.value.remedy
 
 
 async def test_in_progress_holds_a_message_beyond_its_ack_wait(bus: Any, subject: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,13 +61,14 @@ async def test_every_command_with_any_content_ends_and_no_task_ends_with_it(
     metrics, alphabet = KernelMetrics(parts.registry), hostile.Turns()
     routes: list[Route] = [route for build in (build_backup, build_setup, build_stats) for route in build(parts).routes]
     assert {route.event for route in routes} >= set(COMMANDS)
+    headers = itertools.cycle(hostile.HEADERS)
     stopping, board, sent = asyncio.Event(), Board(metrics.tasks), 0
     workers = [Worker(route, db, bus, parts.settings.worker, metrics) for route in routes]
     tasks = [asyncio.create_task(supervise(task, board, stopping)) for one in workers for task in one.tasks()]
     try:
         for route in routes:
             for payload in payloads(route.event, alphabet):
-                await bus.publish(route.subject, payload, {"traceparent": "x" * 300})
+                await bus.publish(route.subject, payload, next(headers))
                 sent += 1
         async with asyncio.timeout(2 * WAIT):
             while waiting := sum([await bus.count(JOBS, route.subject) for route in routes]):

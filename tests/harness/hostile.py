@@ -58,6 +58,21 @@ CURSORS: tuple[str, ...] = (
 ANYTHING: tuple[str, ...] = (*(json.dumps(one) for one in (*TEXTS, *MOMENTS)), *RAW)
 """Every value as JSON; `json.dumps` spells a lone surrogate as an escape."""
 
+HEADERS: tuple[dict[str, str], ...] = (
+    *({"Status": status} for status in ("100", "404", "408", "409", "500", "503", "abc", "")), {"Description": "x"},
+    *({"Status": status, "Description": "Idle Heartbeat"} for status in ("100", "408", "500", "503")), {"status": "503"},
+    {"Nats-Consumer-Stalled": "x"}, {"Nats-Stream": "x", "Nats-Sequence": "y"}, {"Nats-Expected-Stream": "JOBS"}, {"x": "y" * 60_000},
+    {f"h{number}": "\x1b" * 50 for number in range(1000)}, {"Event-Type": "x.v9"}, {"x": "\u202e\x00"}, {"traceparent": "x" * 300},
+)  # fmt: skip
+"""Of messages: what a client takes for the server's word, and what is too much."""
+
+HEADER_BLOCKS: tuple[bytes, ...] = (
+    b"X", b"NATS/1.0", b"NATS/1.0\r\n", b"\r\n\r\n", b"\x00" * 9, b"NATS/1.0 404 \xff\xfe\r\n\r\n", b"NATS/1.0 \xff\xfe\xfd\r\n\r\n",
+    b"NATS/1.0 503\r\n\r\n", b"NATS/1.0 100 Idle Heartbeat\r\n\r\n", b"NATS/1.0 100\r\nStatus: 500\r\n\r\n", b"NATS/9.9 500 x\r\n\r\n",
+    b"NATS/1.0\r\nStatus: 500\r\n\r\n", b"NATS/1.0\r\nStatus:500\r\nStatus: 503\r\n\r\n", b"NATS/1.0\r\n: x\r\n\r\n",
+    b"NATS/1.0\r\nno colon\r\n\r\n", b"NATS/1.0\r\n\xff: \xfe\r\na b: c\r\n\r\n", b"NATS/1.0\r\na: \xed\xa0\x80\r\n\r\n",
+)  # fmt: skip
+"""Header blocks as they stand on the wire, which no client would write."""
 
 PLAIN: tuple[str, ...] = (*TEXTS, *MOMENTS, *RAW)
 """Every value as text, for URLs and arguments."""
@@ -108,3 +123,8 @@ def spelled(body: Any) -> bytes:
 def percent(text: str) -> str:
     """Return any text as a URL can carry it, half a surrogate pair too."""
     return "".join(f"%{byte:02X}" for byte in text.encode(errors="surrogatepass"))
+
+
+def short(value: Any) -> str:
+    """Return a value as a name of a test."""
+    return ascii(value)[:40]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,19 @@ class NatsServer:
             self.process.send_signal(number)
             self.process.wait(timeout=WAIT)
             self.process = None
+
+    def publish_raw(self, subject: str, block: bytes, payload: bytes = b"{}") -> bytes:
+        """Publish with a header block as it stands, and return what the stream answered."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=WAIT) as wire:
+            connect = b'CONNECT {"headers":true,"verbose":false,"no_responders":true}\r\nSUB answer 1\r\n'
+            size = f"{len(block)} {len(block) + len(payload)}"
+            wire.sendall(connect + f"HPUB {subject} answer {size}\r\n".encode() + block + payload + b"\r\n")
+            said = b""
+            while (answer := said.rpartition(b"MSG answer")[2]).count(b"\r\n") < 2 or answer == said:
+                more = wire.recv(65536)
+                assert more, said
+                said += more
+            return answer.split(b"\r\n")[1]
 
     def kill(self) -> None:
         self.stop(signal.SIGKILL)
