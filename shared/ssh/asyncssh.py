@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shlex
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
 
@@ -15,6 +15,7 @@ from shared.domain.reading import Turn, clean_all
 from shared.errors import AppError, Transient
 from shared.ssh.causes import CUT_SHORT, LOST, TOO_LONG, UNREACHABLE
 from shared.ssh.frame import Answer, End, framed, new_token
+from shared.ssh.last_words import Connector
 from shared.ssh.leash import LEASH_SH, STOP_SECONDS, Leash
 from shared.ssh.port import Completed, HostKeyChanged
 from shared.ssh.refusals import connection_lost, not_begun, refusal, status_of, timed_out
@@ -55,7 +56,9 @@ class AsyncSsh:
         """Ask a server for its host key without logging in."""
         with _translated(shown_address(host, port)):
             async with asyncio.timeout(self._settings.connect_timeout):
-                key = await asyncssh.get_server_host_key(host, port, config=None, server_host_key_algs=_OUR_KEYS)
+                key = await asyncssh.get_server_host_key(
+                    host, port, tunnel=cast("Any", Connector()), config=None, server_host_key_algs=_OUR_KEYS
+                )
         if key is None:
             message = f"{shown_address(host, port)} showed no host key"
             raise Transient(message, code=UNREACHABLE.code, remedy="see that an SSH server listens there")
@@ -72,6 +75,7 @@ class AsyncSsh:
                 connection = await asyncssh.connect(
                     target.host,
                     target.port,
+                    tunnel=cast("Any", Connector()),
                     client_factory=lambda: handshake,
                     username=target.username,
                     client_keys=keys or None,

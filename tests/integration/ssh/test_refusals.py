@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -99,6 +100,66 @@ async def test_the_host_key_of_a_server_without_a_common_algorithm_is_asked_for_
         await AsyncSsh(SETTINGS).host_key("127.0.0.1", sshd.port)
     sshd.stop()
     assert caught.value.code == "no_common_cipher"
+
+
+@asynccontextmanager
+async def all_at_once(port: int) -> AsyncIterator[int]:
+    """Stand before a server and hold back what it says last, so that it arrives together with the end."""
+
+    async def up(reader: asyncio.StreamReader, ours: asyncio.StreamWriter) -> None:
+        while said := await reader.read(65536):
+            ours.write(said)
+
+    async def down(theirs: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await theirs.readline())  # its version: it is the answer to ours that comes with its end
+        while said := await theirs.read(65536):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.3):  # short on purpose: is this its last word, or does it wait for ours?
+                    said += await theirs.read(65536)
+            writer.write(said)
+            if theirs.at_eof():
+                writer.write_eof()
+
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_connection("127.0.0.1", port)
+        pumps = [asyncio.create_task(up(reader, ours)), asyncio.create_task(down(theirs, writer))]
+        running.update(pumps)
+        transports.extend((ours.transport, writer.transport))
+
+    running: set[asyncio.Task[None]] = set()
+    transports: list[asyncio.WriteTransport] = []
+    server = await asyncio.start_server(one, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in running:
+            task.cancel()
+        for transport in transports:
+            transport.abort()
+        await asyncio.gather(*running, return_exceptions=True)
+        await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("KexAlgorithms diffie-hellman-group1-sha1",), "no_common_cipher"),
+        (("Ciphers aes256-cbc",), "no_common_cipher"),
+        (("MaxAuthTries 1",), "too_many_attempts"),
+    ],
+)
+async def test_a_refusal_that_arrives_together_with_the_end_is_heard(
+    tmp_path: Path, options: tuple[str, ...], code: str
+) -> None:
+    sshd = PrivateSshd(tmp_path / "sshd", options=options)
+    sshd.start()
+    host_key = " ".join((sshd.directory / "host_key.pub").read_text().split()[:2])
+    async with all_at_once(sshd.port) as port:
+        target = Target("web1", "127.0.0.1", port, login_user(), host_key)
+        error = await refused(AsyncSsh(SETTINGS).connect(target, Credentials(private_key=OTHER_PRIVATE)))
+    sshd.stop()
+    assert error.code == code
 
 
 @pytest.mark.parametrize("algorithm", ["ed25519", "ecdsa", "rsa"])
