@@ -13,43 +13,95 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from services.backup.ledger import Ledger
-    from services.backup.ports import BackupPlan, HookOutput, Servers, ServerSession
+    from services.backup.ports import BackupPlan, Servers, ServerSession
     from shared.runtime.context import Context
 
 LINES = 200
 LINE_LENGTH = 8 * 1024
 BYTES = 64 * 1024
 _REASON = 300
+_ELLIPSIS = "…".encode()
 
 
 class Tail:
-    """The last lines of what a hook says, bounded in number, in length and in all, and clean."""
+    """The last lines of what a hook says, bounded in number, in length and in all.
+
+    They are kept as they come and cleaned when they are asked for: cleaning each of a million lines takes minutes.
+    """
 
     def __init__(self) -> None:
         """Begin without any."""
-        self._lines: deque[str] = deque()
+        self._lines: deque[bytes] = deque()
         self._bytes = 0
         self._dropped = 0
 
-    def add(self, line: str) -> None:
+    def add(self, line: bytes) -> None:
         """Keep a line, and let the oldest ones go for it."""
-        line = clean(line.rstrip("\r\n"), LINE_LENGTH)
+        line = _cut(line.rstrip(b"\r\n"))
         self._lines.append(line)
-        self._bytes += len(line.encode())
-        while len(self._lines) > LINES or (self._bytes > BYTES and len(self._lines) > 1):
-            self._bytes -= len(self._lines.popleft().encode())
+        self._bytes += len(line)
+        while len(self._lines) > LINES or self._bytes > BYTES:
+            self._bytes -= len(self._lines.popleft())
             self._dropped += 1
 
     @property
     def lines(self) -> list[str]:
-        """What was kept, and how much was not."""
-        first = [f"({self._dropped} lines before these were left out)"] if self._dropped else []
-        return [*first, *self._lines]
+        """What was kept, and how much was not; clean."""
+        kept: deque[str] = deque()
+        room = BYTES
+        for line in reversed(self._lines):  # shown, a byte may take the room of several
+            text = clean(line, LINE_LENGTH)
+            room -= len(text.encode())
+            if room < 0:
+                break
+            kept.appendleft(text)
+        dropped = self._dropped + len(self._lines) - len(kept)
+        return [*([f"({dropped} lines before these were left out)"] if dropped else []), *kept]
 
     @property
     def last(self) -> str:
         """The last line that says anything."""
-        return next((line.strip() for line in reversed(self._lines) if line.strip()), "")
+        shown = (clean(line, LINE_LENGTH).strip() for line in reversed(self._lines))
+        return next((line for line in shown if line), "")
+
+
+def _cut(line: bytes) -> bytes:
+    if len(line) <= LINE_LENGTH:
+        return line
+    end = LINE_LENGTH - len(_ELLIPSIS)
+    while end > LINE_LENGTH - 8 and line[end] & 0xC0 == 0x80:  # noqa: PLR2004 - in the middle of a character
+        end -= 1
+    return line[:end] + _ELLIPSIS
+
+
+class HookOutput:
+    """What a hook says, as it comes, and how it ended."""
+
+    def __init__(self, status: int | None = None) -> None:
+        """Begin before its first word."""
+        self.status = status
+        """None as long as it did not end by itself."""
+        self._said, self._complaints = Tail(), Tail()
+
+    def add(self, line: bytes, *, complaint: bool) -> None:
+        """Take a line of one of its outputs; a complaint may be the reason why it failed."""
+        self._said.add(line)
+        if complaint:
+            self._complaints.add(line)
+
+    def note(self, text: str) -> None:
+        """Take what somebody else has to say of it: that is in the log, and never the reason."""
+        self._said.add(text.encode())
+
+    @property
+    def lines(self) -> list[str]:
+        """The last lines, clean."""
+        return self._said.lines
+
+    @property
+    def complaint(self) -> str:
+        """The last line of its stderr that says anything."""
+        return self._complaints.last
 
 
 class HookRunner:
@@ -124,10 +176,12 @@ class HookRunner:
             "BORGFLEET_PHASE": phase,
             "BORGFLEET_STATUS": "",
         }
-        seconds = self._plan.hooks.seconds
-        output = await server.hook(script, seconds, common | dict(about))
-        for line in output.lines:
-            self._ctx.log("info", "hook", line)
+        seconds, output = self._plan.hooks.seconds, HookOutput()
+        try:
+            await server.hook(script, seconds, common | dict(about), output)
+        finally:  # what it said is wanted most where the run is cut short
+            for line in output.lines:
+                self._ctx.log("info", "hook", line)
         problem = _problem(f"the {phase}-hook", seconds, output)
         status = "was stopped" if output.status is None else f"ended with status {output.status}"
         self._ctx.log("warning" if problem else "info", "hook", f"{phase}-hook {status}")

@@ -88,7 +88,8 @@ class Attempt:
             await self._hooks.before(server)
             await self._create(server)
         except asyncio.CancelledError:
-            self._result = "cancelled"
+            if self._ctx.abort is Abort.CANCELLED:  # not at a time limit, a shutdown, a lost lease
+                self._result = "cancelled"
             raise
         finally:
             _, self.cancelled = await to_its_end(self._after(server))

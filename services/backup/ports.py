@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from services.backup.evidence import Ended, Given, Source
+    from services.backup.hooks import HookOutput
     from services.backup.own_places import OwnPlace
     from services.backup.pools import PoolPlace
     from services.backup.reference import Reference
@@ -108,17 +109,6 @@ class Made:
     repository: RepositoryFigures | None = None
     error: AppError | None = None
     """Why it failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class HookOutput:
-    """How a hook ended and what it said, the last lines of much."""
-
-    status: int | None
-    """None where it was stopped at the end of its time."""
-    lines: Sequence[str] = ()
-    complaint: str = ""
-    """The last line of its stderr."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,8 +281,11 @@ class ServerSession(Protocol):
         """Say what each of the plan's sources is; one that hangs costs no other."""
         ...
 
-    async def hook(self, script: str, seconds: float, variables: Mapping[str, str]) -> HookOutput:
-        """Run a hook with these variables in its environment, to its end or to the end of its time."""
+    async def hook(self, script: str, seconds: float, variables: Mapping[str, str], heard: HookOutput) -> None:
+        """Run a hook with these variables in its environment, to its end or to the end of its time.
+
+        `heard` is told what it says as it comes, so that nothing of it is lost however the run ends.
+        """
         ...
 
     async def own_places(self, sources: Sequence[str]) -> tuple[OwnPlace, ...]:

@@ -8,11 +8,10 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from services.backup.hooks import Tail
 from services.backup.own_places import SCRIPT as OWN_PLACES
 from services.backup.own_places import SECONDS as OWN_SECONDS
 from services.backup.own_places import read_places
-from services.backup.ports import HookOutput, Made
+from services.backup.ports import Made
 from services.backup.sources import SCRIPT as SOURCES
 from services.backup.sources import SECONDS as SOURCE_SECONDS
 from services.backup.sources import read_sources
@@ -22,15 +21,17 @@ from shared.borg.exit_codes import failure
 from shared.borg.output import LogLine, Phase, Progress
 from shared.domain.text import clean
 from shared.errors import Transient
+from shared.ssh.port import STDERR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from services.backup.evidence import Source
+    from services.backup.hooks import HookOutput
     from services.backup.own_places import OwnPlace
     from services.backup.ports import BackupPlan, Servers, ServerSession
     from shared.borg.node import BorgNode, Grant
-    from shared.ssh.port import ByteReader, ByteWriter, Completed, Connection, Ssh
+    from shared.ssh.port import ByteReader, ByteWriter, Completed, Connection, RawLines, Ssh
 
 _HOME = 'printf "%s" "$HOME"'
 _ANSWER_SECONDS = 60.0
@@ -83,24 +84,20 @@ class _Session:
         marks[self._node.host_id] = f"Borgfleet's own data on the backup node {self._plan.endpoint.alias}"
         return read_places(sources, done.stdout, marks)
 
-    async def hook(self, script: str, seconds: float, variables: Mapping[str, str]) -> HookOutput:
-        argv = [*environment.as_argv(dict(variables)), "sh", "-c", script]
-        said, complaints, now = Tail(), Tail(), asyncio.get_running_loop().time
+    async def hook(self, script: str, seconds: float, variables: Mapping[str, str], heard: HookOutput) -> None:
+        # After `--` a script that begins with a dash is no option of the shell's.
+        argv = [*environment.as_argv(dict(variables)), "sh", "-c", "--", script]
+        now = asyncio.get_running_loop().time
         end = now() + seconds
 
-        def hear(line: str) -> None:
-            said.add(line)
-            if now() < end:  # what is said while it is stopped is not why
-                complaints.add(line)
+        def hear(stream: int, line: bytes) -> None:
+            # What it says while it is stopped is not why.
+            heard.add(line, complaint=stream == STDERR and now() < end)
 
-        status: int | None = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                done = await self._leashed(argv, hear, silence=seconds + 60)
-                status = done.exit_status
-                for line in done.stdout.splitlines():
-                    said.add(line)
-        return HookOutput(status, said.lines, complaints.last)
+                done = await self._leashed(argv, heard.note, silence=seconds + 60, raw=hear)
+                heard.status = done.exit_status
 
     async def create(
         self,
@@ -147,9 +144,10 @@ class _Session:
         silence: float,
         secret: str = "",
         scratch: str = "",
+        raw: RawLines | None = None,
     ) -> Completed:
         return await self._connection.run_leashed(
-            argv, secret=secret, on_line=on_line, gentle=self._gentle, silence=silence, scratch=scratch
+            argv, secret=secret, on_line=on_line, gentle=self._gentle, silence=silence, scratch=scratch, raw=raw
         )
 
     async def _direct(self) -> str:

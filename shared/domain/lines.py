@@ -41,3 +41,16 @@ class LineCutter:
         room = self._longest - len(self._rest)
         self._rest += part[:room]
         self.dropped += max(0, len(part) - room)
+
+
+class ShownLines(LineCutter):
+    """Gives lines as a terminal shows them: of one that is written over again and again the last state alone."""
+
+    def _keep(self, part: bytes) -> None:
+        text = part.rstrip(b"\r")  # what ends a line of Windows writes nothing over
+        if text and self._rest.endswith(b"\r"):
+            self._rest.clear()
+        over = text.rfind(b"\r") + 1
+        if over:
+            self._rest.clear()
+        super()._keep(part[over:])

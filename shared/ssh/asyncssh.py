@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from shared.config.settings import SshSettings
     from shared.domain.cause import Cause
-    from shared.ssh.port import ByteReader, ByteWriter, Connection, Credentials, Ssh, Target
+    from shared.ssh.port import ByteReader, ByteWriter, Connection, Credentials, RawLines, Ssh, Target
 
 _BLOCK = 64 * 1024
 _WINDOW = 8 * 1024 * 1024
@@ -149,11 +149,12 @@ class _Connection:
         gentle: Callable[[], bool],
         silence: float,
         scratch: str = "",
+        raw: RawLines | None = None,
     ) -> Completed:
         token = new_token()
         with _translated(self._target.name, LOST):
             process = await self._start(LEASH_SH, token, [scratch, *argv])
-        leash = Leash(process, token, on_line, self._target.name)
+        leash = Leash(process, token, on_line, self._target.name, raw)
         with contextlib.suppress(OSError):  # a shell that is none may have ended already: its end says why
             process.stdin.write(secret.encode() + b"\n")
         run = asyncio.create_task(self._leashed(leash, silence))

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from shared.domain.lines import CUT, LONGEST_LINE, LineCutter
+from shared.domain.lines import CUT, LONGEST_LINE, LineCutter, ShownLines
 from shared.domain.reading import Turn, clean_all
 from shared.domain.text import clean
 from shared.errors import Transient
 from shared.ssh.causes import LEASH
 from shared.ssh.frame import Answer, End
-from shared.ssh.port import Completed
+from shared.ssh.port import STDERR, STDOUT, Completed
 from shared.ssh.refusals import connection_lost, not_begun, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from shared.ssh.port import RawLines
 
 LEASH_SH = files("shared.ssh").joinpath("leash.sh").read_text()
 STOP_SECONDS = 50.0
@@ -37,13 +40,19 @@ _LEFT = (
 class Leash:
     """One command under leash.sh."""
 
-    def __init__(self, process: Any, token: str, on_line: Callable[[str], None], name: str) -> None:
-        """Take the channel's process, the token of the marks, who hears the lines of stderr, and the server's name."""
+    def __init__(
+        self, process: Any, token: str, on_line: Callable[[str], None], name: str, raw: RawLines | None = None
+    ) -> None:
+        """Take the channel's process, the token of the marks, who hears the lines of stderr, and the server's name.
+
+        With `raw`, that one hears both outputs as they come, and `on_line` what the leash itself has to say.
+        """
         self._process = process
         self._on_line = on_line
         self._name = name
-        self._answer = Answer(token, _STDOUT_LIMIT)
-        self._said = _Stderr(token, on_line)
+        self._answer = Answer(token, _BLOCK if raw else _STDOUT_LIMIT)
+        self._said = _Lines(token, on_line, partial(raw, STDERR) if raw else None)
+        self._heard = _Lines(token, on_line, partial(raw, STDOUT)) if raw else None
         self._heard_at = asyncio.get_running_loop().time()
         self._silent = False
 
@@ -62,9 +71,10 @@ class Leash:
             )
         if end is None:
             raise self._without_end()
-        if cause := LEASH.get(end.status):
+        if self._said.tagged and (cause := LEASH.get(end.status)):
             raise cause.error(self._said.tagged, where=self._name)
-        return Completed(end.status, await clean_all(self._answer.output), "", left=end.left)
+        output = b"" if self._heard else self._answer.output
+        return Completed(end.status, await clean_all(output), "", left=end.left)
 
     def stop(self, *, gentle: bool) -> None:
         """Ask leash.sh to stop the command; by SIGINT when gentle."""
@@ -89,26 +99,32 @@ class Leash:
             stdout.cancel()
             stderr.cancel()
             await asyncio.wait({stdout, stderr})
-        if self._answer.dropped:
+        if self._answer.dropped and self._heard is None:
             self._on_line(f"{self._answer.dropped} bytes of standard output were too many and were left out")
         return self._said.end or self._answer.end
 
     async def _read_stdout(self) -> None:
         turn = Turn()
-        while self._answer.end is None and (block := await self._process.stdout.read(_BLOCK)):
-            self._heard_at = asyncio.get_running_loop().time()
-            self._answer.feed(block)
-            await turn.give()
+        try:
+            while self._answer.end is None and (block := await self._process.stdout.read(_BLOCK)):
+                self._heard_at = asyncio.get_running_loop().time()
+                self._answer.feed(block)
+                if self._heard is not None:
+                    await self._heard.feed(block, turn)
+                await turn.give()
+        finally:
+            if self._heard is not None:
+                self._heard.close()
 
     async def _read_stderr(self) -> None:
         turn = Turn()
-        while self._said.end is None and (block := await self._process.stderr.read(_BLOCK)):
-            self._heard_at = asyncio.get_running_loop().time()
-            for line in self._said.cutter.feed(block):
-                self._said.hear(line)
+        try:
+            while self._said.end is None and (block := await self._process.stderr.read(_BLOCK)):
+                self._heard_at = asyncio.get_running_loop().time()
+                await self._said.feed(block, turn)
                 await turn.give()
-            await turn.give()
-        self._said.close()
+        finally:
+            self._said.close()
 
     async def _close(self, end: End | None) -> None:
         """Wait a moment for the channel's end; who still holds an output is said, and not waited for."""
@@ -141,48 +157,58 @@ class Leash:
                 self._process.channel.abort()  # the shell over there does not answer either
 
 
-class _Stderr:
-    """Lines of stderr between the marks; the empty line that begins the end mark is not the command's."""
+class _Lines:
+    """Lines of an output between the marks; the empty line that begins the end mark is not the command's."""
 
-    def __init__(self, token: str, on_line: Callable[[str], None]) -> None:
-        self._begin = f"{token} "
-        self._ended = f"{token} end "
+    def __init__(self, token: str, on_line: Callable[[str], None], raw: Callable[[bytes], None] | None) -> None:
+        self._begin = f"{token} ".encode()
+        self._ended = f"{token} end ".encode()
         self._on_line = on_line
+        self._raw = raw
         self._empty = False
-        self.cutter = LineCutter()
+        self._cutter = ShownLines() if raw else LineCutter()
         self.noise = b""
         self.begun = False
         self.end: End | None = None
         self.tagged = ""
 
-    def hear(self, raw: bytes) -> None:
+    async def feed(self, block: bytes, turn: Turn) -> None:
+        for line in self._cutter.feed(block):
+            self._hear(line)
+            await turn.give()
+
+    def _hear(self, raw: bytes) -> None:
         if self.end is not None:
             return
         if not self.begun:
-            text = clean(raw, LONGEST_LINE)
-            before, found, _ = text.partition(self._begin)
+            before, found, _ = raw.partition(self._begin)
             self.begun = bool(found)
-            self.noise = (self.noise + before.encode() + b"\n")[:_BLOCK]
+            self.noise = (self.noise + before + b"\n")[:_BLOCK]
             return
         if self._empty:
             self._empty = False
-            if not raw.startswith(self._ended.encode()):
-                self._on_line("")
+            if not raw.startswith(self._ended):
+                self._tell(b"")
         if not raw:
             self._empty = True
-        elif raw.startswith(self._ended.encode()):
+        elif raw.startswith(self._ended):
             status, left = raw.split()[-2:]
             self.end = End(int(status), left == b"1")
         else:
-            self._tell(clean(raw, LONGEST_LINE))
+            self._tell(raw)
 
     def close(self) -> None:
-        for line in self.cutter.end():
-            self.hear(line)
-        if self.cutter.dropped:
-            self._on_line(CUT.format(self.cutter.dropped))
+        """Hand on what came after the last newline, too: it may be the command's last word."""
+        for line in self._cutter.end():
+            self._hear(line)
+        if self._cutter.dropped:
+            self._on_line(CUT.format(self._cutter.dropped))
 
-    def _tell(self, text: str) -> None:
-        if text.startswith(_TAG):
-            self.tagged = text.removeprefix(_TAG)
-        self._on_line(text)
+    def _tell(self, line: bytes) -> None:
+        tagged = line.startswith(_TAG.encode())
+        if tagged:
+            self.tagged = clean(line, LONGEST_LINE).removeprefix(_TAG)
+        if self._raw is None or tagged:
+            self._on_line(clean(line, LONGEST_LINE))
+        else:
+            self._raw(line)

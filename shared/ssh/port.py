@@ -6,13 +6,18 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from shared.errors import Invalid, Permanent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
+
+
+STDOUT, STDERR = 1, 2
+RawLines: TypeAlias = "Callable[[int, bytes], None]"
+"""Hears a command's lines as they come, not cleaned, each with STDOUT or STDERR."""
 
 
 class ByteReader(Protocol):
@@ -117,12 +122,16 @@ class Connection(Protocol):
         gentle: Callable[[], bool],
         silence: float,
         scratch: str = "",
+        raw: RawLines | None = None,
     ) -> Completed:
         """Run a long command that never outlives its manager.
 
         `secret` reaches it on file descriptor 3. Each line of stderr goes to `on_line`. When cancelled, it is
         stopped for real before CancelledError goes on: by SIGINT if `gentle()`, else by SIGTERM. Silent for
         `silence` seconds, it is stopped and Transient raised. `scratch` is a file to remove at the end.
+
+        With `raw`, that one hears the lines of both outputs up to the very end, however it ends; `on_line` then hears
+        only what is said about the command, and the answer's stdout is empty.
         """
         ...
 

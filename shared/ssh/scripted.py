@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.errors import Permanent, Transient
-from shared.ssh.port import Completed, HostKeyChanged
+from shared.ssh.port import STDERR, STDOUT, Completed, HostKeyChanged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from shared.ssh.port import ByteReader, ByteWriter, Connection, Credentials, Ssh, Target
+    from shared.ssh.port import ByteReader, ByteWriter, Connection, Credentials, RawLines, Ssh, Target
 
 Answer = tuple[int, str, str]
 
@@ -81,9 +81,15 @@ class _Connection:
         gentle: Callable[[], bool],
         silence: float,
         scratch: str = "",
+        raw: RawLines | None = None,
     ) -> Completed:
         self._server.seen.append(("leashed", tuple(argv)))
         status, stdout, stderr = self._server.answer("leashed", tuple(argv), secret)
+        if raw is not None:
+            for stream, text in ((STDOUT, stdout), (STDERR, stderr)):
+                for line in text.splitlines():
+                    raw(stream, line.encode())
+            return Completed(status, "", "")
         for line in stderr.splitlines():
             on_line(line)
         return Completed(status, stdout, "")

@@ -242,6 +242,32 @@ async def test_empty_lines_stay_and_the_mark_of_the_end_adds_none(connection: An
     assert (done.stdout, said) == ("a\n\n", ["x", "", "y", ""])
 
 
+@EACH_SHELL
+async def test_both_outputs_are_heard_raw_as_they_come_up_to_the_last_word_of_a_command_that_is_stopped(
+    connection: Any, tmp_path: Path
+) -> None:
+    heard: list[tuple[int, bytes]] = []
+    said: list[str] = []
+    script = f"printf 'one\n\n\\351two'; echo three >&2; printf four >&2; touch {tmp_path}/spoken; exec sleep 600"
+    task = asyncio.create_task(
+        connection.run_leashed(
+            ["sh", "-c", script], secret="", on_line=said.append, gentle=lambda: False, silence=2 * WAIT,
+            raw=lambda stream, line: heard.append((stream, line)),
+        )
+    )  # fmt: skip
+    await made(tmp_path / "spoken")
+    async with asyncio.timeout(WAIT):
+        while (2, b"three") not in heard:
+            await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [line for stream, line in heard if stream == 1] == [b"one", b"", b"\xe9two"]
+    errors = [line for stream, line in heard if stream == 2]
+    assert (errors[0], errors[1].startswith(b"four")) == (b"three", True)
+    assert said == []
+
+
 async def test_what_is_no_utf8_is_shown_and_holds_no_surrogate(connection: Any, tmp_path: Path) -> None:
     said: list[str] = []
     script = r"printf 'caf\351 \000 \033[2J\n' >&2; printf 'caf\351'"

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.backup.evidence import Given, Kind, Source
+from services.backup.hooks import HookOutput
 from services.backup.own_places import OwnPlace
 from services.backup.ports import (
     BackupPlan,
-    HookOutput,
     Made,
     Prepared,
     Recovery,
@@ -212,7 +212,8 @@ class FakeServer:
     """What the next looks find of every source, beyond that it is a directory with something in it."""
     statuses: dict[str, int | Exception | None] = field(default_factory=dict)
     """None: stopped at the end of its time."""
-    said: dict[str, HookOutput] = field(default_factory=dict)
+    said: dict[str, list[str]] = field(default_factory=dict)
+    """What they say to stderr, by script."""
     fails: AppError | None = None
     output: list[Any] = field(default_factory=list)
     status: int = 0
@@ -250,15 +251,17 @@ class FakeServer:
             for path in self.sources
         )
 
-    async def hook(self, script: str, seconds: float, variables: Mapping[str, str]) -> HookOutput:
+    async def hook(self, script: str, seconds: float, variables: Mapping[str, str], heard: HookOutput) -> None:
         self.hooks.append(script)
         self.variables.append(variables)
+        for line in self.said.get(script, ()):
+            heard.add(line.encode(), complaint=True)
         if script in self.on_hook:
             await self.on_hook[script]()
         status = self.statuses.get(script, 0)
         if isinstance(status, Exception):
             raise status
-        return self.said.get(script) or HookOutput(status)
+        heard.status = status
 
     async def own_places(self, sources: Sequence[str]) -> tuple[OwnPlace, ...]:
         if isinstance(self.ours, AppError):

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import update
 
 from services.backup.handlers import make_backup
-from services.backup.ports import HookOutput
 from shared.borg.output import LogLine
 from shared.bus.memory import MemoryBus
 from shared.db.session import Database
@@ -211,11 +210,11 @@ async def test_hooks_are_told_what_they_run_for(hooked: World) -> None:
 
 
 async def test_what_a_hook_says_is_in_the_log_and_its_last_complaint_in_the_reason(hooked: World) -> None:
-    said = HookOutput(2, ["hello", "mysqldump: Access denied"], "mysqldump: Access denied")
-    hooked.server.said = {"pre": said}
+    hooked.server.said = {name: ["hello", "mysqldump: Access denied"] for name in ("pre", "post")}
+    hooked.server.statuses = {"pre": 2}
     error = await hooked.refused(await hooked.request())
     assert error.message == "nothing was backed up: the pre-hook ended with status 2: mysqldump: Access denied"
-    hooked.server.said = {"post": said}
+    hooked.server.statuses = {"post": 2}
     job = await hooked.request()
     await hooked.backup(job)
     assert (await hooked.job(job)).warnings == ["the post-hook ended with status 2: mysqldump: Access denied"]
@@ -233,7 +232,9 @@ async def test_the_post_hook_runs_whatever_ended_the_run(hooked: World, reason: 
     ended = await run_and(hooked, await hooked.request())
     assert isinstance(ended, asyncio.CancelledError)
     assert hooked.server.hooks == ["pre", "post"]
-    assert hooked.server.variables[-1]["BORGFLEET_RESULT"] == "cancelled"
+    told = hooked.server.variables[-1]
+    expected = "cancelled" if reason is Abort.CANCELLED else "failed"
+    assert (told["BORGFLEET_RESULT"], told["BORGFLEET_STATUS"], told["BORGFLEET_ARCHIVE"]) == (expected, "", "")
     assert await owed(hooked) == [False]
 
 
@@ -246,6 +247,7 @@ async def test_the_post_hook_runs_at_the_time_limit_and_after_an_unknown_error(d
     world.server.on_hook = {"pre": long}
     assert (await world.refused(await world.request())).code == "time_limit"
     assert world.server.hooks == ["pre", "post"]
+    assert world.server.variables[-1]["BORGFLEET_RESULT"] == "failed"
     world.server.on_hook, world.server.on_borg = {}, _crashes
     with pytest.raises(ZeroDivisionError):
         await world.backup(await world.request())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.lines import LineCutter
+from shared.domain.lines import LineCutter, ShownLines
 from shared.domain.reading import clean_all, each_line, whole
 
 
@@ -42,6 +42,27 @@ def test_a_line_longer_than_all_memory_for_it_is_cut_and_what_was_dropped_is_cou
     assert cutter.feed(b"\nnext\n") == [b"x" * 65536, b"next"]
     assert cutter.dropped == 32 * 16 * 65536 - 65536
     assert cutter.end() == []
+
+
+SHOWN = {
+    b"a\rb\n": [b"b"],
+    b"a\r\nb\r\n": [b"a\r", b"b\r"],
+    b"10%\r20%\r": [b"20%\r"],
+    b"10%\r20%\r\nnext": [b"20%\r", b"next"],
+    b"\r\r\n\n": [b"\r\r", b""],
+    b"a\r\rb\n": [b"b"],
+    b"1\r" * 200_000 + b"the end\n": [b"the end"],
+}
+
+
+@pytest.mark.parametrize("data", SHOWN)
+@pytest.mark.parametrize("size", [1, 2, 3, 65536])
+def test_of_a_line_that_is_written_over_the_last_state_is_kept(data: bytes, size: int) -> None:
+    """It was one line of megabytes, cut before the program's last word."""
+    cutter = ShownLines()
+    lines = [line for at in range(0, len(data), size) for line in cutter.feed(data[at : at + size])]
+    assert [*lines, *cutter.end()] == SHOWN[data]
+    assert cutter.dropped == 0
 
 
 HELD = 0.1 if sys.gettrace() is None else 1.0
