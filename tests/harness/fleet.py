@@ -25,6 +25,7 @@ from shared.testing.sshd import PrivateSshd, free_port, login_user, wait_for_lis
 from tests.harness.mariadb import MariaServer
 from tests.harness.nats_server import NatsServer
 from tests.harness.patience import WAIT
+from tests.harness.untraced import untraced
 
 BIN = Path(sys.executable).parent
 ENDED = ("succeeded", "warning", "failed", "cancelled")
@@ -42,7 +43,7 @@ class ServiceProcess:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [str(BIN / "borgfleet"), "run", name],
-                env=environment,
+                env=untraced(environment),
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 start_new_session=True,

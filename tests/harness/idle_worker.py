@@ -15,6 +15,7 @@ from shared.events.backup import BackupRequested
 from shared.runtime.context import Context
 from shared.runtime.service import Route, Service
 from shared.telemetry.logging import configure_logging
+from tests.harness.untraced import untraced
 
 if TYPE_CHECKING:
     from tests.harness.fleet import Fleet
@@ -24,7 +25,7 @@ SLOTS = 24
 
 def start_idle_worker(fleet: Fleet, node: str) -> subprocess.Popen[bytes]:
     argv = [sys.executable, "-m", "tests.harness.idle_worker", node]
-    return subprocess.Popen(argv, env=fleet.environment | {"BORGFLEET_HEALTH__PORT": "0"})
+    return subprocess.Popen(argv, env=untraced(fleet.environment) | {"BORGFLEET_HEALTH__PORT": "0"})
 
 
 async def _do_nothing(event: BackupRequested, ctx: Context) -> None:
