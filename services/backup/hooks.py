@@ -24,45 +24,34 @@ _ELLIPSIS = "…".encode()
 
 
 class Tail:
-    """The last lines of what a hook says, bounded in number, in length and in all.
+    """The last lines of an output, bounded in number, in length and in all.
 
     They are kept as they come and cleaned when they are asked for: cleaning each of a million lines takes minutes.
     """
 
     def __init__(self) -> None:
         """Begin without any."""
-        self._lines: deque[bytes] = deque()
+        self._lines: deque[tuple[int, bytes]] = deque()
         self._bytes = 0
-        self._dropped = 0
 
-    def add(self, line: bytes) -> None:
-        """Keep a line, and let the oldest ones go for it."""
+    def add(self, number: int, line: bytes) -> None:
+        """Keep a line, and let the oldest ones go for it; the number says where it stands among others."""
         line = _cut(line.rstrip(b"\r\n"))
-        self._lines.append(line)
+        self._lines.append((number, line))
         self._bytes += len(line)
         while len(self._lines) > LINES or self._bytes > BYTES:
-            self._bytes -= len(self._lines.popleft())
-            self._dropped += 1
+            self._bytes -= len(self._lines.popleft()[1])
 
-    @property
-    def lines(self) -> list[str]:
-        """What was kept, and how much was not; clean."""
-        kept: deque[str] = deque()
-        room = BYTES
-        for line in reversed(self._lines):  # shown, a byte may take the room of several
+    def shown(self, lines: int = LINES, room: int = BYTES) -> list[tuple[int, str]]:
+        """Return the last lines, clean, as far as there is room."""
+        kept: deque[tuple[int, str]] = deque()
+        for number, line in reversed(self._lines):  # shown, a byte may take the room of several
             text = clean(line, LINE_LENGTH)
             room -= len(text.encode())
-            if room < 0:
+            if room < 0 or len(kept) == lines:
                 break
-            kept.appendleft(text)
-        dropped = self._dropped + len(self._lines) - len(kept)
-        return [*([f"({dropped} lines before these were left out)"] if dropped else []), *kept]
-
-    @property
-    def last(self) -> str:
-        """The last line that says anything."""
-        shown = (clean(line, LINE_LENGTH).strip() for line in reversed(self._lines))
-        return next((line for line in shown if line), "")
+            kept.appendleft((number, text))
+        return list(kept)
 
 
 def _cut(line: bytes) -> bytes:
@@ -81,27 +70,44 @@ class HookOutput:
         """Begin before its first word."""
         self.status = status
         """None as long as it did not end by itself."""
-        self._said, self._complaints = Tail(), Tail()
+        self._outputs = {False: Tail(), True: Tail()}
+        self._heard = 0
+        self._complaint = b""
 
-    def add(self, line: bytes, *, complaint: bool) -> None:
-        """Take a line of one of its outputs; a complaint may be the reason why it failed."""
-        self._said.add(line)
-        if complaint:
-            self._complaints.add(line)
+    def add(self, line: bytes, *, error: bool, reason: bool = True) -> None:
+        """Take a line of its stdout or, `error`, its stderr; `reason`: this may be why it failed."""
+        self._outputs[error].add(self._heard, line)
+        self._heard += 1
+        if error and reason and line.strip():
+            self._complaint = line
 
     def note(self, text: str) -> None:
         """Take what somebody else has to say of it: that is in the log, and never the reason."""
-        self._said.add(text.encode())
+        self.add(text.encode(), error=True, reason=False)
 
     @property
     def lines(self) -> list[str]:
-        """The last lines, clean."""
-        return self._said.lines
+        """The last lines of both outputs, clean, and how many came before them.
+
+        Each has half of the room where both need it: they come on two ways, and what one says in the middle may
+        arrive after the last word of the other.
+        """
+        one, other = (tail.shown() for tail in self._outputs.values())
+        both = [self._outputs[False].shown(*_share(other)), self._outputs[True].shown(*_share(one))]
+        kept = [text for _, text in sorted(line for lines in both for line in lines)]
+        dropped = self._heard - len(kept)
+        return [*([f"({dropped} lines before these were left out)"] if dropped else []), *kept]
 
     @property
     def complaint(self) -> str:
         """The last line of its stderr that says anything."""
-        return self._complaints.last
+        return clean(_cut(self._complaint), LINE_LENGTH).strip()
+
+
+def _share(other: list[tuple[int, str]]) -> tuple[int, int]:
+    """Return how many lines and bytes are left beside another output; half of them at least."""
+    size = sum(len(text.encode()) for _, text in other)
+    return max(LINES // 2, LINES - len(other)), max(BYTES // 2, BYTES - size)
 
 
 class HookRunner:

@@ -92,7 +92,7 @@ class _Session:
 
         def hear(stream: int, line: bytes) -> None:
             # What it says while it is stopped is not why.
-            heard.add(line, complaint=stream == STDERR and now() < end)
+            heard.add(line, error=stream == STDERR, reason=now() < end)
 
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

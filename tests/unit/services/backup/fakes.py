@@ -255,7 +255,7 @@ class FakeServer:
         self.hooks.append(script)
         self.variables.append(variables)
         for line in self.said.get(script, ()):
-            heard.add(line.encode(), complaint=True)
+            heard.add(line.encode(), error=True)
         if script in self.on_hook:
             await self.on_hook[script]()
         status = self.statuses.get(script, 0)
