@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from prometheus_client import Counter
 
-from shared.db.repositories.jobs import RESENT_AT_ONCE
+from shared.db.repositories.job_recovery import RESENT_AT_ONCE
 from shared.events.streams import JOBS, STREAMS
 from shared.runtime.leadership import Leadership
+from shared.runtime.outcome import outcome
+from shared.runtime.piecemeal import is_nobodys_fault
 from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Coroutine
 
     from prometheus_client import CollectorRegistry
 
     from shared.bus.port import Bus
     from shared.config.settings import WorkerSettings
     from shared.db.session import Database
+    from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
 
 _log = structlog.get_logger()
@@ -28,6 +33,10 @@ _PURGE = "scheduler:sent-events"
 _PURGE_SECONDS = 30.0
 _PURGE_LEASE = 300.0
 _PURGE_BATCH = 1000
+_UNKNOWN_SECONDS = 60.0
+UNKNOWN_AFTER = 600.0
+"""So long a job of a type that this version does not know is left to a newer version's processes."""
+_TOLD = 1000
 
 
 def recovered_counter(registry: CollectorRegistry) -> Counter:
@@ -47,12 +56,14 @@ class Reaper:
         self._bus = bus
         self._settings = settings
         self._recovered = recovered_counter(registry)
+        self._told: deque[str] = deque(maxlen=_TOLD)
 
-    def tasks(self) -> tuple[Periodic, Periodic]:
+    def tasks(self) -> tuple[Periodic, ...]:
         """Look every few seconds; after trouble wait a whole lease, so that live workers beat first."""
         settings = self._settings
         return (
             Periodic("reaper", lambda _stopping: self.tick(), every=settings.reap_every, after_trouble=settings.lease),
+            Periodic("unknown-jobs", lambda _stopping: self.end_unknown(), every=_UNKNOWN_SECONDS),
             Periodic("sent-events", self.purge, every=_PURGE_SECONDS, lead=Leadership(self._db, _PURGE, _PURGE_LEASE)),
         )
 
@@ -73,26 +84,48 @@ class Reaper:
             _log.warning("streams_created", streams=missing)
         await self._resend_lost()
 
+    async def end_unknown(self) -> None:
+        """End the jobs that a newer version made, if none of its processes took them in all that time."""
+        while failed := await self._db.run(lambda tx: tx.jobs.fail_unknown(after=UNKNOWN_AFTER)):
+            _log.error("jobs_of_unknown_type", jobs=[str(job_id) for job_id in failed])
+
     async def _recover_orphans(self) -> None:
         orphans = await self._db.run(lambda tx: tx.jobs.orphans(), patience=0)
         for job in orphans:
-            if await self._db.run(lambda tx, job=job: tx.jobs.recover(job)):
-                _log.warning("job_recovered", job=str(job.id), title=job.title, attempt=job.attempt)
-                self._recovered.labels("lease_expired").inc()
+            await self._alone(str(job.id), self._recover(job))
+
+    async def _recover(self, job: Job) -> None:
+        if await self._db.run(lambda tx: tx.jobs.recover(job)):
+            _log.warning("job_recovered", job=str(job.id), title=job.title, attempt=job.attempt)
+            self._recovered.labels("lease_expired").inc()
+
+    async def _alone(self, of: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do what concerns one thing: an error that is its own stops no other, and is told once."""
+        error = await outcome(work)
+        if error is None:
+            return
+        if is_nobodys_fault(error):
+            raise error
+        if of not in self._told:
+            _log.error("recovery_failed", of=of, exc_info=error)
+            self._told.append(of)
 
     async def _resend(self, subject: str, tx: UnitOfWork) -> int:
         return await tx.jobs.resend_silent(subject, older_than=self._settings.lost_after)
 
     async def _resend_lost(self) -> None:
         """Compare, per subject, the queued rows with the messages the stream holds."""
-        queued = await self._db.run(lambda tx: tx.jobs.queued_per_subject(), patience=0)
-        for subject, count in queued.items():
-            if await self._bus.count(JOBS, subject) >= count:
-                continue
-            sent, batch = 0, RESENT_AT_ONCE
-            while batch == RESENT_AT_ONCE and sent < count:
-                batch = await self._db.run(partial(self._resend, subject))
-                sent += batch
-            if sent:
-                _log.warning("messages_sent_anew", subject=subject, jobs=sent)
-                self._recovered.labels("message_lost").inc(sent)
+        expected = await self._db.run(lambda tx: tx.jobs.queued_per_subject(), patience=0)
+        for subject, count in expected.items():
+            await self._alone(subject, self._resend_missing(subject, count))
+
+    async def _resend_missing(self, subject: str, count: int) -> None:
+        if await self._bus.count(JOBS, subject) >= count:
+            return
+        sent, batch = 0, RESENT_AT_ONCE
+        while batch == RESENT_AT_ONCE and sent < count:
+            batch = await self._db.run(partial(self._resend, subject))
+            sent += batch
+        if sent:
+            _log.warning("messages_sent_anew", subject=subject, jobs=sent)
+            self._recovered.labels("message_lost").inc(sent)

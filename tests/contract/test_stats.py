@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from services.api.history import chosen_step, history
 from services.stats.housekeeping import DAY, FIVE_MINUTES, HOUR, StatsKeeper
 from shared.config.settings import KeepSettings
 from shared.db.session import Database
-from shared.db.tables import Server, ServerRollup, ServerStats
+from shared.db.tables import Lease, Server, ServerRollup, ServerStats, db_now
+from shared.errors import LeaseLost
 
 NOW = int(time.time()) // HOUR * HOUR + 1800
 
@@ -98,6 +99,23 @@ async def test_what_is_too_old_goes_and_the_rest_stays(db: Database) -> None:
 async def test_one_keeper_of_all_replicas_works_at_a_time(db: Database) -> None:
     assert await db.run(lambda tx: tx.leases.acquire("stats:housekeeping", "one", 60)) is not None
     assert await db.run(lambda tx: tx.leases.acquire("stats:housekeeping", "two", 60)) is None
+
+
+async def test_a_keeper_that_slept_writes_nothing_beside_the_one_that_took_over(db: Database) -> None:
+    """Its lease is repeated in each transaction that writes: a round may last longer than the lease."""
+    server = await add_server(db)
+    await add_samples(db, server, [(NOW - 2 * HOUR + 60 * n, 1.0) for n in range(60)])
+    lead = StatsKeeper(db, KeepSettings()).task().lead
+    keeper = StatsKeeper(db, KeepSettings())
+    mine = keeper.task().lead
+    assert mine is not None
+    assert lead is not None
+    assert await mine.taken()
+    await db.run(lambda tx: tx.session.execute(update(Lease).values(until=db_now(-1))))
+    assert await lead.taken()
+    with pytest.raises(LeaseLost):
+        await keeper.tick(NOW)
+    assert await rollups(db, FIVE_MINUTES) == []
 
 
 @pytest.mark.parametrize("of_days", [False, True], ids=["hours alone", "days"])

@@ -45,7 +45,7 @@ async def bus() -> AsyncIterator[MemoryBus]:
 @pytest.fixture
 def parts(db: Database, bus: MemoryBus, tmp_path: Path) -> Parts:
     # Leases as long as in production: a machine that stands still for seconds must not lose one in the middle of a test.
-    worker = {"cancel_poll": 0.05, "reap_every": 0.05, "lost_after": 0.1, "max_failures": 2}
+    worker = {"cancel_poll": 0.05, "reap_every": 0.05, "max_failures": 2}
     settings = Settings.model_validate({"data_dir": tmp_path, "worker": worker})
     return Parts(settings, db, bus, CollectorRegistry())
 

@@ -9,6 +9,8 @@ from sqlalchemy import and_
 
 from shared.db.tables.job import Job
 from shared.domain.job import JobType
+from shared.domain.text import clean
+from shared.errors import Conflict
 from shared.events.archive import ArchiveDelete
 from shared.events.backup import BackupRequested
 from shared.events.repository import (
@@ -49,15 +51,29 @@ _COMMANDS: dict[JobType, type[Command]] = {
     JobType.STATS_COLLECT: StatsCollect,
 }
 
+KNOWN = frozenset(kind.value for kind in _COMMANDS)
+"""The types of jobs that this version can ask for; rows may hold others, which a newer version made."""
+ADDRESS = (Job.id, Job.type, Job.node, Job.correlation_id, Job.attempt)
+"""The columns of `Addressed`: what else a row holds need not make sense."""
+
 
 def command_of(job: Job | Addressed) -> Command:
     """Return the message that asks for a job to be done."""
-    return _COMMANDS[JobType(job.type)](job_id=job.id, correlation_id=job.correlation_id)
+    return _COMMANDS[_kind(job.type)](job_id=job.id, correlation_id=job.correlation_id)
 
 
-def subject_of(kind: JobType, node: str | None) -> str:
+def type_unknown(kind: str) -> Conflict:
+    """Return why a job of a type that this version does not know cannot be worked on."""
+    return Conflict(
+        f"this version of Borgfleet does not know jobs of the type {clean(kind, 60)}",
+        code="job_type_unknown",
+        remedy="start the version that made it, and retry the job; or ask for the work anew",
+    )
+
+
+def subject_of(kind: str, node: str | None) -> str:
     """Return the subject on which jobs of a type wait, on a node or anywhere."""
-    subject = _COMMANDS[kind].subject
+    subject = _COMMANDS[_kind(kind)].subject
     return f"{subject}.{node}" if node else subject
 
 
@@ -70,3 +86,8 @@ def waits_on(subject: str) -> ColumnElement[bool]:
             return and_(Job.type == kind.value, Job.node == subject.removeprefix(f"{command.subject}."))
     message = f"no job waits on {subject}"
     raise ValueError(message)
+
+
+def _kind(kind: str) -> JobType:
+    """Read a type as MariaDB compares it: spaces at the end count for nothing, so `KNOWN` lets them pass."""
+    return JobType(kind.rstrip(" "))

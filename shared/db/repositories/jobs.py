@@ -7,38 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, and_, bindparam, case, func, insert, null, or_, select, update
 
-from shared.db.repositories.job_changes import JobChanges
-from shared.db.repositories.job_messages import Addressed, command_of, subject_of, waits_on
+from shared.db.repositories.job_messages import KNOWN, Addressed, type_unknown
+from shared.db.repositories.job_recovery import JobRecovery
+from shared.db.repositories.job_rows import CANCELLED, ORPHANED, QUEUED, error_values
 from shared.db.tables.base import db_now, micros, or_ignore
 from shared.db.tables.job import Job, JobLog
-from shared.domain.job import JobState, JobType
+from shared.domain.job import JobState
 from shared.domain.scheduled import asked_for
 from shared.domain.turns import TAKE_TURNS
 from shared.errors import LeaseLost
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.sql.dml import Update
 
-    from shared.db.outbox import Outbox
     from shared.errors import AppError
 
-RESENT_AT_ONCE = 50
 ITS_TURN = "its turn"
 """What a run waits for while as many as may are under way."""
 
 
-class Jobs:
+class Jobs(JobRecovery):
     """The queue's rows of one transaction."""
-
-    def __init__(self, session: AsyncSession, outbox: Outbox) -> None:
-        """Bind to a session and its outbox."""
-        self._session = session
-        self._outbox = outbox
-        self.changes = JobChanges(session, outbox)
 
     async def enqueue(self, *jobs: Job) -> None:
         """Insert queued jobs together with their messages; those that caps hold for wait until it is their turn."""
@@ -77,7 +69,7 @@ class Jobs:
         if not await self._changed(_CLAIM, given) and await self._session.scalar(_RUNS, given) is None:
             # Cancelled and queued all the same, as an earlier version left it: nobody takes it, so it ends here.
             stuck = update(Job).where(Job.id == job_id, Job.state == JobState.QUEUED, Job.cancel_requested.is_(True))
-            await self._transition(job_id, stuck.values(**_CANCELLED))
+            await self._transition(job_id, stuck.values(**CANCELLED))
             return None
         job = await self.get(job_id)
         if job is not None and job.waiting_for is None:  # one that waited runs when it has what it waited for: `begun`
@@ -134,7 +126,7 @@ class Jobs:
         """
         given = {"end": state.value, "warned": list(warnings), "found": result or {}, "reached": progress}
         ours = {"of": job.id, "holder": lease}
-        why = {f"{name}_": text for name, text in _error_values(error).items()}
+        why = {f"{name}_": text for name, text in error_values(error).items()}
         if not await self._transition(job.id, _FINISH, given | ours | why):
             if await self._session.scalar(_STORED, ours) is None:
                 raise LeaseLost(_passed(job.id))
@@ -164,7 +156,7 @@ class Jobs:
             "waiting_for": waiting_for,
             "not_before": db_now(delay) if delay else None,
             "failures": Job.failures + (1 if failed else 0),
-            **_error_values(error),
+            **error_values(error),
         }
         if waiting_for is not None:
             values["attempt"] = Job.attempt - 1
@@ -172,7 +164,7 @@ class Jobs:
             values["sent_at"] = None
         ours = _ours(job.id, lease)
         if not await self._changed(ours.where(Job.cancel_requested.is_(False)).values(**values)):
-            if not await self._transition(job.id, ours.where(Job.cancel_requested.is_(True)).values(**_CANCELLED)):
+            if not await self._transition(job.id, ours.where(Job.cancel_requested.is_(True)).values(**CANCELLED)):
                 raise LeaseLost(_passed(job.id))
             return True
         if waiting_for is None or job.waiting_for != waiting_for:
@@ -183,7 +175,7 @@ class Jobs:
         """End a job that nobody holds, because its message cannot be worked on."""
         queued = update(Job).where(Job.id == job_id, Job.state == JobState.QUEUED)
         await self._transition(
-            job_id, queued.values(state=JobState.FAILED.value, finished_at=db_now(), **_error_values(error))
+            job_id, queued.values(state=JobState.FAILED.value, finished_at=db_now(), **error_values(error))
         )
 
     async def request_cancel(self, job_id: uuid.UUID) -> JobState | None:
@@ -205,58 +197,20 @@ class Jobs:
         return JobState((await self._session.scalars(select(Job.state).where(Job.id == job_id))).one())
 
     async def retry(self, job: Job) -> bool:
-        """Queue a failed or cancelled job again; False if it is in another state."""
+        """Queue a failed or cancelled job again; False if it is in another state, Conflict if nobody knows its type."""
+        if job.type not in KNOWN:
+            raise type_unknown(job.type)
         turn = {"sent_at": None, "waiting_for": ITS_TURN} if takes_turns(job) else {}
         asked = {"failures": 0, "cancel_requested": False, "finished_at": None, "params": asked_for(job.params)}
         asked |= {"run": Job.run + 1}
         again = (
             update(Job)
             .where(Job.id == job.id, Job.state.in_((JobState.FAILED, JobState.CANCELLED)))
-            .values(**asked | _QUEUED | turn | _error_values(None))
+            .values(**asked | QUEUED | turn | error_values(None))
         )
         if not await self._transition(job.id, again):
             return False
         return bool(turn) or await self._resend(job.id)
-
-    async def orphans(self, limit: int = 100) -> Sequence[Job]:
-        """Return running jobs whose worker's lease ran out."""
-        query = select(Job).where(_ORPHANED).limit(limit)
-        return (await self._session.scalars(query)).all()
-
-    async def recover(self, job: Job) -> bool:
-        """Re-queue an orphan with a fresh message, or end it if it was being cancelled; False if another was first."""
-        mine = update(Job).where(Job.id == job.id)
-        asked = mine.where(_ORPHANED, Job.cancel_requested.is_(True))
-        if await self._transition(job.id, asked.values(**_CANCELLED)):
-            return True
-        again = mine.where(_ORPHANED, Job.cancel_requested.is_(False))
-        return await self._transition(job.id, again.values(**_QUEUED)) and await self._resend(job.id)
-
-    async def queued_per_subject(self) -> dict[str, int]:
-        """Count the jobs whose message is on its way, by the subject it waits on."""
-        query = (
-            select(Job.type, Job.node, func.count())
-            .where(Job.state == JobState.QUEUED, Job.sent_at.is_not(None))
-            .group_by(Job.type, Job.node)
-        )
-        rows = (await self._session.execute(query)).all()
-        return {subject_of(JobType(kind), node): count for kind, node, count in rows}
-
-    async def resend_silent(self, subject: str, *, older_than: float, limit: int = RESENT_AT_ONCE) -> int:
-        """Send anew queued jobs of a subject whose message went out that long ago; return how many.
-
-        Few at once, and none that a worker is just claiming: a claim must not wait for this.
-        """
-        query = select(Job).where(Job.state == JobState.QUEUED, Job.sent_at < db_now(-older_than), waits_on(subject))
-        oldest = query.order_by(Job.created_at).limit(limit).with_for_update(skip_locked=True)
-        silent = list((await self._session.scalars(oldest)).all())
-        if silent:
-            mine = update(Job).where(Job.id.in_([job.id for job in silent]))
-            await self._session.execute(mine.values(sent_at=db_now()), execution_options={"synchronize_session": False})
-        for job in silent:
-            self._send(job)
-            self.changes.add(job.id)
-        return len(silent)
 
     async def log(self, job: Job, first_seq: int, lines: Sequence[tuple[datetime, str, str, str, str]]) -> None:
         """Append (at, level, source, code, message) lines to the job's log; a line stored before stays.
@@ -275,32 +229,6 @@ class Jobs:
         if not await self._changed(_ours(job_id, lease).values(**values)):
             raise LeaseLost(_passed(job_id))
 
-    async def _resend(self, job_id: uuid.UUID) -> bool:
-        """Send a queued job anew; one that is no longer queued needs no message."""
-        waiting = update(Job).where(Job.id == job_id, Job.state == JobState.QUEUED)
-        if not await self._changed(waiting.values(sent_at=db_now())):
-            return False
-        job = await self.get(job_id)
-        if job is not None:
-            self._send(job)
-            self.changes.add(job_id)
-        return job is not None
-
-    async def _transition(self, job_id: uuid.UUID, statement: Update, given: Mapping[str, Any] | None = None) -> bool:
-        """Change a job's row in a way that lists show, and say so: the one place for both. False if nothing changed."""
-        changed = await self._changed(statement, given)
-        if changed:
-            self.changes.add(job_id)
-        return changed
-
-    def _send(self, job: Job | Addressed) -> None:
-        self._outbox.add(command_of(job), node=job.node)
-
-    async def _changed(self, statement: Update, given: Mapping[str, Any] | None = None) -> bool:
-        await self._session.flush()
-        connection = await self._session.connection()
-        return (await connection.execute(statement, given)).rowcount > 0
-
 
 # The statements of every run are built once: building them costs as much as running them.
 _DUE = and_(
@@ -308,11 +236,10 @@ _DUE = and_(
     Job.sent_at.is_not(None),
     or_(Job.not_before.is_(None), Job.not_before <= db_now()),
 )
-_ORPHANED = and_(Job.state == JobState.RUNNING, Job.lease_until < db_now())
 _OURS = and_(Job.id == bindparam("of"), Job.lease == bindparam("holder"))
 _CLAIM = (
     update(Job)
-    .where(Job.id == bindparam("of"), Job.cancel_requested.is_(False), or_(_DUE, _ORPHANED))
+    .where(Job.id == bindparam("of"), Job.cancel_requested.is_(False), or_(_DUE, ORPHANED))
     .values(
         state=JobState.RUNNING.value,
         lease=bindparam("holder"),
@@ -342,24 +269,6 @@ _GET = select(Job).where(Job.id == bindparam("of")).execution_options(populate_e
 _RUNS = select(Job.id).where(_OURS, Job.state == JobState.RUNNING)
 _STORED = select(Job.id).where(_OURS, Job.finished_at.is_not(None))
 
-_QUEUED: dict[str, Any] = {
-    "state": JobState.QUEUED.value,
-    "lease": None,
-    "lease_until": None,
-    "not_before": None,
-    "waiting_for": None,
-}
-_CANCELLED: dict[str, Any] = {
-    "state": JobState.CANCELLED.value,
-    "lease": None,
-    "lease_until": None,
-    "waiting_for": None,
-    "finished_at": db_now(),
-    "code": "cancelled",
-    "reason": "cancelled on request",
-    "remedy": "",
-}
-
 
 def takes_turns(job: Job) -> bool:
     """Tell whether caps hold for a job: its type is one that they hold for, and it has a repository."""
@@ -372,9 +281,3 @@ def _ours(job_id: uuid.UUID, lease: str) -> Update:
 
 def _passed(job_id: uuid.UUID) -> str:
     return f"job {job_id} passed to another worker"
-
-
-def _error_values(error: AppError | None) -> dict[str, Any]:
-    if error is None:
-        return {"code": None, "reason": None, "remedy": None}
-    return {"code": error.code, "reason": error.message, "remedy": error.remedy}

@@ -23,7 +23,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from shared.db.repositories.jobs import Addressed
+from shared.db.repositories.job_messages import ADDRESS, KNOWN, Addressed
 from shared.db.tables.base import db_now, or_ignore
 from shared.db.tables.job import Job
 from shared.db.tables.kernel import RunLimits, ServiceInstance
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from shared.db.repositories.jobs import Jobs
 
 _POOL = Repository.pool_id
-_ADDRESS = (Job.id, Job.type, Job.node, Job.correlation_id, Job.attempt)
 _LOOKED_AT = 500
 _OF_EACH_SERVER = 20
 _SEEN_SECONDS = 60.0
@@ -66,7 +65,7 @@ _OWN_AND_BEGUN: Executable = union_all(
     .where(_BEGUN, Job.type.in_(TAKE_TURNS)),
 )
 _SEEN = select(ServiceInstance.node).where(ServiceInstance.node != "", ServiceInstance.seen_at > db_now(-_SEEN_SECONDS))
-_WAITING = and_(Job.state == JobState.QUEUED.value, Job.sent_at.is_(None), _DUE)
+_WAITING = and_(Job.state == JobState.QUEUED.value, Job.sent_at.is_(None), Job.type.in_(KNOWN), _DUE)
 _NODES_AWAITED = select(Job.node).where(_WAITING, Job.node.is_not(None)).distinct()
 
 
@@ -169,7 +168,7 @@ class Turns:
         full |= {pool for pool, count in pools.items() if count >= (caps.of_pool(pool) or math.inf)}
         turn = func.row_number().over(partition_by=Job.server_id, order_by=(Job.priority.desc(), Job.created_at))
         ranked = (
-            select(*_ADDRESS, Job.server_id, _POOL, Job.priority, Job.created_at, turn.label("turn"))
+            select(*ADDRESS, Job.server_id, _POOL, Job.priority, Job.created_at, turn.label("turn"))
             .outerjoin(Repository, Repository.id == Job.repository_id)  # without it, a run begins and fails
             .where(
                 _WAITING,
@@ -183,8 +182,8 @@ class Turns:
         waiting: list[Waiting] = []
         addressed: dict[uuid.UUID, Addressed] = {}
         for row in await self._session.execute(first):
-            job = Addressed(*row[: len(_ADDRESS)])
-            server, pool, priority, since, _turn = row[len(_ADDRESS) :]
+            job = Addressed(*row[: len(ADDRESS)])
+            server, pool, priority, since, _turn = row[len(ADDRESS) :]
             waiting.append(Waiting(job.id, server or job.id, pool or job.id, priority, since))
             addressed[job.id] = job
         return waiting, addressed

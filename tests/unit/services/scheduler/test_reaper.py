@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import func, insert, select, update
 
@@ -13,7 +14,9 @@ from shared.bus.memory import MemoryBus
 from shared.db.tables import Job, OutboxRow
 from shared.domain.ids import new_id
 from shared.domain.job import JobType
+from shared.errors import Transient
 from shared.events.streams import JOBS
+from shared.runtime import supervisor
 from shared.runtime.board import Board
 from shared.runtime.relay import Relay
 from shared.runtime.service import Parts
@@ -48,8 +51,7 @@ async def test_a_wiped_bus_gets_its_streams_and_its_messages_back(parts: Parts, 
         await queue(parts)
     await relay.publish_all()
     bus.wipe()
-    patient = parts.settings.worker.model_copy(update={"lost_after": 60.0})
-    reaper = Reaper(parts.db, bus, patient, CollectorRegistry())
+    reaper = Reaper(parts.db, bus, parts.settings.worker, CollectorRegistry())
     await reaper.tick()
     assert await relay.publish_all() == 0  # not yet: they may just be on their way
     long_ago = datetime.now(UTC) - timedelta(minutes=10)
@@ -80,6 +82,35 @@ async def test_trouble_stalls_the_reaper_and_does_not_end_it(parts: Parts, bus: 
         assert board.problems() == {}
         stopping.set()
         await running
+
+
+async def test_a_reaper_back_from_an_outage_lets_living_runs_beat_before_it_recovers_any(
+    parts: Parts, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the database was away no run could renew its lease: all of them look dead, and none is."""
+    reaper = next(task for task in build(parts).tasks if task.name == "reaper")
+    job = await queue(parts)
+    await parts.db.run(lambda tx: tx.jobs.claim(job.id, lease="alive", seconds=-1))
+    stopping, paused = asyncio.Event(), list[float]()
+    real = parts.db.run
+
+    async def away(*_: object, **__: object) -> None:
+        raise Transient("the database is away", code="database_unreachable")
+
+    async def pause(seconds: float, stopping: asyncio.Event, *_: object) -> None:
+        paused.append(seconds)
+        monkeypatch.setattr(parts.db, "run", real)
+        if seconds >= parts.settings.worker.lease:  # in which every living run beats
+            await real(lambda tx: tx.jobs.beat(job.id, lease="alive", seconds=WAIT, progress=None))
+        if len(paused) > 1:
+            stopping.set()
+
+    monkeypatch.setattr(parts.db, "run", away)
+    monkeypatch.setattr(supervisor, "pause", pause)
+    await supervise(reaper, Board(TaskMetrics(parts.registry)), stopping)
+    assert len(paused) > 1, "it looked again after the outage"
+    async with parts.db.read() as session:
+        assert (await session.get_one(Job, job.id)).state == "running"
 
 
 async def test_published_events_are_forgotten_as_fast_as_a_hundred_a_second_come(parts: Parts, bus: MemoryBus) -> None:
