@@ -1,16 +1,24 @@
-"""Blocking work in a thread of its own, with a limit: a mount that hangs must cost nothing but its own figures."""
+"""Blocking work in a thread of its own, with a limit: a disk that hangs must cost nothing but what is on it.
+
+`Disks` is the one door to the files of a storage pool. Read in the event loop, a pool that hangs would stop every
+heartbeat of the node; read in the default pool of threads, it would fill that.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shared.errors import Transient
+
 T = TypeVar("T")
+LOOK_SECONDS = 30.0
 
 
 class _handed(Generic[T]):  # noqa: N801 - reads as a phrase: with _handed(future)
@@ -30,6 +38,23 @@ class _handed(Generic[T]):  # noqa: N801 - reads as a phrase: with _handed(futur
         return True
 
 
+class Pulse:
+    """Signs of life of work that may take long: it hangs when none has come for too long."""
+
+    def __init__(self) -> None:
+        """Begin to count."""
+        self._last = time.monotonic()
+
+    def beat(self) -> None:
+        """Give a sign of life; cheap enough for each of a million entries."""
+        self._last = time.monotonic()
+
+    @property
+    def silent(self) -> float:
+        """Return for how many seconds there was none."""
+        return time.monotonic() - self._last
+
+
 def start(work: Callable[[], T], name: str) -> Future[T]:
     """Begin in a daemon thread: neither a pool of threads nor the end of the process waits for one that hangs."""
     future: Future[T] = Future()
@@ -45,5 +70,51 @@ def start(work: Callable[[], T], name: str) -> Future[T]:
 
 async def apart(work: Callable[[], T], seconds: float, name: str) -> T:
     """Return what blocking work returns; TimeoutError when its time is over, and the thread is left behind."""
-    async with asyncio.timeout(seconds):
-        return await asyncio.wrap_future(start(work, name))
+    return await _ended(start(work, name), seconds, Pulse())
+
+
+class Disks:
+    """Reads from disks that may hang; of each at most one thread is left behind, and it is waited for first."""
+
+    def __init__(self, seconds: float = LOOK_SECONDS) -> None:
+        """Take how long a disk may give no sign of life."""
+        self.seconds = seconds
+        self._hanging: dict[str, Future[Any]] = {}
+
+    async def read(self, disk: str, work: Callable[[Callable[[], None]], T], silent: Callable[[float], Transient]) -> T:
+        """Return what `work` returns, which gives signs of life by what it is handed; `silent` says that it hangs."""
+        if (before := self._hanging.get(disk)) is not None:
+            done, _ = await asyncio.wait({_waiting(before)}, timeout=self.seconds)
+            if not done:
+                raise silent(self.seconds)
+            self._hanging.pop(disk, None)
+        pulse = Pulse()
+        future = start(lambda: work(pulse.beat), f"disk:{disk}")
+        try:
+            return await _ended(future, self.seconds, pulse)
+        except TimeoutError as error:
+            if not future.done():
+                self._hanging[disk] = future
+            raise silent(self.seconds) from error
+
+
+async def _ended(future: Future[T], seconds: float, pulse: Pulse) -> T:
+    waiting = _waiting(future)
+    while not waiting.done():
+        left = seconds - pulse.silent
+        if left <= 0:
+            raise TimeoutError
+        await asyncio.wait({waiting}, timeout=left)
+    return waiting.result()
+
+
+def _waiting(future: Future[T]) -> asyncio.Future[T]:
+    waiting = asyncio.wrap_future(future)
+    waiting.add_done_callback(_heard)
+    return waiting
+
+
+def _heard(waiting: asyncio.Future[Any]) -> None:
+    """Take note of an error that nobody waits for any more: the disk was told as silent already."""
+    if not waiting.cancelled():
+        waiting.exception()

@@ -65,12 +65,12 @@ async def _judge(ctx: Context, storage: Storage, place: RepositoryPlace, grant: 
 async def _hostile(ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant) -> list[str]:
     """Return why the server is hostile, by what its sessions left; freeze the repository before a report is removed."""
     found: list[str] = []
-    for report in storage.session_reports(place):
+    for report in await storage.session_reports(place):
         reason = await _reason(ctx, storage, place, grant, report)
         if reason:
             await _freeze(ctx, place, reason)
             found.append(reason)
-        storage.forget_session(report)
+        await storage.forget_session(report)
     return found
 
 

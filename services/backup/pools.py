@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, exists, or_, select, update
 
-from services.backup.apart import apart
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository, StoragePool
 from shared.domain.text import clean
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from shared.runtime.context import Context
 
 MARK = ".borgfleet-pool"
-LOOK_SECONDS = 30.0
 _MOST_KNOWN = 50
 _TEXT = "{id}\nThis directory is a storage pool of Borgfleet. Without this file its disk is taken for unmounted.\n"
 
@@ -160,10 +158,7 @@ async def require_place(ctx: Context, storage: Storage, place: RepositoryPlace) 
     pool = place.pool
     if pool is None:
         return
-    try:
-        found = await apart(lambda: storage.look(place), LOOK_SECONDS, f"look:{pool.name}")
-    except TimeoutError as error:
-        raise silent_pool(pool.name, pool.path, LOOK_SECONDS) from error
+    found = await storage.look(place)
     if not pool.marked:
         await ctx.run(lambda tx: note_marked(tx, pool.id))
     if place.made and found is None:

@@ -165,7 +165,10 @@ class Stretch:
 
 
 class Storage(Protocol):
-    """This node's side: repositories as the node itself sees them."""
+    """This node's side: repositories as the node itself sees them.
+
+    Nothing of it blocks the event loop: where a pool does not answer in time, it is Transient `pool_silent`.
+    """
 
     def open(self, repository: RepositoryPlace, epoch: int) -> AbstractAsyncContextManager[Grant]:
         """Let processes work on a repository for as long as this context lasts."""
@@ -179,11 +182,11 @@ class Storage(Protocol):
         """End the server's part of a leave, and wait until its session is gone; this node's part goes on."""
         ...
 
-    def session_reports(self, repository: RepositoryPlace) -> list[SessionReport]:
+    async def session_reports(self, repository: RepositoryPlace) -> list[SessionReport]:
         """Return what was refused and left out in the server's sessions and is not yet judged."""
         ...
 
-    def forget_session(self, report: SessionReport) -> None:
+    async def forget_session(self, report: SessionReport) -> None:
         """Remove a report that was judged."""
         ...
 
@@ -191,8 +194,8 @@ class Storage(Protocol):
         """Open with the key what a session left out, and what lies there."""
         ...
 
-    def look(self, repository: RepositoryPlace) -> str | None:
-        """Make sure that the repository's pool is mounted, and return borg's id of what is there; blocking."""
+    async def look(self, repository: RepositoryPlace) -> str | None:
+        """Make sure that the repository's pool is mounted, and return borg's id of what is there."""
         ...
 
     async def ensure(self, repository: RepositoryPlace, grant: Grant) -> Prepared:
@@ -233,24 +236,24 @@ class Storage(Protocol):
         """Read all data of one archive; say what cannot be read."""
         ...
 
-    def segment(self, repository: RepositoryPlace) -> int | None:
+    async def segment(self, repository: RepositoryPlace) -> int | None:
         """Return the number of the repository's highest segment; None where it has none."""
         ...
 
-    def last_transaction(self, repository: RepositoryPlace) -> int | None:
-        """Return the repository's last committed transaction; None where it has none. May block."""
+    async def last_transaction(self, repository: RepositoryPlace) -> int | None:
+        """Return the repository's last committed transaction; None where it has none."""
         ...
 
-    def history(self, repository: RepositoryPlace, after: int) -> History:
-        """Return what was written after a transaction; Permanent `segments_damaged`. May block."""
+    async def history(self, repository: RepositoryPlace, after: int) -> History:
+        """Return what was written after a transaction; Permanent `segments_damaged`."""
         ...
 
-    def key(self, repository: RepositoryPlace) -> str | None:
-        """Return the key as borg exports it; empty where there is none, None without a repository. May block."""
+    async def key(self, repository: RepositoryPlace) -> str | None:
+        """Return the key as borg exports it; empty where there is none, None without a repository."""
         ...
 
-    def keep_manifest(self, repository: RepositoryPlace) -> int | None:
-        """Keep a copy of the manifest outside the pool; return as of which transaction. May block."""
+    async def keep_manifest(self, repository: RepositoryPlace) -> int | None:
+        """Keep a copy of the manifest outside the pool; return as of which transaction."""
         ...
 
     async def given(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -65,7 +64,7 @@ async def proven(ctx: Context, storage: Storage, place: RepositoryPlace, *, told
 
 async def remember_key(ctx: Context, storage: Storage, place: RepositoryPlace) -> None:
     """Keep the key of a repository that was just made, before its server writes to it for the first time."""
-    key = await asyncio.to_thread(storage.key, place)
+    key = await storage.key(place)
     if key:
         await ctx.run(lambda tx: tx.secrets.ensure(repository_key(place.id), lambda: key))
 
@@ -74,7 +73,7 @@ async def remember_whole(ctx: Context, storage: Storage, place: RepositoryPlace,
     """Keep a copy of the manifest of a repository that holds every archive on record."""
     if whole is None:
         return
-    upto = await asyncio.to_thread(storage.keep_manifest, place)
+    upto = await storage.keep_manifest(place)
     if upto is None:
         return
 
@@ -97,7 +96,7 @@ async def _prove(
 ) -> int | None:
     """Judge what was written since a mark, keep what was found, and set the starting point anew."""
     history, damage = await _history(storage, place, mark)
-    key = await asyncio.to_thread(storage.key, place)
+    key = await storage.key(place)
     fresh = key or ""
     recorded = await ctx.run(lambda tx: tx.secrets.find(repository_key(place.id)))
     found = [*_judged(mark, history), *_judged_key(recorded, key)]
@@ -126,7 +125,7 @@ async def _prove(
 
 async def _history(storage: Storage, place: RepositoryPlace, mark: _Mark) -> tuple[History, str]:
     """Return what was written, and what is damaged of it."""
-    upto = await asyncio.to_thread(storage.last_transaction, place)
+    upto = await storage.last_transaction(place)
     if upto is None or mark.transaction is None:
         return History(upto), ""  # nothing was there before that could have been rewritten, or that we know of
     if upto < mark.transaction:
@@ -136,7 +135,7 @@ async def _history(storage: Storage, place: RepositoryPlace, mark: _Mark) -> tup
     if mark.session == NODE:
         return History(upto), ""  # our own maintenance deletes and moves
     try:
-        return await asyncio.to_thread(storage.history, place, mark.transaction), ""
+        return await storage.history(place, mark.transaction), ""
     except Permanent as error:
         return History(upto), error.message
 

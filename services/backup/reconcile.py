@@ -106,7 +106,7 @@ def loss(gone: Mapping[str, str], whole: Whole | None) -> Loss:
 
 async def look(place: RepositoryPlace, grant: Grant, storage: Storage) -> tuple[Whole, list[Listed]]:
     """List a repository; the segment is read first, so that what is written meanwhile counts as later."""
-    at, segment = datetime.now(UTC), storage.segment(place)
+    at, segment = datetime.now(UTC), await storage.segment(place)
     listed = await storage.archives(place, grant)
     return Whole(at, segment, frozenset(archive.borg_id for archive in listed)), listed
 

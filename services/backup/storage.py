@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from configparser import ConfigParser
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from services.backup.apart import LOOK_SECONDS, Disks
 from services.backup.given import GivenCounter
 from services.backup.init import ensure_repository
-from services.backup.pools import borg_id_of, claim_pool, told
+from services.backup.pools import borg_id_of, claim_pool, silent_pool, told
 from services.backup.ports import Prepared, Recovery, Segments, Stretch
 from shared.borg import commands, output, segments, vault
 from shared.borg.node import BorgNode, Grant
 from shared.borg.scripts import run_script
 from shared.borg.sessions import parse_garbage
-from shared.errors import Permanent
+from shared.errors import Permanent, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from services.backup.evidence import Given
     from services.backup.ports import RepositoryPlace, Storage, Wanted
@@ -29,14 +29,21 @@ if TYPE_CHECKING:
     from shared.borg.sessions import Garbage, SessionReport
     from shared.domain.archive import ArchiveFigures, RepositoryFigures
 
+T = TypeVar("T")
+_VERIFY_SILENCE = 120.0
+
 
 class NodeStorage:
-    """Repositories under this node's storage pools; every process on them ends with the lease."""
+    """Repositories under this node's storage pools; every process on them ends with the lease.
 
-    def __init__(self, node: BorgNode, lease_seconds: float) -> None:
-        """Take the node and how long a leave lasts without a heartbeat."""
+    A pool's files are read through `_read` alone, and what is on the state disk through `_read_state`: see `Disks`.
+    """
+
+    def __init__(self, node: BorgNode, lease_seconds: float, look_seconds: float = LOOK_SECONDS) -> None:
+        """Take the node, how long a leave lasts without a heartbeat, and how long a pool may give no answer."""
         self._node = node
         self._lease_seconds = lease_seconds
+        self._disks = Disks(look_seconds)
 
     @contextlib.asynccontextmanager
     async def open(self, repository: RepositoryPlace, epoch: int) -> AsyncGenerator[Grant]:
@@ -58,13 +65,13 @@ class NodeStorage:
         if grant.to_server and self._node.shut_out(grant, self._lease_seconds):
             await self._node.sessions.over(repository.id)
 
-    def session_reports(self, repository: RepositoryPlace) -> list[SessionReport]:
+    async def session_reports(self, repository: RepositoryPlace) -> list[SessionReport]:
         """Return what was refused and left out and is not yet judged."""
-        return self._node.sessions.reports(repository.id)
+        return await self._read_state(lambda: self._node.sessions.reports(repository.id))
 
-    def forget_session(self, report: SessionReport) -> None:
+    async def forget_session(self, report: SessionReport) -> None:
         """Remove a report that was judged."""
-        self._node.sessions.forget(report)
+        await self._read_state(lambda: self._node.sessions.forget(report))
 
     async def garbage(self, repository: RepositoryPlace, grant: Grant, report: SessionReport) -> Garbage:
         """Open with the key what a session left out, and what lies there."""
@@ -72,17 +79,13 @@ class NodeStorage:
         stdout, _ = await self._node.run(grant, argv, passphrase=repository.passphrase)
         return parse_garbage(stdout)
 
-    def look(self, repository: RepositoryPlace) -> str | None:
-        """Make sure that the repository's pool is mounted, and return borg's id of what is there; blocking."""
-        if repository.pool is None:
-            return borg_id_of(repository.path)
-        claim_pool(repository.pool)
-        with told(repository.pool):
-            return borg_id_of(repository.path)
+    async def look(self, repository: RepositoryPlace) -> str | None:
+        """Make sure that the repository's pool is mounted, and return borg's id of what is there."""
+        return await self._read(repository, lambda _alive: _looked(repository))
 
     async def ensure(self, repository: RepositoryPlace, grant: Grant) -> Prepared:
         """Make the repository on first use."""
-        return await ensure_repository(self._node, repository, grant)
+        return await ensure_repository(self._node, repository, grant, self._read)
 
     async def archives(self, repository: RepositoryPlace, grant: Grant) -> list[Listed]:
         """List what is really there."""
@@ -129,10 +132,10 @@ class NodeStorage:
         self, repository: RepositoryPlace, grant: Grant, seconds: int | None, on_output: OnOutput
     ) -> Segments:
         """Check the segments, all or for so long; say what is damaged."""
-        continued = seconds is not None and self._unfinished(repository)
+        continued = seconds is not None and await self._unfinished(repository)
         argv = commands.check_segments(self._node.borg, repository.path, seconds)
         damage = await self._check(repository, grant, argv, on_output)
-        return Segments(damage, continued=continued, finished=not self._unfinished(repository))
+        return Segments(damage, continued=continued, finished=not await self._unfinished(repository))
 
     async def check_archives(self, repository: RepositoryPlace, grant: Grant, on_output: OnOutput) -> tuple[str, ...]:
         """Look whether all that the archives need is there; say what is not."""
@@ -157,50 +160,51 @@ class NodeStorage:
             return (error.message,)
         return tuple(line.message for line in lines if line.is_error or line.is_warning)
 
-    def _unfinished(self, repository: RepositoryPlace) -> bool:
+    async def _unfinished(self, repository: RepositoryPlace) -> bool:
         """Tell whether a check of the segments ended at its time limit: borg keeps in its configuration how far."""
-        config = ConfigParser(interpolation=None)
-        config.read(Path(repository.path) / "config")
-        return config.has_option("repository", "last_segment_checked")
+        return await self._read(repository, lambda _alive: _unfinished(repository.path))
 
-    def segment(self, repository: RepositoryPlace) -> int | None:
+    async def segment(self, repository: RepositoryPlace) -> int | None:
         """Return the number of the repository's highest segment; None where it has none."""
-        groups = _numbered(Path(repository.path) / "data")
-        for group in sorted(groups, reverse=True):  # borg may leave an empty one behind
-            if segments := _numbered(groups[group]):
-                return max(segments)
-        return None
+        return await self._read(repository, lambda _alive: segments.highest(repository.path))
 
-    def last_transaction(self, repository: RepositoryPlace) -> int | None:
+    async def last_transaction(self, repository: RepositoryPlace) -> int | None:
         """Return the repository's last committed transaction; None where it has none."""
-        return segments.last_transaction(repository.path)
+        return await self._read(repository, lambda alive: segments.last_transaction(repository.path, alive))
 
-    def history(self, repository: RepositoryPlace, after: int) -> segments.History:
+    async def history(self, repository: RepositoryPlace, after: int) -> segments.History:
         """Return what was written after a transaction."""
-        return segments.history(repository.path, after)
+        return await self._read(repository, lambda alive: segments.history(repository.path, after, alive=alive))
 
-    def key(self, repository: RepositoryPlace) -> str | None:
+    async def key(self, repository: RepositoryPlace) -> str | None:
         """Return the key as borg exports it."""
-        return vault.exported_key(repository.path)
+        return await self._read(repository, lambda _alive: vault.exported_key(repository.path))
 
-    def keep_manifest(self, repository: RepositoryPlace) -> int | None:
+    async def keep_manifest(self, repository: RepositoryPlace) -> int | None:
         """Keep a copy of the manifest in the state directory; return as of which transaction."""
-        upto = segments.last_transaction(repository.path)
-        if upto is None or not vault.keep_manifest(self._manifests(repository), repository.path, upto):
-            return None
-        return upto
+
+        def keep(alive: Callable[[], None]) -> int | None:
+            upto = segments.last_transaction(repository.path, alive)
+            if upto is None or not vault.keep_manifest(self._manifests(repository), repository.path, upto, alive):
+                return None
+            return upto
+
+        return await self._read(repository, keep)
 
     async def recover(self, repository: RepositoryPlace, grant: Grant, wanted: Wanted) -> Recovery:
         """Put back what was changed without our doing, by borg's own hand."""
         originals: list[segments.Entry] = []
         gone = 0
         if wanted.rewritten_after is not None:
-            originals, gone = await asyncio.to_thread(segments.originals, repository.path, wanted.rewritten_after)
+            since = wanted.rewritten_after
+            originals, gone = await self._read(
+                repository, lambda alive: segments.originals(repository.path, since, alive)
+            )
         plan = {
             "encryption": repository.encryption,
             "key": wanted.key,
             "recorded": wanted.recorded,
-            "copies": [str(file) for file in vault.kept_manifests(self._manifests(repository))],
+            "copies": await self._read_state(lambda: list(map(str, vault.kept_manifests(self._manifests(repository))))),
             "since": wanted.rewritten_after,
             "originals": [(one.id.hex(), one.segment, one.offset) for one in originals],
         }
@@ -213,9 +217,23 @@ class NodeStorage:
         """Read and decrypt what stands after a segment, for so long."""
         plan = {"encryption": repository.encryption, "key": key, "after": after, "upto": upto, "seconds": seconds}
         grant = _grant(repository, 0)  # names the place: nothing was granted, and nothing is needed
+        # It gives signs of life as it reads: a pool that hangs, and not a large segment, keeps it silent for so long.
         return await run_script(
-            self._node, "verify.py", grant, plan, Stretch, passphrase=repository.passphrase, guarded=False
-        )
+            self._node, "verify.py", grant, plan, Stretch,
+            passphrase=repository.passphrase, guarded=False, silence=seconds + _VERIFY_SILENCE,
+        )  # fmt: skip
+
+    async def _read(self, repository: RepositoryPlace, work: Callable[[Callable[[], None]], T]) -> T:
+        """Read from a repository's pool; Transient `pool_silent` where it does not answer."""
+        pool = repository.pool
+        path = pool.path if pool else str(Path(repository.path).parent.parent)
+        name = pool.name if pool else path
+        return await self._disks.read(path, work, lambda seconds: silent_pool(name, path, seconds))
+
+    async def _read_state(self, work: Callable[[], T]) -> T:
+        """Read from the node's state directory; Transient `state_silent` where its disk does not answer."""
+        path = str(self._node.state_dir)
+        return await self._disks.read(path, lambda _alive: work(), lambda seconds: _silent_state(path, seconds))
 
     def _manifests(self, repository: RepositoryPlace) -> Path:
         return self._node.state_dir / "manifests" / repository.id.hex
@@ -226,10 +244,23 @@ class NodeStorage:
         return stdout
 
 
-def _numbered(directory: Path) -> dict[int, Path]:
-    if not directory.is_dir():
-        return {}
-    return {int(entry.name): entry for entry in directory.iterdir() if entry.name.isdecimal()}
+def _looked(repository: RepositoryPlace) -> str | None:
+    if repository.pool is None:
+        return borg_id_of(repository.path)
+    claim_pool(repository.pool)
+    with told(repository.pool):
+        return borg_id_of(repository.path)
+
+
+def _unfinished(path: str) -> bool:
+    config = ConfigParser(interpolation=None)
+    config.read(Path(path) / "config")
+    return config.has_option("repository", "last_segment_checked")
+
+
+def _silent_state(path: str, seconds: float) -> Transient:
+    message = f"the node's state directory does not answer: {path} could not be read within {seconds:.0f} seconds"
+    return Transient(message, code="state_silent", remedy="look at the backup node's own disk")
 
 
 def _grant(repository: RepositoryPlace, epoch: int) -> Grant:
@@ -237,7 +268,5 @@ def _grant(repository: RepositoryPlace, epoch: int) -> Grant:
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     _Command = Callable[[str, str], list[str]]
     _: type[Storage] = NodeStorage

@@ -11,6 +11,7 @@ import importlib
 import json
 import struct
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ _key: Any = importlib.import_module("borg.crypto.key")
 _low_level: Any = importlib.import_module("borg.crypto.low_level")
 _repository: Any = importlib.import_module("borg.repository")
 
+_ALIVE_SECONDS = 5.0
 _GARBAGE = (
     _low_level.IntegrityError, _helpers.Error, ArithmeticError, LookupError, MemoryError, TypeError, ValueError,
     struct.error,
@@ -33,17 +35,31 @@ _LOCK_WAIT = 60
 _ENOUGH = 1000
 
 
+class _Alive:
+    """Gives signs of life, as blank lines before the answer: who says nothing for long is taken for hung."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._last > _ALIVE_SECONDS:
+            self._last = time.monotonic()
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+
+
 def main(argv: Sequence[str]) -> None:
     """Print what is garbage."""
     path, report = argv
     importlib.import_module("borg.logger").setup_logging(level="error")
+    alive = _Alive()
     ids = [bytes.fromhex(line["left_out"]) for line in _lines(Path(report)) if "left_out" in line]
     with _repository.Repository(path, exclusive=False, lock_wait=_LOCK_WAIT) as repository:
         key = _key.key_factory(repository, repository.get(_helpers.Manifest.MANIFEST_ID))
-        lying = {i.hex() for i, data in _stored(repository, ids) if not _opens(key, i, data)}
+        lying = {i.hex() for i, data in _stored(repository, ids) if not _opens(key, i, data, alive)}
     sent: set[str] = set()
     for object_id, data in _objects(Path(report).with_suffix(".objects")):
-        if not _opens(key, object_id, data):
+        if not _opens(key, object_id, data, alive):
             sent.add(object_id.hex())
         if len(sent) >= _ENOUGH:
             break
@@ -58,7 +74,8 @@ def _stored(repository: Any, ids: Sequence[bytes]) -> Iterator[tuple[bytes, byte
             continue
 
 
-def _opens(key: Any, object_id: bytes, data: bytes) -> bool:
+def _opens(key: Any, object_id: bytes, data: bytes, alive: _Alive) -> bool:
+    alive()
     try:
         key.decrypt(object_id, data)
     except _GARBAGE:

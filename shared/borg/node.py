@@ -146,16 +146,17 @@ class BorgNode:
         on_answer: Callable[[bytes], None] | None = None,
         base_dir: Path | None = None,
         guarded: bool = True,
+        silence: float | None = None,
     ) -> tuple[str, list[LogLine]]:
         """Run borg to its end; return stdout and its messages, the last ones of many; raise our error if it failed.
 
         Not guarded, it lives without the lease: it may only read what does not change, and has to end before long.
         An answer of any length goes to `on_answer` in blocks instead, where that is given. With a `base_dir` borg
-        remembers nothing of this run in the node's own.
+        remembers nothing of this run in the node's own. `silence`: a limit of its own for how long it may be mute.
         """
         own = {"BORG_BASE_DIR": str(base_dir), "HOME": str(base_dir)} if base_dir else {}
         whole_argv = [*(self._guarded(grant) if guarded else ()), *argv]
-        watch = Watch(argv, grant.path, self._silence)
+        watch = Watch(argv, grant.path, self._silence, silence)
         status, stdout, lines = await self._run(whole_argv, watch, passphrase, on_output, on_answer, own)
         if error := failure(status, lines, speaker=Speaker.NODE, pool=grant.path):
             raise error

@@ -28,8 +28,9 @@ async def run_script(
     *,
     passphrase: str,
     guarded: bool = True,
+    silence: float | None = None,
 ) -> Answer:
-    """Run a script on a repository and return its answer.
+    """Run a script on a repository and return its answer; `silence`: for how long it may give no sign of life.
 
     The plan is a file that nobody else may read: a million objects fit into no argv, and a key belongs into none.
     """
@@ -37,7 +38,7 @@ async def run_script(
         json.dump(plan, file)
         file.flush()
         argv = node.script(name, grant.path, file.name)
-        stdout, lines = await node.run(grant, argv, passphrase=passphrase, guarded=guarded)
+        stdout, lines = await node.run(grant, argv, passphrase=passphrase, guarded=guarded, silence=silence)
     try:
         return TypeAdapter(answer).validate_json(stdout)
     except ValidationError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
 MANIFEST = bytes(32)
@@ -21,6 +21,10 @@ _HEADER = struct.Struct("<IIB")
 _COMMITTED = _HEADER.pack(zlib.crc32(_HEADER.pack(0, _HEADER.size, COMMIT)[4:]), _HEADER.size, COMMIT)
 _ID = 32
 _ROUND, _ALL = 100_000, 1 << 40
+
+
+def _unheard() -> None:
+    """Take a sign of life that nobody waits for."""
 
 
 class Entry(NamedTuple):
@@ -43,18 +47,21 @@ class History:
     """Objects from before that were deleted or replaced; of very many only the first."""
 
 
-def last_transaction(path: str) -> int | None:
-    """Return the last segment that ends with a commit, as borg sees it; None where nothing was ever committed."""
-    return next((number for number, file in _newest_first(path) if _is_committed(file, number)), None)
+def last_transaction(path: str, alive: Callable[[], None] = _unheard) -> int | None:
+    """Return the last segment that ends with a commit, as borg sees it; None where nothing was ever committed.
+
+    Here and below `alive` is called for each entry: what takes long because there is much is not taken for hung.
+    """
+    return next((number for number, file in _newest_first(path) if _is_committed(file, number, alive)), None)
 
 
-def history(path: str, after: int | None, *, most: int = _ROUND) -> History:
+def history(path: str, after: int | None, *, most: int = _ROUND, alive: Callable[[], None] = _unheard) -> History:
     """Read what was committed after a transaction; Permanent `segments_damaged` where that cannot be read.
 
     An honest client deletes only what it put itself a moment before, and replaces the manifest alone. What was never
     committed is not looked at: borg throws it away and uses the numbers again.
     """
-    upto = last_transaction(path)
+    upto = last_transaction(path, alive)
     if upto is None or (after is not None and upto <= after):
         return History(upto)
     first = 0 if after is None else after + 1
@@ -63,10 +70,10 @@ def history(path: str, after: int | None, *, most: int = _ROUND) -> History:
         if number not in files and after is not None:
             raise _damaged(number, "is missing")
     numbered = sorted((number, file) for number, file in files.items() if number <= upto)
-    return History(upto, _rewritten(numbered, most))
+    return History(upto, _rewritten(numbered, most, alive))
 
 
-def entries(file: Path, segment: int) -> Iterator[Entry]:
+def entries(file: Path, segment: int, alive: Callable[[], None] = _unheard) -> Iterator[Entry]:
     """Return a segment's entries; the data itself is not read."""
     try:
         size = file.stat().st_size
@@ -75,6 +82,7 @@ def entries(file: Path, segment: int) -> Iterator[Entry]:
                 raise _damaged(segment, "does not begin as a segment")
             offset = len(_MAGIC)
             while offset < size:
+                alive()
                 entry = _entry(stream, segment, offset)
                 offset += entry.size
                 if offset > size:
@@ -85,10 +93,10 @@ def entries(file: Path, segment: int) -> Iterator[Entry]:
         raise _damaged(segment, f"cannot be read: {error.strerror}") from error
 
 
-def manifest(path: str, upto: int) -> bytes | None:
+def manifest(path: str, upto: int, alive: Callable[[], None] = _unheard) -> bytes | None:
     """Return the manifest as of a transaction, sealed as borg left it; None where it was deleted or never written."""
     for number, file in _newest_first(path):
-        if number <= upto and (found := [one for one in entries(file, number) if one.id == MANIFEST]):
+        if number <= upto and (found := [one for one in entries(file, number, alive) if one.id == MANIFEST]):
             return read(file, found[-1]) if found[-1].kind == PUT else None
     return None
 
@@ -103,11 +111,11 @@ def read(file: Path, entry: Entry) -> bytes:
     return whole[_HEADER.size + _ID :]
 
 
-def originals(path: str, after: int) -> tuple[list[Entry], int]:
+def originals(path: str, after: int, alive: Callable[[], None] = _unheard) -> tuple[list[Entry], int]:
     """Return, of what was deleted or replaced after a transaction, how it was put before, and how many are gone."""
     found: dict[bytes, Entry] = {}
-    wanted = history(path, after, most=_ALL).rewritten - {MANIFEST}
-    for entry in _all(segments(path, -1, after) if wanted else []):
+    wanted = history(path, after, most=_ALL, alive=alive).rewritten - {MANIFEST}
+    for entry in _all(segments(path, -1, after) if wanted else [], alive):
         if entry.id in wanted and entry.kind == PUT:
             found[entry.id] = entry
     return list(found.values()), len(wanted - found.keys())
@@ -118,13 +126,13 @@ def segments(path: str, after: int, upto: int) -> list[tuple[int, Path]]:
     return sorted((number, file) for number, file in _newest_first(path, after + 1) if number <= upto)
 
 
-def _rewritten(numbered: list[tuple[int, Path]], most: int) -> frozenset[bytes]:
+def _rewritten(numbered: list[tuple[int, Path]], most: int, alive: Callable[[], None]) -> frozenset[bytes]:
     """Find what was deleted without having been put since; in rounds, so that a million deletions cost no memory."""
     skip = 0
     while True:
-        gone = _deletions(numbered, skip, most)
+        gone = _deletions(numbered, skip, most, alive)
         strange = dict(gone)
-        for entry in _all(numbered):
+        for entry in _all(numbered, alive):
             if not strange:
                 break
             deleted_at = strange.get(entry.id)
@@ -135,11 +143,13 @@ def _rewritten(numbered: list[tuple[int, Path]], most: int) -> frozenset[bytes]:
         skip += most
 
 
-def _deletions(numbered: list[tuple[int, Path]], skip: int, most: int) -> dict[bytes, tuple[int, int]]:
+def _deletions(
+    numbered: list[tuple[int, Path]], skip: int, most: int, alive: Callable[[], None]
+) -> dict[bytes, tuple[int, int]]:
     """Return where each object was deleted first; the manifest only if it was not put again."""
     found: dict[bytes, tuple[int, int]] = {}
     without_manifest: tuple[int, int] | None = None
-    for entry in _all(numbered):
+    for entry in _all(numbered, alive):
         if entry.id == MANIFEST:
             without_manifest = (entry.segment, entry.offset) if entry.kind == DELETE else None
         elif entry.kind == DELETE and entry.id not in found:
@@ -152,9 +162,9 @@ def _deletions(numbered: list[tuple[int, Path]], skip: int, most: int) -> dict[b
     return found
 
 
-def _all(numbered: list[tuple[int, Path]]) -> Iterator[Entry]:
+def _all(numbered: list[tuple[int, Path]], alive: Callable[[], None]) -> Iterator[Entry]:
     for number, file in numbered:
-        yield from entries(file, number)
+        yield from entries(file, number, alive)
 
 
 def _entry(stream: BinaryIO, segment: int, offset: int) -> Entry:
@@ -175,17 +185,22 @@ def _entry(stream: BinaryIO, segment: int, offset: int) -> Entry:
     return Entry(kind, object_id, segment, offset, size)
 
 
-def _is_committed(file: Path, segment: int) -> bool:
+def _is_committed(file: Path, segment: int, alive: Callable[[], None]) -> bool:
     """Tell whether a segment ends with a commit; a commit's bytes at the end of an object's data are none."""
     try:
         with file.open("rb") as stream:
             stream.seek(max(0, file.stat().st_size - len(_COMMITTED)))
             if stream.read() != _COMMITTED:
                 return False
-        kinds = [entry.kind for entry in entries(file, segment)]
+        kinds = [entry.kind for entry in entries(file, segment, alive)]
     except (OSError, Permanent):
         return False
     return COMMIT in kinds and set(kinds[kinds.index(COMMIT) :]) == {COMMIT}
+
+
+def highest(path: str) -> int | None:
+    """Return the number of the highest segment, committed or not; None where there is none."""
+    return next((number for number, _ in _newest_first(path)), None)
 
 
 def _newest_first(path: str, first: int = 0) -> Iterator[tuple[int, Path]]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from configparser import ConfigParser, Error
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared.borg.segments import manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KEPT = 30
 _SUFFIX = ".manifest"
@@ -24,9 +28,9 @@ def exported_key(path: str) -> str | None:
     return "\n".join([f"BORG_KEY {config.get('repository', 'id').strip()}", *lines, ""]) if lines else ""
 
 
-def keep_manifest(directory: Path, path: str, upto: int) -> bool:
+def keep_manifest(directory: Path, path: str, upto: int, alive: Callable[[], None] = lambda: None) -> bool:
     """Keep the manifest as of a transaction, and the last ones before it; False where there is none to keep."""
-    sealed = manifest(path, upto)
+    sealed = manifest(path, upto, alive)
     if sealed is None:
         return False
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)

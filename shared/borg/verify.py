@@ -29,6 +29,7 @@ _key: Any = importlib.import_module("borg.crypto.key")
 _low_level: Any = importlib.import_module("borg.crypto.low_level")
 _repository: Any = importlib.import_module("borg.repository")
 
+_ALIVE_SECONDS = 5.0
 _GARBAGE = (
     _low_level.IntegrityError, _helpers.Error, ArithmeticError, LookupError, MemoryError, TypeError, ValueError,
     struct.error,
@@ -45,6 +46,19 @@ class _Found:
     objects: int = 0
     garbage: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     damaged: list[str] = field(default_factory=list[str])
+
+
+class _Alive:
+    """Gives signs of life, as blank lines before the answer: who says nothing for long is taken for hung."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._last > _ALIVE_SECONDS:
+            self._last = time.monotonic()
+            sys.stdout.write("\n")
+            sys.stdout.flush()
 
 
 def main(argv: Sequence[str]) -> None:
@@ -69,11 +83,11 @@ def _verified(path: str, plan: dict[str, Any]) -> _Found:
     key = _opened(path, section["id"].strip(), plan["key"] or "\n" + section.get("key", ""), plan["encryption"])
     io = _repository.LoggedIO(path, section.getint("max_segment_size"), section.getint("segments_per_dir"))
     until = time.monotonic() + plan["seconds"]
-    found = _Found(plan["after"])
+    found, alive = _Found(plan["after"]), _Alive()
     for segment, file in io.segment_iterator(plan["after"] + 1):
         if segment > plan["upto"] or time.monotonic() > until:
             break
-        _read(io, key, segment, Path(file), found)
+        _read(io, key, segment, Path(file), found, alive)
         found.reached = segment
     else:
         found.reached = plan["upto"]  # what is not there was compacted
@@ -95,9 +109,10 @@ def _opened(path: str, repository_id: str, exported: str, encryption: str) -> An
     return key
 
 
-def _read(io: Any, key: Any, segment: int, file: Path, found: _Found) -> None:
+def _read(io: Any, key: Any, segment: int, file: Path, found: _Found, alive: _Alive) -> None:
     try:
         for tag, object_id, _, data in io.iter_objects(segment, include_data=True):
+            alive()
             if tag == _repository.TAG_PUT:
                 found.objects += 1
                 _open(key, object_id, data, segment, found)

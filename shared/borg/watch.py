@@ -19,19 +19,22 @@ _SECONDS = {
     "check": 8 * _DAY, "extract": 8 * _DAY,
 }  # fmt: skip
 """How long each verb may take altogether, whatever it says meanwhile. A check with a budget ends by itself."""
-_SCRIPT_SECONDS = 6 * _HOUR
+_SCRIPTS = {"left_out": _HOUR, "verify": _DAY, "recover": 2 * _DAY}
+"""The same for our own scripts, which give signs of life as borg does: see `alive` in each of them."""
+_SILENT_SCRIPTS = {"recover": _HOUR}
+"""What may be mute for longer than a borg: without its index a large repository is opened for a long time."""
 
 
 class Watch:
     """Surrounds the reading of what a process says: `async with watch`, and reads through `watch.reading`."""
 
-    def __init__(self, argv: Sequence[str], path: str, silence: float) -> None:
-        """Take what runs, on which repository, and how long it may say nothing."""
+    def __init__(self, argv: Sequence[str], path: str, silence: float, own: float | None = None) -> None:
+        """Take what runs, on which repository, how long a borg may say nothing, and how long this very run may."""
         verb = next(iter(argv[1:2]), "")
         self._verb = verb if verb in _SECONDS else Path(next(iter(argv[2:3]), verb)).stem
         self._path = path
-        self._total = _SECONDS.get(verb, _SCRIPT_SECONDS)
-        self._silence = silence if verb in _SECONDS else _SCRIPT_SECONDS  # our own scripts report only at their end
+        self._total = (_SECONDS | _SCRIPTS).get(self._verb, _HOUR)
+        self._silence = own if own is not None else max(silence, _SILENT_SCRIPTS.get(self._verb, 0.0))
         self._timeout = asyncio.timeout(None)
         self._ends_at = 0.0
 

@@ -100,10 +100,10 @@ class FakeStorage:
     async def shut_out(self, repository: RepositoryPlace, grant: Grant) -> None:
         self.shut_out_of.append(repository.shown_as)
 
-    def session_reports(self, repository: RepositoryPlace) -> list[SessionReport]:
+    async def session_reports(self, repository: RepositoryPlace) -> list[SessionReport]:
         return list(self.reports)
 
-    def forget_session(self, report: SessionReport) -> None:
+    async def forget_session(self, report: SessionReport) -> None:
         self.reports.remove(report)
 
     async def garbage(self, repository: RepositoryPlace, grant: Grant, report: SessionReport) -> Garbage:
@@ -111,7 +111,7 @@ class FakeStorage:
             raise self.found_garbage
         return self.found_garbage
 
-    def look(self, repository: RepositoryPlace) -> str | None:
+    async def look(self, repository: RepositoryPlace) -> str | None:
         if isinstance(self.there, AppError):
             raise self.there
         return self.there
@@ -169,18 +169,18 @@ class FakeStorage:
             raise self.gave
         return tuple(Given(path=path, files=self.gave.get(path, 2), size=20) for path in sources)
 
-    def segment(self, repository: RepositoryPlace) -> int | None:
+    async def segment(self, repository: RepositoryPlace) -> int | None:
         return len(self.calls)
 
-    def last_transaction(self, repository: RepositoryPlace) -> int | None:
+    async def last_transaction(self, repository: RepositoryPlace) -> int | None:
         return self.transaction
 
-    def history(self, repository: RepositoryPlace, after: int) -> History:
+    async def history(self, repository: RepositoryPlace, after: int) -> History:
         if isinstance(self.rewritten, AppError):
             raise self.rewritten
         return History(self.transaction, self.rewritten)
 
-    def key(self, repository: RepositoryPlace) -> str | None:
+    async def key(self, repository: RepositoryPlace) -> str | None:
         return self.exported
 
     async def recover(self, repository: RepositoryPlace, grant: Grant, wanted: Wanted) -> Recovery:
@@ -192,7 +192,7 @@ class FakeStorage:
     ) -> Stretch:
         return self.stretches.pop(0) if self.stretches else Stretch(upto, 1, (), ())
 
-    def keep_manifest(self, repository: RepositoryPlace) -> int | None:
+    async def keep_manifest(self, repository: RepositoryPlace) -> int | None:
         self.copies += 1
         return self.transaction
 

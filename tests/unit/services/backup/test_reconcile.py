@@ -30,11 +30,13 @@ def test_a_loss_names_what_is_missing_and_not_thousands_of_names() -> None:
     ("files", "highest"),
     [([], None), (["0/1", "0/17", "0/9"], 17), (["0/999", "1/1000", "2/"], 1000), (["0/3", "0/3.tmp", "x/9"], 3)],
 )
-def test_the_highest_segment_is_the_last_thing_written(tmp_path: Path, files: list[str], highest: int | None) -> None:
+async def test_the_highest_segment_is_the_last_thing_written(
+    tmp_path: Path, files: list[str], highest: int | None
+) -> None:
     for name in files:
         path = tmp_path / "repo" / "data" / name
         (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
         if not name.endswith("/"):
             path.touch()
     place = RepositoryPlace(uuid4(), uuid4(), str(tmp_path / "repo"), "repokey", "canary", "web1/system")
-    assert NodeStorage(BorgNode("borg", tmp_path / "node"), 30).segment(place) == highest
+    assert await NodeStorage(BorgNode("borg", tmp_path / "node"), 30).segment(place) == highest

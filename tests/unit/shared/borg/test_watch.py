@@ -87,10 +87,19 @@ async def test_a_cancellation_stays_one() -> None:
         await task
 
 
-async def test_a_script_of_ours_speaks_at_its_end_and_has_a_limit_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.borg.watch._SCRIPT_SECONDS", 0.05)
-    watch = Watch(["/usr/bin/python3", "-I", "/state/scripts/left_out.py", "/pool/web1/r"], "/pool/web1/r", 0.01)
+@pytest.mark.parametrize("name", ["left_out", "verify"])
+async def test_a_script_that_hangs_on_its_pool_is_ended_as_a_borg_is(name: str) -> None:
+    watch = Watch(["/usr/bin/python3", "-I", f"/state/fence/{name}.py", "/pool/web1/r"], "/pool/web1/r", 0.05)
     with pytest.raises(TimeoutError):
         async with watch:
             await watch.reading(never)(1)
-    assert "left_out" in watch.error().message
+    error = watch.error()
+    assert (error.code, name in error.message, "/pool " in error.remedy) == ("command_silent", True, True)
+
+
+async def test_a_run_may_have_a_silence_of_its_own() -> None:
+    watch = Watch(["/usr/bin/python3", "-I", "/state/fence/recover.py", "/pool/web1/r"], "/pool/web1/r", 900, 0.05)
+    with pytest.raises(TimeoutError):
+        async with watch:
+            await watch.reading(never)(1)
+    assert watch.error().code == "command_silent"

@@ -1,0 +1,96 @@
+"""A pool that hangs: the event loop goes on, for every heartbeat of the node beats in it, and the pool is named."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from services.backup.apart import Disks
+from services.backup.pools import silent_pool
+from tests.harness.hanging import hanging
+from tests.harness.patience import WAIT
+
+ASK = """
+import asyncio, json, sys, threading, time, uuid
+from pathlib import Path
+from services.backup.pools import PoolPlace
+from services.backup.ports import RepositoryPlace, Wanted
+from services.backup.reconcile import look
+from services.backup.storage import NodeStorage
+from shared.borg.node import BorgNode
+from shared.errors import AppError
+pool, borg = sys.argv[1:]
+node = BorgNode(borg, Path(pool).parent / "state")
+storage = NodeStorage(node, 600, 0.3)
+place = RepositoryPlace(
+    uuid.uuid4(), uuid.uuid4(), pool + "/web1/system", "repokey-blake2", "canary", "web1/system",
+    pool=PoolPlace(uuid.uuid4(), "main", pool, marked=True),
+)
+async def main():
+    async with storage.open(place, 1) as grant:
+        for name, ask in {
+            "require": lambda: storage.look(place),
+            "list": lambda: look(place, grant, storage),
+            "ensure": lambda: storage.ensure(place, grant),
+            "segment": lambda: storage.segment(place),
+            "last_transaction": lambda: storage.last_transaction(place),
+            "history": lambda: storage.history(place, 1),
+            "key": lambda: storage.key(place),
+            "keep_manifest": lambda: storage.keep_manifest(place),
+            "check": lambda: storage.check_segments(place, grant, 60, lambda _: None),
+            "recover": lambda: storage.recover(place, grant, Wanted(None, (), 1)),
+        }.items():
+            try:
+                await ask()
+                said = "answered"
+            except AppError as error:
+                said = f"{error.code} {type(error).__name__} {error.message}"
+            print(json.dumps([name, said, threading.active_count()]), flush=True)
+asyncio.run(main())
+"""
+
+
+def test_nothing_that_reads_a_hanging_pool_stops_the_heartbeats_of_other_runs(tmp_path: Path) -> None:
+    """In a process of its own, which would hang where its event loop waits for the pool."""
+    borg = str(Path(sys.executable).parent / "borg")
+    with hanging(tmp_path / "pool") as pool:
+        argv = [sys.executable, "-c", ASK, str(pool), borg]
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        try:
+            said, _ = process.communicate(timeout=WAIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said, _ = process.communicate()
+    answers = [json.loads(line) for line in said.splitlines()]
+    assert len(answers) == 10, said
+    for name, answer, threads in answers:
+        assert answer.startswith("pool_silent Transient the storage pool main does not answer"), (name, answer)
+        assert threads <= 3, "each look leaves a thread behind"
+    assert process.returncode == 0
+
+
+async def test_a_pool_that_answers_slowly_is_not_taken_for_hung_as_long_as_it_answers() -> None:
+    disks = Disks(0.5)
+
+    def slowly(alive: Callable[[], None]) -> int:
+        for _ in range(12):
+            time.sleep(0.1)
+            alive()
+        return 7
+
+    assert await disks.read("/pool", slowly, lambda s: silent_pool("main", "/pool", s)) == 7
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyError("x")])
+async def test_an_error_of_the_reading_itself_is_handed_on(error: Exception) -> None:
+    def fails(_alive: object) -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        await Disks(120).read("/pool", fails, lambda s: silent_pool("main", "/pool", s))
