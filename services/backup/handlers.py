@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from services.backup.prune import load_prune, place_to_prune, record_prune, run_
 from services.backup.reconcile import quarantine
 from services.backup.record import record_backup, record_deletion
 from services.backup.recover import load_recover, place_to_recover, record_recover, run_recover
+from services.backup.shielded import to_its_end
 from services.backup.verified import record_verify
 from services.backup.verify import load_verify, run_verify
 from services.backup.window import MISSED, in_its_window
@@ -28,6 +30,7 @@ from shared.domain.job import JobState, JobType
 from shared.domain.scheduled import scheduled_of
 from shared.errors import Permanent
 from shared.events.backup import BackupFailed, BackupStarted
+from shared.runtime.context import Abort
 from shared.runtime.crashpoint import crashpoint
 
 if TYPE_CHECKING:
@@ -64,13 +67,20 @@ async def make_backup(event: BackupRequested, ctx: Context, *, storage: Storage,
         return
 
     plan = await ctx.run(lambda tx: load_plan(tx, job))
-    async with _ours(ctx, storage, plan.repository) as grant:
-        await ctx.run(lambda tx: _announce(tx, job))
-        outcome = await run_backup(plan, grant, ctx, storage=storage, servers=servers)
-        await remember_whole(ctx, storage, plan.repository, outcome.whole)
+    judged_now = asyncio.Event()
 
-    crashpoint("after_borg_before_commit")
-    await ctx.run(lambda tx: record_backup(tx, ctx, plan, outcome))
+    async def run() -> None:
+        async with _ours(ctx, storage, plan.repository) as grant:
+            await ctx.run(lambda tx: _announce(tx, job))
+            outcome = await run_backup(plan, grant, ctx, storage=storage, servers=servers)
+            judged_now.set()
+            await remember_whole(ctx, storage, plan.repository, outcome.whole)
+
+        crashpoint("after_borg_before_commit")
+        await ctx.run(lambda tx: record_backup(tx, ctx, plan, outcome))
+
+    # A cancellation between the verdict and the record comes too late: the archive would be on nobody's list.
+    await to_its_end(run(), give_up=lambda: not judged_now.is_set() or ctx.abort is not Abort.CANCELLED)
 
 
 async def delete_archive(event: ArchiveDelete, ctx: Context, *, storage: Storage) -> None:
