@@ -21,13 +21,15 @@ class AppError(Exception):
     """An expected failure: a stable code for programs, a message and a remedy for people."""
 
     default_code = "error"
+    default_remedy = ""
+    """For kinds with one answer to all of them; every other error says its own."""
 
     def __init__(self, message: str, *, code: str | None = None, remedy: str = "") -> None:
         """Keep the message, the stable code and the remedy."""
         super().__init__(message)
         self.message = message
         self.code = code or self.default_code
-        self.remedy = remedy
+        self.remedy = remedy or self.default_remedy
 
 
 class NotFound(AppError):
@@ -81,6 +83,7 @@ class Waiting(Transient):
     """Not a failure: the job waits for something that people can see by name."""
 
     default_code = "waiting"
+    default_remedy = "nothing: it goes on by itself as soon as that is free"
 
 
 class Permanent(AppError):
@@ -99,3 +102,4 @@ class LeaseLost(AppError):
     """Another worker owns this job now; whoever meets this writes nothing more."""
 
     default_code = "lease_lost"
+    default_remedy = "nothing: the worker that took the job over goes on with it"

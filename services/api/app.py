@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI
 from services.api.dependencies import Gateway, authenticated
 from services.api.door import Door
 from services.api.errors import install_error_handlers
+from services.api.head import HeadAsGet
 from services.api.metrics import CountRequests, HttpMetrics
 from services.api.routes import ROUTERS
 from services.api.schemas.common import Problem
@@ -39,12 +40,14 @@ def build_app(parts: Parts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        redirect_slashes=False,  # a redirect would name the host that the client itself sent
     )
     gateway = Gateway(parts.db, parts.bus, ChildSender(parts.settings.notify.networks()), {})
     app.state.gateway = gateway
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Door, parts=gateway)
     app.add_middleware(CountRequests, metrics=HttpMetrics(parts.registry))
-    install_error_handlers(app)
+    install_error_handlers(app, [*app.routes, *(route for router in ROUTERS for route in router.routes)])
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(authenticated)], responses=_PROBLEMS)
     return app

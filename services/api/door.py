@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 
 from services.api.dependencies import Gateway, authenticate
 from services.api.errors import answer_error, problem_answer
@@ -54,18 +55,20 @@ class Door:
         except TimeoutError:
             await _closing(self._too_slow())(scope, receive, send)
             return
+        except ClientDisconnect:
+            return  # what he meant to send is not known: nothing is done, and nobody is there to be answered
         if body is None:
             await _closing(self._too_large())(scope, receive, send)
             return
         await self._app(scope, _once(body, receive), send)
 
     async def _read(self, receive: Receive) -> bytes | None:
-        """Return the whole body, or None when it grew too large; a client that left has an empty one."""
+        """Return the whole body, or None when it grew too large; ClientDisconnect when it ends before its end."""
         data = bytearray()
         while True:
             message = await receive()
             if message["type"] != "http.request":
-                return b""
+                raise ClientDisconnect
             data += message.get("body", b"")
             if len(data) > self._largest:
                 return None

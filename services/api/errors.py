@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Route
 
 from services.api.schemas.common import Problem
 from shared.domain.text import clean
 from shared.errors import AppError, Conflict, Forbidden, Internal, Invalid, NotFound, Transient
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fastapi import FastAPI
     from starlette.requests import Request
 
@@ -29,8 +32,9 @@ _STATUS: tuple[tuple[type[AppError], int, str], ...] = (
 _HTTP: dict[int, tuple[str, str, str]] = {
     400: ("bad_body", "the body is no JSON that can be read", "send JSON in UTF-8, as GET /api/openapi.json says"),
     404: ("not_found", "there is no such path", "GET /api/openapi.json lists the paths"),
-    405: ("method_not_allowed", "this path knows no such method", "GET /api/openapi.json lists the methods"),
+    405: ("method_not_allowed", "this path knows no such method", "use one of those that the header `Allow` names"),
 }
+_OTHER_REMEDY = "send a request as GET /api/openapi.json says"
 _MOST_ERRORS, _LONGEST_FIELD, _LONGEST_DETAIL = 50, 200, 1000
 
 
@@ -40,11 +44,16 @@ class Unauthenticated(Forbidden):
     default_code = "unauthenticated"
 
 
-def install_error_handlers(app: FastAPI) -> None:
-    """Answer every expected error as a problem."""
+def install_error_handlers(app: FastAPI, routes: Iterable[BaseRoute]) -> None:
+    """Answer every expected error as a problem; `routes` are all that the application has."""
+    known = tuple(route for route in routes if isinstance(route, Route))
+
+    async def http_error(request: Request, error: Exception) -> JSONResponse:
+        return _http_error(request, error, known)
+
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -88,13 +97,23 @@ async def _validation_error(_request: Request, error: Exception) -> JSONResponse
     return problem_answer(problem, {})
 
 
-async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+def _http_error(request: Request, error: Exception, known: Iterable[Route]) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     title = HTTPStatus(error.status_code).phrase
-    code, detail, remedy = _HTTP.get(error.status_code, ("error", str(error.detail), ""))
+    code, detail, remedy = _HTTP.get(error.status_code, ("refused", str(error.detail), _OTHER_REMEDY))
     problem = Problem(title=title, status=error.status_code, code=code, detail=detail, remedy=remedy)
-    return problem_answer(problem, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request, known))
+    return problem_answer(problem, headers)
+
+
+def _allowed(request: Request, known: Iterable[Route]) -> list[str]:
+    """Return every method of a path: the framework names those of the first of its routes only."""
+    there = [route for route in known if route.matches(request.scope)[0] is not Match.NONE]
+    methods = {method for route in there for method in route.methods or ()}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:

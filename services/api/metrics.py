@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _UNKNOWN = "other"
+_LEFT = "none"
+"""The status of a request whose client left before it was whole: it got no answer."""
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""A client may invent others, without a token too: each would be a series that is never freed."""
 
 
 class HttpMetrics:
@@ -44,7 +48,8 @@ class CountRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 500
+        status: int | None = None
+        ended = False
         started = time.monotonic()
 
         async def note(message: Message) -> None:
@@ -55,7 +60,11 @@ class CountRequests:
 
         try:
             await self._app(scope, receive, note)
+            ended = True
         finally:
-            method, route = scope["method"], getattr(scope.get("route"), "path", _UNKNOWN)
-            self._metrics.requests.labels(method, route, f"{status // 100}xx").inc()
+            if not ended and status is None:
+                status = 500
+            method = scope["method"] if scope["method"] in _METHODS else _UNKNOWN
+            route = getattr(scope.get("route"), "path", _UNKNOWN)
+            self._metrics.requests.labels(method, route, f"{status // 100}xx" if status else _LEFT).inc()
             self._metrics.seconds.labels(method, route).observe(time.monotonic() - started)

@@ -120,7 +120,8 @@ async def _finish(tx: UnitOfWork, ctx: Context, job: Job, sweep: Sweep, looks: l
     dead = [looked for looked in looks if looked.error is not None]
     result = await count_looks(tx, job) | {"left_alone": sweep.left_alone}
     # A worker before this one may have found it dead: what is on record decides, not this worker's looks alone.
-    silent = Permanent("the server did not answer; its status says why", code="server_unreachable")
+    remedy = "see the server's status for the cause, mend it, and collect again"
+    silent = Permanent("the server did not answer; its status says why", code="server_unreachable", remedy=remedy)
     error = (dead[0].error if dead else silent) if job.server_id is not None and result["unreachable"] else None
     if await ctx.finish(tx, JobState.FAILED if error else JobState.SUCCEEDED, error=error, result=result):
         tx.emit(

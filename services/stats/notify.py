@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from shared.notify.port import Sender
 
 _log = structlog.get_logger()
+_SEE_LOG = "look into the log of the stats service; report it if it stays"
 _EVERY = 2.0
 _LEASE_SECONDS = 90.0
 _AT_ONCE = 4
@@ -132,7 +133,8 @@ class Notifier:
         sound: list[Notification] = []
         for row in rows:
             if error := await outcome(_Ready().make([row])):
-                cause = Invalid(f"no message can be made of it: {type(error).__name__}: {error}", code="unexpected")
+                said = f"no message can be made of it: {type(error).__name__}: {error}"
+                cause = Invalid(said, code="unexpected", remedy=_SEE_LOG)
                 await self._settle([row], (), cause)
             else:
                 sound.append(row)
@@ -168,7 +170,7 @@ def _failure(error: BaseException | None) -> AppError | None:
     if error is None or isinstance(error, (Transient, Invalid)):
         return error
     _log.error("delivery_crashed", exc_info=error)
-    return Transient(f"an unexpected {type(error).__name__}: {error}", code="unexpected")
+    return Transient(f"an unexpected {type(error).__name__}: {error}", code="unexpected", remedy=_SEE_LOG)
 
 
 async def gather(tx: UnitOfWork, channel_id: uuid.UUID) -> Batch | None:

@@ -80,7 +80,7 @@ def delete(borg: str, path: str, archive: str) -> list[str]:
     """Return the argv that deletes one archive; an empty name is refused: borg would delete the repository."""
     if not archive:
         message = "an archive without a name cannot be deleted by name"
-        raise Invalid(message, code="empty_archive_name")
+        raise Invalid(message, code="empty_archive_name", remedy="delete the backup by its id")
     return [borg, "delete", "--log-json", "--progress", f"--lock-wait={LOCK_WAIT}", "--", f"{path}::{literal(archive)}"]
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shared.bus.port import Bus, Consumer, Delivery
     from shared.events.streams import StreamSpec
 
+_NO_STREAM = "make the streams first, with `ensure_streams`"
 _KEPT_IDS = 10_000
 _MOST_BYTES = 1024 * 1024
 """As nats-server by default."""
@@ -104,7 +105,7 @@ class MemoryBus:
         spec = next((s for s in self._streams.values() if any(_matches(p, subject) for p in s.subjects)), None)
         if spec is None:
             message = f"no stream takes {subject}"
-            raise Transient(message, code="bus_no_stream")
+            raise Transient(message, code="bus_no_stream", remedy=_NO_STREAM)
         if (identity := headers.get(MESSAGE_ID)) is not None:
             if identity in self._ids:
                 return
@@ -126,7 +127,7 @@ class MemoryBus:
         self._check()
         if spec.name not in self._streams:
             message = f"no stream {spec.name}"
-            raise Transient(message, code="bus_no_stream")
+            raise Transient(message, code="bus_no_stream", remedy=_NO_STREAM)
         return _Consumer(self, subject, ack_wait)
 
     async def listen(self, subject: str, heard: Callable[[], None]) -> None:
@@ -195,7 +196,7 @@ class MemoryBus:
     def _check(self) -> None:
         if self.down:
             message = "the message bus does not answer"
-            raise Transient(message, code="bus_unreachable")
+            raise Transient(message, code="bus_unreachable", remedy="plug it in again: a test pulled it")
 
 
 def _matches(pattern: str, subject: str) -> bool:

@@ -28,6 +28,8 @@ _PASSING_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR"
 # Out of range, too long, no valid text or time, wrong value; 4025 is MariaDB's own check of JSON (NaN, surrogates).
 _OF_VALUES = frozenset({1264, 1265, 1292, 1366, 1406, 1411, 1690, 3140, 4025, 4038})
 _THROUGH = ("sqlalchemy", "aiomysql", "pymysql", "aiosqlite", "sqlite3")
+_SILENT_REMEDY = "nothing if it passes; if it stays, see that the database runs and what its log says"
+_BUSY_REMEDY = "try again; if it stays, see that the database runs, is writable, and has room on its disk"
 _REMEDY = "look into this service's log for the whole error; report it if it stays"
 
 
@@ -50,7 +52,8 @@ def translation(error: Exception) -> AppError | None:
     if isinstance(error, AppError):
         return None
     if isinstance(error, (TimeoutError, PoolTimeout, ConnectionError)):
-        return Transient("the database did not answer in time", code="database_silent", retry_after=1.0)
+        message = "the database did not answer in time"
+        return Transient(message, code="database_silent", remedy=_SILENT_REMEDY, retry_after=1.0)
     if isinstance(error, DBAPIError) and (known := _known(error)) is not None:
         return known
     if not isinstance(error, SQLAlchemyError) and not _came_through_the_driver(error):
@@ -65,7 +68,8 @@ def _known(error: DBAPIError) -> AppError | None:
     """Return what is foreseen: the database cannot now, or a constraint stands in the way."""
     if _is_passing(error):
         _log.warning("database_busy", reason=_first_line(error))
-        return Transient("the database cannot do this now", code="database_busy", retry_after=1.0)
+        message = "the database cannot do this now"
+        return Transient(message, code="database_busy", remedy=_BUSY_REMEDY, retry_after=1.0)
     if (broken := broken_by(error)) is not None:
         _log.info("constraint_broken", code=broken.code, reason=_first_line(error))
         return broken.error()

@@ -261,7 +261,9 @@ class Context:
     def _claimed(self) -> Job:
         if self.job is None:
             message = "no job is claimed"
-            raise Transient(message, code="not_claimed")
+            raise Transient(
+                message, code="not_claimed", remedy="nothing: it is tried again by itself; report it if it stays"
+            )
         return self.job
 
     async def _store_lines(self) -> None:

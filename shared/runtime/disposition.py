@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _SEE_LOG = "look into the service's log; report it if it stays"
+_RUN_AGAIN = "run it again if it is still wanted"
 _UNFORESEEN = ("unexpected", "internal")
 """The codes of errors that nobody foresaw: ours here, and that of the database's door."""
 _BREATH = 5.0
@@ -60,7 +61,7 @@ def decide(  # noqa: PLR0911 - one return a rule, in the order of their weight
     if error is None or (ctx.finished and ctx.abort):  # told to stop when its last word was written already
         return Decision(Verdict.DONE)
     if ctx.abort is Abort.CANCELLED:
-        return Decision(Verdict.CANCELLED, AppError("cancelled on request", code="cancelled"))
+        return Decision(Verdict.CANCELLED, AppError("cancelled on request", code="cancelled", remedy=_RUN_AGAIN))
     if ctx.abort is Abort.SHUTDOWN:
         return Decision(Verdict.HAND_OVER)
     if isinstance(error, Waiting):
@@ -88,7 +89,7 @@ async def dispose(
             await _end_job(decision, ctx, on_failure)
             await delivery.ack()
         case Verdict.DEAD:
-            error = decision.error or Permanent("given up")
+            error = decision.error or Permanent("given up", remedy=_SEE_LOG)
             await ctx.run(partial(_bury, delivery, ctx, error))
             await send_dead_letter(bus, delivery, error)
             await delivery.term()

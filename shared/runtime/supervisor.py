@@ -40,7 +40,9 @@ async def supervise(task: Task, board: Board, stopping: asyncio.Event) -> None:
         board.began(task.name)
         error = await _attempt(task, stopping)
         if isinstance(task, Supervised) and error is None and not stopping.is_set():
-            error = Permanent("it ended by itself", code="task_ended")
+            error = Permanent(
+                "it ended by itself", code="task_ended", remedy="nothing: it is started again; report it if it stays"
+            )
         if error is not None:
             await _rest(task, board.failed(task.name, error), stopping)
             continue

@@ -252,6 +252,7 @@ class _Once:
 
 class _KeyMismatch(AppError):
     default_code = "host_key_changed"
+    default_remedy = "find out why the key changed; if it is right, approve the new one"
 
 
 class _translated:  # noqa: N801 - reads as a phrase: with _translated(name)

@@ -160,5 +160,6 @@ def fingerprint(host_key: str) -> str:
         blob = base64.b64decode(host_key.split()[1], validate=True)
     except (IndexError, binascii.Error) as error:
         message = "not a public key: expected `<algorithm> <base64>`"
-        raise Invalid(message, code="bad_public_key") from error
+        remedy = "give one line of a .pub file: the algorithm, a space, the key in base64"
+        raise Invalid(message, code="bad_public_key", remedy=remedy) from error
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")

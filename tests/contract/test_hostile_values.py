@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
+import re
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -13,13 +14,16 @@ from typing import Any
 
 import httpx2
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
+from sqlalchemy import update
 
 from services.api.app import build_app
 from shared.bus.memory import MemoryBus
 from shared.config.settings import Settings
 from shared.db.session import Database
-from shared.db.tables import Alert, ApiToken, Archive, MissedRun
+from shared.db.tables import Alert, ApiToken, Archive, Job, MissedRun
+from shared.domain.text import clean
+from shared.events.progress import JobProgress
 from shared.events.streams import STREAMS
 from shared.runtime.service import Parts
 from tests.harness import hostile
@@ -39,8 +43,12 @@ class NoSender:
 class World:
     """The gateway over a database in which one of each thing is."""
 
-    def __init__(self, http: httpx2.AsyncClient, schema: dict[str, Any]) -> None:
+    def __init__(
+        self, http: httpx2.AsyncClient, schema: dict[str, Any], bus: MemoryBus, registry: CollectorRegistry
+    ) -> None:
         self.http = http
+        self.bus = bus
+        self.registry = registry
         self.schema = schema
         self.ids: dict[str, str] = {}
         self.answers: Counter[int] = Counter()
@@ -57,6 +65,7 @@ class World:
             problem = answer.json()
             assert problem["code"], what
             assert problem["detail"], what
+            assert problem["remedy"], what
             assert len(answer.content) < 50_000, what
         self.answers[answer.status_code] += 1
         return answer
@@ -152,12 +161,13 @@ async def world(db: Database, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("services.api.app.ChildSender", lambda _networks: NoSender())
     bus = MemoryBus()
     await bus.ensure_streams(STREAMS)
-    app = build_app(Parts(Settings(data_dir=tmp_path), db, bus, CollectorRegistry()))
+    registry = CollectorRegistry()
+    app = build_app(Parts(Settings(data_dir=tmp_path), db, bus, registry))
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(
         transport=transport, base_url="http://test", headers={"Authorization": "Bearer bf_hostile"}
     ) as http:
-        made = World(http, app.openapi())
+        made = World(http, app.openapi(), bus, registry)
         await furnish(made, db)
         yield made
     await bus.close()
@@ -195,6 +205,20 @@ async def furnish(world: World, db: Database) -> None:
     missed = MissedRun(schedule_id=uuid.uuid4(), due_at=now, code="downtime", reason="r")
     await db.run(lambda tx: add(tx, alert, archive, missed))
     ids["alert_id"], ids["backup_id"] = str(alert.id), str(archive.id)
+    # A job that runs: what it shows of its progress comes by the bus, from whoever may publish there.
+    await db.run(
+        lambda tx: tx.session.execute(update(Job).where(Job.id == uuid.UUID(ids["job_id"])).values(state="running"))
+    )
+
+
+def progress_of(job_id: str) -> Iterator[bytes]:
+    """Yield what may be published as a job's progress: bodies that are none, and each field with the alphabet."""
+    yield from hostile.BODIES
+    alphabet = hostile.Turns()
+    for name in JobProgress.model_fields:
+        for value in alphabet.some(hostile.ANYTHING):
+            rest = f'"job_id": "{job_id}", "phase": "x", ' if name not in ("job_id", "phase") else ""
+            yield f'{{{rest}"{name}": {value}}}'.encode()
 
 
 async def add(tx: Any, *rows: Any) -> None:
@@ -242,6 +266,87 @@ async def test_every_field_of_every_body_takes_the_alphabet(world: World) -> Non
     assert tried > 3000
     assert world.answers[422] > tried / 2, world.answers
     await everything_is_still_read(world)
+
+
+async def test_a_running_job_is_shown_whatever_is_published_as_its_progress(world: World) -> None:
+    path, shown = f"/api/jobs/{world.ids['job_id']}", 0
+    for data in progress_of(world.ids["job_id"]):
+        await world.bus.publish(f"{JobProgress.subject}.{world.ids['job_id']}", data, {})
+        answer = await world.ask("get", path)
+        assert answer.status_code == 200, (data[:100], answer.text)
+        progress = answer.json()["progress"]
+        assert progress is None or isinstance(progress, dict), data[:100]
+        assert len(answer.content) < 10_000, data[:100]
+        for value in (progress or {}).values():
+            assert not isinstance(value, str) or clean(value) == value
+            assert not isinstance(value, (int, float)) or 0 <= value < 2**63
+        shown += progress is not None
+    assert shown > 20, "what is sound is shown"
+    other = JobProgress(job_id=uuid.uuid4(), phase="reading").model_dump_json().encode()
+    await world.bus.publish(f"{JobProgress.subject}.{world.ids['job_id']}", other, {})
+    assert (await world.ask("get", path)).json()["progress"] is None, "the progress of another job"
+
+
+async def test_no_word_of_a_client_becomes_a_series_of_its_own(world: World) -> None:
+    for number in range(30):
+        await world.ask(f"m{number}", f"/api/jobs/{number}/x", authorization="")
+        await world.ask(f"m{number}", "/api/jobs")
+        await world.ask("get", f"/api/jobs/{number}")
+        await world.ask("get", f"/api/nowhere{number}")
+    series = generate_latest(world.registry).decode()
+    methods = set(re.findall(r'method="([^"]*)"', series))
+    assert methods <= {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "other"}
+    assert "nowhere" not in series
+    assert len(re.findall("borgfleet_http_requests_total", series)) < 50
+
+
+async def test_a_wrong_method_is_told_every_right_one_and_head_is_get_without_a_body(world: World) -> None:
+    for path, methods in world.schema["paths"].items():
+        place = world.place(path)
+        wrong = await world.ask("propfind", place)
+        assert wrong.status_code == 405, path
+        allowed = set(wrong.headers["allow"].split(", "))
+        assert allowed == {one.upper() for one in methods} | ({"HEAD"} if "get" in methods else set()), path
+        if "get" in methods:
+            get, head = await world.ask("get", place), await world.http.head(place)
+            assert (head.status_code, head.content) == (get.status_code, b""), path
+            assert head.headers["content-length"] == get.headers["content-length"] or "log" in path, path
+
+
+@pytest.mark.parametrize("path", ["/api/servers/", "//api/servers", "/api//servers", "/api/servers//", "/api", "/"])
+async def test_no_path_is_a_redirect_to_the_host_that_the_client_names(world: World, path: str) -> None:
+    answer = await world.ask("get", f"http://evil.example{path}", host="evil.example")
+    assert answer.status_code == 404
+    assert "evil.example" not in str(answer.headers) + answer.text
+
+
+async def test_a_request_that_is_cut_off_does_nothing_and_gets_no_answer(world: World) -> None:
+    """A body cut off is no empty body: the routes that need none would run."""
+    app: Any = world.http._transport.app  # type: ignore[attr-defined]
+
+    async def jobs() -> list[str]:
+        return [job["id"] for job in (await world.ask("get", "/api/jobs?limit=500")).json()["items"]]
+
+    before, sent = await jobs(), []
+    for first in ([], [{"type": "http.request", "body": b'{"a', "more_body": True}]):
+        for method, path, _ in world.operations():
+            coming = iter([*first, {"type": "http.disconnect"}, {"type": "http.disconnect"}])
+
+            async def receive(coming: Iterator[Any] = coming) -> Any:
+                return next(coming)
+
+            async def send(message: Any) -> None:
+                sent.append(message)
+
+            headers = [(b"authorization", b"Bearer bf_hostile"), (b"content-length", b"500")]
+            place = world.place(path)
+            scope = {"type": "http", "http_version": "1.1", "method": method.upper(), "path": place, "query_string": b"",
+                     "raw_path": place.encode(), "root_path": "", "headers": headers, "scheme": "http", "server": ("t", 80)}  # fmt: skip
+            await app(scope, receive, send)
+    assert sent == []
+    assert await jobs() == before
+    await everything_is_still_read(world)
+    assert "5xx" not in generate_latest(world.registry).decode(), "a client that left is no fault of ours"
 
 
 async def test_every_path_query_and_cursor_takes_the_alphabet(world: World) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy import select, tuple_
 
 from services.api.dependencies import PageBounds, Parts
+from services.api.progress import read_progress
 from services.api.queries import found, newest_first
 from services.api.schemas.common import Page
 from services.api.schemas.job import JobOut, LogLineOut
@@ -115,4 +115,4 @@ async def _live_progress(parts: Gateway, job_id: uuid.UUID) -> dict[str, object]
         data = await parts.bus.last(PROGRESS, f"{JobProgress.subject}.{job_id}")
     except Transient:
         return None  # the row's own, a little older, is good enough
-    return json.loads(data) if data else None
+    return read_progress(data, job_id) if data else None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MASTER_PROBE = "master:probe"
 """Sealed when the database was empty: who cannot open it has another master key."""
+_REMEDY = "set the server up again; a repository's passphrase comes back only from a backup of the database"
 _PROBE = "this database's master key opens this"
 FLEET_KEY = "fleet:ssh_key"
 FLEET_PUBLIC_KEY = "fleet:ssh_public_key"
@@ -95,7 +96,7 @@ class Secrets:
         value = await self.find(name)
         if value is None:
             message = f"no secret named {name}"
-            raise NotFound(message, code="secret_missing")
+            raise NotFound(message, code="secret_missing", remedy=_REMEDY)
         return value
 
     async def are_none(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -154,7 +155,9 @@ async def test_live_progress_comes_from_the_bus_and_its_absence_hurts_nobody(
     await parts.db.run(lambda tx: tx.jobs.claim(uuid_of(job), lease="l", seconds=60))
     path = f"/api/jobs/{job['id']}"
     assert (await api.get(path)).json()["progress"] is None
-    await parts.bus.notify(f"progress.{job['id']}", b'{"phase": "reading", "files": 7}')
+    await parts.bus.notify(
+        f"progress.{job['id']}", json.dumps({"job_id": job["id"], "phase": "reading", "files": 7}).encode()
+    )
     assert (await api.get(path)).json()["progress"]["files"] == 7
 
     async def down(*_: Any) -> bytes:
