@@ -13,7 +13,7 @@ from services.backup.delete import load_delete, place_of, run_delete
 from services.backup.fence import judged, shut_out_at_last
 from services.backup.plan import backup_job_named, load_plan
 from services.backup.pools import require_place
-from services.backup.proof import proven, remember_whole
+from services.backup.proof import Manner, proven, remember_whole, told_of_its_pool
 from services.backup.prune import load_prune, place_to_prune, record_prune, run_prune
 from services.backup.reconcile import quarantine
 from services.backup.record import record_backup, record_deletion
@@ -135,10 +135,11 @@ async def check_repository(event: RepositoryCheck, ctx: Context, *, storage: Sto
     if job is None:
         return
 
-    place = await ctx.run(lambda tx: place_to_check(tx, job))
-    async with _ours(ctx, storage, place) as grant:
+    place, manner = await ctx.run(lambda tx: place_to_check(tx, job)), Manner(examines=True)
+    async with _ours(ctx, storage, place, manner) as grant:
         plan = await ctx.run(lambda tx: load_check(tx, job, place))
         checked = await run_check(plan, grant, ctx, storage=storage)
+    checked = checked.and_damaged(manner.damage)
     await ctx.run(lambda tx: record_check(tx, ctx, plan, checked))
 
 
@@ -152,6 +153,7 @@ async def verify_repository(event: RepositoryVerify, ctx: Context, *, storage: S
     if plan is None:
         await ctx.run(lambda tx: ctx.finish(tx, JobState.SUCCEEDED, result={"finished": True, "objects": 0}))
         return
+    await require_place(ctx, storage, plan.repository)
     verified = await run_verify(plan, ctx, storage=storage)
     finished = verified.reached >= plan.upto
     await ctx.run(lambda tx: record_verify(tx, ctx, plan.repository.id, verified, finished=finished))
@@ -164,7 +166,7 @@ async def recover_repository(event: RepositoryRecover, ctx: Context, *, storage:
         return
 
     place = await ctx.run(lambda tx: place_to_recover(tx, job))
-    async with _ours(ctx, storage, place, told=False) as grant:
+    async with _ours(ctx, storage, place, Manner(told=False, examines=True, anew=True)) as grant:
         plan = await ctx.run(lambda tx: load_recover(tx, place))
         recovered = await run_recover(plan, grant, ctx, storage=storage)
     await ctx.run(lambda tx: record_recover(tx, ctx, plan, recovered))
@@ -236,14 +238,17 @@ async def announce_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _ours(ctx: Context, storage: Storage, place: RepositoryPlace, *, told: bool = True) -> AsyncGenerator[Grant]:
-    """Be the one writer to a repository, across the fleet, for as long as this lasts; `told`: what it finds is said."""
+async def _ours(
+    ctx: Context, storage: Storage, place: RepositoryPlace, manner: Manner | None = None
+) -> AsyncGenerator[Grant]:
+    """Be the one writer to a repository, across the fleet, for as long as this lasts."""
     epoch = await ctx.hold(place.lease, place.shown_as, on_beat=lambda e: storage.permit(place, e))
     await require_place(ctx, storage, place)
     async with (
+        told_of_its_pool(ctx, storage, place),
         storage.open(place, epoch) as grant,
         judged(ctx, storage, place, grant),
-        proven(ctx, storage, place, told=told),
+        proven(ctx, storage, place, manner),
         shut_out_at_last(storage, place, grant),
     ):
         yield grant
