@@ -145,7 +145,7 @@ def _open(key: Any, object_id: bytes, data: bytes, segment: int, found: _Found) 
     try:
         key.decrypt(None if object_id == _MANIFEST else object_id, data)
     except _GARBAGE:
-        if len(found.garbage) < _SHOWN:
+        if len(found.garbage) < _SHOWN or found.garbage[-1][1] != segment:  # of each segment at least one: whose it is
             found.garbage.append((object_id.hex(), segment))
 
 
