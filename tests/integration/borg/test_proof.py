@@ -12,7 +12,7 @@ from shared.db.tables import Archive, Job
 from shared.domain.job import JobType
 from shared.errors import AppError, Permanent
 from tests.harness.borg_client import Client, write_behind
-from tests.integration.borg.test_recover import Fleet, db, fleet  # noqa: F401 - fixtures
+from tests.integration.borg.test_recover import Fleet, db, fleet  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
 
 async def test_a_pool_that_is_unmounted_in_the_middle_of_a_run_is_named_and_the_proof_keeps_its_starting_point(
@@ -55,7 +55,7 @@ async def test_a_flipped_bit_in_the_last_commit_is_damage_and_lets_no_borg_throw
     assert caught.value.code == "repository_damaged"
     checked = await fleet.upkeep(JobType.REPOSITORY_CHECK, depth="archives")
     assert (checked.state, checked.code) == ("failed", "repository_damaged")
-    assert f"it ended at {last}" in checked.reason
+    assert f"it ended at {last}" in (checked.reason or "")
     found = await fleet.repository()
     assert (found.proven_transaction, "repository_rolled_back" in await fleet.codes()) == (mark, False)
     assert found.segments_damage
@@ -73,7 +73,7 @@ async def test_an_older_copy_of_a_repository_can_be_checked_and_recovered(fleet:
     copy.rename(fleet.place)
     assert (await fleet.refused(await fleet.request())).code == "repository_rolled_back"
     checked = await fleet.upkeep(JobType.REPOSITORY_CHECK, depth="archives")
-    assert (checked.state, "it ended at" in checked.reason) == ("failed", True)
+    assert (checked.state, "it ended at" in (checked.reason or "")) == ("failed", True)
     assert "repository_rolled_back" in await fleet.codes()
     ended = await fleet.recover()
     assert (ended.state, last in ended.warnings[0]) == ("warning", True)
