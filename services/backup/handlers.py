@@ -26,8 +26,8 @@ from shared.borg.exit_codes import ROLLED_BACK
 from shared.db.repositories.missed import note_missed
 from shared.db.repositories.requests import request_backup, request_delete, request_upkeep, requested_before
 from shared.db.tables.storage import Archive, Repository
+from shared.domain.asked import Asked
 from shared.domain.job import JobState, JobType
-from shared.domain.scheduled import scheduled_of
 from shared.errors import Permanent
 from shared.events.backup import BackupFailed, BackupStarted
 from shared.runtime.context import Abort
@@ -219,7 +219,7 @@ async def announce_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
 
     A repository that is older than its borg remembers is frozen: what it holds now is not what we left in it.
     """
-    scheduled = scheduled_of(job.params or {})
+    scheduled = Asked.or_nothing(job.params).scheduled
     if scheduled and error.code in _WHY_MISSED:
         note_missed(tx, job, scheduled, code=_WHY_MISSED[error.code], reason=error.message)
     if error.code == ROLLED_BACK and job.repository_id:
