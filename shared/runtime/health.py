@@ -15,6 +15,7 @@ from starlette.routing import Route
 from typing_extensions import override
 
 from shared.errors import Transient
+from shared.runtime.http import BoundedHttp
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -76,6 +77,7 @@ async def serve(app: object, settings: HealthSettings, stopping: asyncio.Event) 
     """Serve an ASGI application until told to stop."""
     config = uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType] - uvicorn takes any ASGI application
+        http=BoundedHttp,
         host=settings.host,
         port=settings.port,
         log_config=None,
