@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from services.backup.adopt import Found, find_made, strangers_of_ours
-from services.backup.evidence import ArchiveEvidence, Given
+from services.backup.evidence import ArchiveEvidence, Given, RunEvidence
 from services.backup.ledger import Ledger
 from services.backup.making import cut_by_cancel, make
 from services.backup.pools import prepare_repository
@@ -15,6 +14,7 @@ from services.backup.proof import remember_key
 from services.backup.reconcile import Loss, Whole, last_seen_whole, look, loss, recorded_archives
 from services.backup.reconcile import missing as missing_archives
 from services.backup.shielded import to_its_end
+from services.backup.source_reasons import why_none
 from services.backup.truth import Evidence, Verdict, judge
 from shared.errors import AppError, LeaseLost
 from shared.runtime.context import Abort
@@ -55,22 +55,19 @@ async def run_backup(plan: BackupPlan, grant: Grant, ctx: Context, *, storage: S
     await prepare_repository(ctx, storage, plan.repository, grant)
     await remember_key(ctx, storage, plan.repository)
     ledger = await Ledger.open(plan, ctx)
-
-    def goes_on_elsewhere() -> bool:  # a cancelled run does not: what it made is recorded by nobody else
-        return ctx.abort is not Abort.CANCELLED
-
-    adopting = find_made(plan, grant, ctx, storage, servers, ledger)
-    archive, cut = await to_its_end(adopting, give_up=goes_on_elsewhere)
+    archive = await find_made(plan, grant, ctx, storage, servers, ledger)
     repository: RepositoryFigures | None = None
-    if archive is None:
-        if cut:
-            raise asyncio.CancelledError
+    if archive is not None:
+        repository = await storage.figures(plan.repository, grant)
+    else:
         made = await make(plan, grant, ctx, servers, ledger)
         archive, repository = made.archive, made.repository
+        if archive is None:  # what borg answered cannot be read; the gate says so
+            archive = await storage.archive(plan.repository, grant, ledger.evidence.archives[-1])
 
     conclusion = _conclude(plan, grant, ctx, storage, ledger, archive, repository)
-    (evidence, outcome), cut_now = await to_its_end(conclusion, give_up=goes_on_elsewhere)
-    if cut or cut_now:
+    (evidence, outcome), cut = await to_its_end(conclusion, give_up=lambda: ctx.abort is not Abort.CANCELLED)
+    if cut:
         await cut_by_cancel(ctx, ledger)
         outcome = replace(outcome, verdict=judge(replace(evidence, run=ledger.evidence)))
     return outcome
@@ -82,17 +79,14 @@ async def _conclude(
     ctx: Context,
     storage: Storage,
     ledger: Ledger,
-    archive: ArchiveFigures | None,
+    archive: ArchiveFigures,
     repository: RepositoryFigures | None,
 ) -> tuple[Evidence, Outcome]:
     await storage.shut_out(plan.repository, grant)  # what is looked at from here on does not change any more
-    if archive is None:  # what borg answered cannot be read; the gate says so
-        archive = await storage.archive(plan.repository, grant, ledger.evidence.archives[-1])
-    repository = repository or await storage.figures(plan.repository, grant)
     ctx.progress("verifying", files=archive.files, original_size=archive.original_size)
     recorded = await ctx.run(lambda tx: recorded_archives(tx, plan.repository.id))
     whole, listed = await look(plan.repository, grant, storage)
-    given = await _given(plan, grant, ctx, storage, archive)
+    given = await _given(plan, ctx, storage, grant, archive, ledger.evidence)
     ledger.evidence = ledger.evidence.but(given=given)
     evidence = Evidence(
         archive,
@@ -107,19 +101,21 @@ async def _conclude(
     ctx.log("info", "kernel", f"the repository lists {archive.borg_id[:12]} as {archive.name}: {verdict.state}")
     found = await strangers_of_ours(plan, grant, ctx, storage, listed)
     lost = await _lost(plan, recorded, listed, ctx)
-    kept = ArchiveEvidence.of(ledger.evidence, plan.reference.since if plan.reference else None)
+    since = plan.reference.since if plan.reference else None
+    kept = ArchiveEvidence.of(ledger.evidence, since, why_none(evidence))
     return evidence, Outcome(archive, repository, verdict, None if lost else whole, lost, kept, found)
 
 
 async def _given(
-    plan: BackupPlan, grant: Grant, ctx: Context, storage: Storage, archive: ArchiveFigures
+    plan: BackupPlan, ctx: Context, storage: Storage, grant: Grant, archive: ArchiveFigures, run: RunEvidence
 ) -> tuple[Given, ...] | None:
-    """Count what each source gave; a single one gave all, and needs no listing."""
-    sources = plan.options.sources
-    if len(sources) == 1:
-        return (Given(path=sources[0], files=archive.files, size=archive.original_size),)
+    """Count what each source gave, and each mount below one, in the archive's own listing.
+
+    borg's sums are no count: the servers' borg 1.2 adds the sizes of its own records, and small files hide in them.
+    """
+    mounts = {mount.path for source in run.looked or () for mount in source.mounts} - {*plan.options.sources}
     try:
-        return await storage.given(plan.repository, grant, archive.name, sources)
+        return await storage.given(plan.repository, grant, archive.name, [*plan.options.sources, *sorted(mounts)])
     except LeaseLost:
         raise
     except AppError as error:  # the gate says that nobody counted

@@ -41,6 +41,14 @@ class _Stored(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore")
 
 
+class Mount(_Stored):
+    """A mount point below a source, as the archive names it."""
+
+    path: str
+    automatic: bool = False
+    """Mounted when somebody comes, and unmounted when nobody does: it may be missing from a look."""
+
+
 class Source(_Stored):
     """What the server says of one source; None where it could not say."""
 
@@ -55,8 +63,12 @@ class Source(_Stored):
     """It is a mount point itself."""
     device: str = ""
     filesystem: str = ""
+    holder: str = ""
+    """The mount point that it lies on: itself, or one above it."""
     below: tuple[str, ...] = ()
     """Other file systems that are mounted below it."""
+    mounts: tuple[Mount, ...] = ()
+    """All that is mounted below it, but for what a system mounts and unmounts by itself."""
 
 
 class Given(_Stored):
@@ -95,8 +107,6 @@ class HookEnd(_Stored):
     """How a hook ended; without a problem it did what it should."""
 
     problem: str = ""
-    ran: bool = True
-    """False where it could not even be run."""
 
 
 class RunEvidence(_Stored):
@@ -108,7 +118,7 @@ class RunEvidence(_Stored):
     looked: tuple[Source, ...] | None = None
     """The sources just before borg read them."""
     looked_after: tuple[Source, ...] | None = None
-    """And just after, where a pre-hook made them."""
+    """And just after."""
     left_out: tuple[str, ...] = ()
     """Places of ours below the sources that borg was told to leave out, in a sentence each."""
     ended: Ended | None = None
@@ -117,7 +127,7 @@ class RunEvidence(_Stored):
     given: tuple[Given, ...] | None = None
     post_hook: HookEnd | None = None
     late_hook: HookEnd | None = None
-    """The post-hook that an earlier run or attempt still owed."""
+    """The post-hook that an earlier run still owed."""
     cut: tuple[str, ...] = ()
     """What cut the run short after borg had made the archive."""
 
@@ -141,6 +151,8 @@ class SourceRecord(_Stored):
     source: Source
     files: NonNegativeInt | None = None
     size: NonNegativeInt | None = None
+    why_none: str | None = None
+    """Where it gave no file: the code of why, by what it was alone. None with archives of older versions."""
 
 
 class ArchiveEvidence(_Stored):
@@ -148,26 +160,34 @@ class ArchiveEvidence(_Stored):
 
     version: int = VERSION
     sources: tuple[SourceRecord, ...] = ()
+    mounts: tuple[Given, ...] = ()
+    """What came from each mount below the sources."""
+    listed: bool = False
+    """Counted in the archive's own listing; of older archives with one source borg's sums stand there."""
     unreadable: NonNegativeInt = 0
     status: int | None = None
     since: AwareDatetime | None = None
     """When the archive was made that a person had accepted last: it was held against that one and what came after."""
 
     @classmethod
-    def of(cls, run: RunEvidence, since: datetime | None = None) -> Self:
-        """Return what is to be kept of a run."""
+    def of(cls, run: RunEvidence, since: datetime | None = None, why_none: Mapping[str, str] | None = None) -> Self:
+        """Return what is to be kept of a run; of its sources that gave no file, why."""
         given = {one.path: one for one in run.given or ()}
+        points = {mount.path for source in run.looked or () for mount in source.mounts}
         sources = tuple(
             SourceRecord(
                 source=source,
                 files=given[source.path].files if source.path in given else None,
                 size=given[source.path].size if source.path in given else None,
+                why_none=(why_none or {}).get(source.path),
             )
             for source in run.looked or ()
         )
         ended = run.ended
         return cls(
             sources=sources,
+            mounts=tuple(given[point] for point in sorted(points & given.keys())),
+            listed=run.given is not None,
             unreadable=ended.count(Trouble.UNREADABLE) if ended else 0,
             status=ended.status if ended else None,
             since=since,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from services.backup.evidence import Given
@@ -10,6 +11,7 @@ from shared.domain.lines import LineCutter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 _REGULAR = (b"-", b"h")
 """As borg says it: a file, and another name of a file that it has listed."""
 
@@ -18,12 +20,16 @@ class GivenCounter:
     """Takes the listing of `commands.list_files` in blocks."""
 
     def __init__(self, sources: Sequence[str]) -> None:
-        """Take the sources; a file below two of them counts for both."""
+        """Take the sources, and what else is counted by itself; a file below two of them counts for both."""
         self._sources = sources
-        self._roots = [source.strip("/").encode(errors="surrogateescape") for source in sources]
-        self._below = [root + b"/" if root else b"" for root in self._roots]
+        self._roots: dict[bytes, list[int]] = {}
+        for number, source in enumerate(sources):
+            for root in _as_listed(source):
+                self._roots.setdefault(root, []).append(number)
         self._files = [0] * len(sources)
         self._sizes = [0] * len(sources)
+        self._directory: bytes | None = None
+        self._holders: list[int] = []
         self._cutter = LineCutter()
 
     def __call__(self, block: bytes) -> None:
@@ -36,13 +42,28 @@ class GivenCounter:
                 self._count(path, int(size) if size.isdigit() else 0)
 
     def _count(self, path: bytes, size: int) -> None:
-        for number, below in enumerate(self._below):
-            if path.startswith(below) or path == self._roots[number]:
-                self._files[number] += 1
-                self._sizes[number] += size
+        directory = path.rpartition(b"/")[0]
+        if directory != self._directory:  # borg lists a directory's files one after the other
+            self._directory, self._holders = directory, self._above(directory)
+        for number in (*self._holders, *self._roots.get(path, ())):
+            self._files[number] += 1
+            self._sizes[number] += size
+
+    def _above(self, directory: bytes) -> list[int]:
+        found = list(self._roots.get(b"", ()))
+        while directory:
+            found += self._roots.get(directory, ())
+            directory = directory.rpartition(b"/")[0]
+        return found
 
     @property
     def given(self) -> tuple[Given, ...]:
         """What was counted, in the order of the sources."""
         counted = zip(self._sources, self._files, self._sizes, strict=True)
         return tuple(Given(path=path, files=files, size=size) for path, files, size in counted)
+
+
+def _as_listed(path: str) -> set[bytes]:
+    r"""Return how borg may list a path; where it holds `\xe9`, that may stand for a byte that is no UTF-8."""
+    plain = path.strip("/").encode(errors="surrogateescape").replace(b"\n", b"?")
+    return {plain, _BYTE.sub(lambda match: bytes([int(match[1], 16)]), plain)}

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 
+from services.backup.measures import read_measures
 from services.backup.pools import pools_of, was_made
 from services.backup.ports import BackupPlan, Hooks, RepositoryPlace
-from services.backup.reference import Good, reference_of
+from services.backup.reference import reference_of
 from services.backup.window import window_of
 from shared.borg.commands import CreateOptions
 from shared.borg.environment import Endpoint
-from shared.db.repositories.retention import good_archives
+from shared.db.clock import read_now
 from shared.db.repositories.secrets import FLEET_KEY, repository_passphrase
 from shared.db.tables.backup_job import BackupJob
-from shared.db.tables.base import db_now
 from shared.db.tables.server import Server
-from shared.db.tables.storage import Archive, BackupNode, Repository, StoragePool
+from shared.db.tables.storage import BackupNode, Repository, StoragePool
 from shared.domain.names import repository_path
 from shared.errors import Permanent
 from shared.secrets.envelope import new_passphrase
@@ -25,16 +25,12 @@ from shared.ssh.port import Credentials, Target
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Sequence
 
     from services.backup.reference import Reference
     from services.backup.window import Window
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
-
-_RECENT_SECONDS = 30 * 24 * 3600
-_AT_LEAST = 10
-_AT_MOST = 1000
-"""Of good archives that a run is held against: a job that runs each minute needs no more."""
 
 
 async def load_plan(tx: UnitOfWork, job: Job) -> BackupPlan:
@@ -66,7 +62,7 @@ async def load_plan(tx: UnitOfWork, job: Job) -> BackupPlan:
         hooks=Hooks(definition.pre_hook, definition.post_hook, definition.hook_seconds),
         time_limit=_time_limit(definition.time_limit_seconds, window),
         window=window,
-        reference=await load_reference(tx, definition.id),
+        reference=await load_reference(tx, definition.id, definition.sources),
         run=job.run,
         pools={str(one.id): (one.name, one.path) for one in await tx.session.scalars(select(StoragePool))},
     )
@@ -128,21 +124,12 @@ def _options(definition: BackupJob) -> CreateOptions:
     )
 
 
-async def load_reference(tx: UnitOfWork, backup_job_id: uuid.UUID) -> Reference | None:
-    """Return what a run is held against: the good archives of the last 30 days or the last ten, whichever is more.
-
-    What a person accepted is the measure from then on: good ones from before it count no more.
-    """
-    mine = and_(Archive.backup_job_id == backup_job_id, good_archives())
-    newest_first = Archive.created_at.desc()
-    last_ten = select(Archive.created_at).where(mine).order_by(newest_first).limit(_AT_LEAST)
-    tenth = min((await tx.session.scalars(last_ten)).all(), default=None)
-    if tenth is None:
-        return None
-    recent = or_(Archive.created_at >= db_now(-_RECENT_SECONDS), Archive.created_at >= tenth)
-    columns = (Archive.created_at, Archive.accepted_at, Archive.files, Archive.original_size, Archive.evidence)
-    rows = await tx.session.execute(select(*columns).where(mine, recent).order_by(newest_first).limit(_AT_MOST))
-    return reference_of([Good(*row) for row in rows.all()])
+async def load_reference(
+    tx: UnitOfWork, backup_job_id: uuid.UUID, sources: Sequence[str] | None = None
+) -> Reference | None:
+    """Return what a run of a backup job with these sources is held against; None if there is nothing yet."""
+    good, trusted = await read_measures(tx, backup_job_id)
+    return reference_of(good, now=await read_now(tx.session), sources=sources, trusted=trusted)
 
 
 async def backup_job_named(tx: UnitOfWork, name: str | None) -> BackupJob:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from services.backup.evidence import Given, Kind, Source
-from services.backup.reference import SourceReference
+from services.backup.collapse import ACCEPT, fell, number
+from services.backup.evidence import Given, Kind, Line, Source, Trouble
+from services.backup.mount_reasons import mount_reasons
+from services.backup.reference import SourceReference, lies_below
 from services.backup.rules import excluding_rule
 from shared.domain.backup_state import Reason, doubt, note
 
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
     from services.backup.truth import Evidence
     from shared.borg.commands import CreateOptions
 
-COLLAPSE = 0.5
-"""Less than this part of what there was is a doubt."""
-_ACCEPT = "or accept this backup if that is right"
 _NAMED = 10
 _NOTHING_THERE: dict[Kind, tuple[str, str, str]] = {
     Kind.MISSING: (
@@ -37,6 +36,17 @@ _NOTHING_THERE: dict[Kind, tuple[str, str, str]] = {
     ),
 }  # fmt: skip
 """What it is -> code, what is the matter, what to do."""
+_OF_ITSELF: dict[Trouble, tuple[str, str, str]] = {
+    Trouble.MISSING: (
+        "source_missing", "was there at first, and did not exist any more when borg came to it", "See what removes it"
+    ),
+    Trouble.UNREADABLE: ("source_unreadable", "could not be read by borg", "See the run's log"),
+}  # fmt: skip
+"""What borg complained of about a source itself -> the same."""
+
+
+_FAMILIES = {"nfs4": "nfs", "ext2": "ext", "ext3": "ext", "ext4": "ext", "smb3": "cifs"}
+"""Types under which one and the same file system may be mounted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,8 @@ class _Case:
     given: Given | None
     before: SourceReference | None
     options: CreateOptions
+    told: Line | None = None
+    """What borg said of the source itself."""
 
     @property
     def held(self) -> str:
@@ -55,57 +67,104 @@ class _Case:
         return f"; last time it held {number(last, 'file')}" if last else ""
 
     @property
-    def was_mounted(self) -> bool:
-        return self.before is not None and self.before.latest.mounted is True and self.now.mounted is not True
+    def unmounted(self) -> str:
+        """What it was mounted from and is not any more, as the end of a clause; empty where nothing is."""
+        return (self.before and _unmounted(self.before.latest, self.now)) or ""
 
-    @property
-    def known(self) -> bool:
-        """Whether a good backup, which a person must have accepted, is the same in this."""
+    def known(self, code: str) -> bool:
+        """Whether a good backup, which a person must have accepted, is the same in this, and for the same reason."""
         before = self.before
-        return before is not None and before.files == 0 and before.latest.kind is self.now.kind and not self.was_mounted
+        if before is None or before.files != 0 or before.latest.kind is not self.now.kind or self.unmounted:
+            return False
+        if before.why_none is None:  # an older version wrote down no reason, but what it saw
+            return (before.latest.empty, before.latest.cache_tag) == (self.now.empty, self.now.cache_tag)
+        return before.why_none == code
+
+
+def _unmounted(before: Source, now: Source) -> str:
+    """Say what is not mounted any more of that on which a source lay."""
+    if now.kind not in (Kind.DIRECTORY, Kind.FILE):
+        return ""
+    if before.mounted is True and now.mounted is not True:
+        return "was a mount point and is none now"
+    on = f"was on {before.holder}, where {before.filesystem} was mounted"
+    if before.holder not in ("", "/") and not now.holder:
+        return f"{on}, and nobody knows on what it is now"
+    if now.holder and lies_below(before.holder, now.holder):
+        return f"{on}, and is on {now.holder} now"
+    was, is_now = (_FAMILIES.get(name, name) for name in (before.filesystem, now.filesystem))
+    # What grew out of the root file system may have got a disk of its own.
+    if was and is_now and was != is_now and (before.holder != "/" or now.holder == "/"):
+        return f"{on}, and is on {now.filesystem} now"
+    return ""
 
 
 def source_reasons(evidence: Evidence) -> Iterator[Reason]:
     """Judge each source by itself, by what the server said of it and by what it gave to the archive."""
     looked = {source.path: source for source in evidence.run.looked or ()}
-    given = {one.path: one for one in evidence.run.given or ()}
-    before = evidence.reference.sources if evidence.reference else dict[str, SourceReference]()
     for path in evidence.options.sources:
-        now = looked.get(path)
-        if now is None:
+        if path not in looked:
             yield doubt("not_looked", f"Nobody looked what the source {path} is; see the run's log.")
-            continue
-        case = _Case(now, given.get(path), before.get(path), evidence.options)
+    for case in _cases(evidence):
         yield from _of_one(case)
+    yield from mount_reasons(evidence)
     yield from _afterwards(evidence, looked)
     yield from _left_out(evidence)
+    yield from _removed(evidence)
+
+
+def why_none(evidence: Evidence) -> dict[str, str]:
+    """Return for each source that gave no file the code of why, by what it is alone: what it was before may change."""
+    return {case.now.path: _why_none(replace(case, before=None))[0] for case in _cases(evidence) if _none(case)}
+
+
+def _removed(evidence: Evidence) -> Iterator[Reason]:
+    """Say what the latest good archive held of sources that the backup job has no more."""
+    removed = evidence.reference.removed if evidence.reference else dict[str, int | None]()
+    for path, files in removed.items():
+        held = f"; it gave {number(files, 'file')}" if files is not None else ""
+        yield note("source_removed", f"The source {path} was taken out of the backup job{held}.")
+
+
+def _cases(evidence: Evidence) -> Iterator[_Case]:
+    looked = {source.path: source for source in evidence.run.looked or ()}
+    given = {one.path: one for one in evidence.run.given or ()}
+    before = evidence.reference.sources if evidence.reference else dict[str, SourceReference]()
+    lines = evidence.run.ended.shown if evidence.run.ended else ()
+    for path in evidence.options.sources:
+        if path in looked:
+            about = (line for line in lines if line.trouble in _OF_ITSELF and line.message.startswith(f"{path}: "))
+            yield _Case(looked[path], given.get(path), before.get(path), evidence.options, next(about, None))
+
+
+def _none(case: _Case) -> bool:
+    return case.now.kind in (Kind.MISSING, Kind.HANGS) or (case.given is not None and case.given.files == 0)
 
 
 def _of_one(case: _Case) -> Iterator[Reason]:
     path, given, before = case.now.path, case.given, case.before
     if given is None:
         yield doubt("not_counted", f"It is not known what the source {path} gave to the archive; see the run's log.")
-    if case.now.kind in (Kind.MISSING, Kind.HANGS) or (given is not None and given.files == 0):
+    if _none(case):
         yield _gave_none(case)
         return
-    if case.was_mounted:
-        text = f"The source {path} was a mount point and is none now. Mount it, {_ACCEPT}."
-        yield doubt("source_not_mounted", text)
+    if case.unmounted:
+        yield doubt("source_not_mounted", f"The source {path} {case.unmounted}. Mount it, {ACCEPT}.")
     elif before is not None and case.now.kind is not before.latest.kind:
         text = f"The source {path} was a {before.latest.kind.value} and is a {case.now.kind.value} now."
-        yield doubt("source_changed_kind", f"{text} See why, {_ACCEPT}.")
+        yield doubt("source_changed_kind", f"{text} See why, {ACCEPT}.")
     elif before is not None and case.now.empty and before.latest.empty is False:
-        yield doubt("source_empty", f"The source {path} is empty and was not before. See why, {_ACCEPT}.")
+        yield doubt("source_empty", f"The source {path} is empty and was not before. See why, {ACCEPT}.")
     if given is not None and before is not None:
-        yield from _fell(case.options, given, before)
+        yield from fell("source", f"The source {path}", given, before.files, before.size)
 
 
 def _gave_none(case: _Case) -> Reason:
     code, why, remedy = _why_none(case)
     text = f"The source {case.now.path} {why}{case.held}."
-    if case.known:
+    if case.known(_why_none(replace(case, before=None))[0]):
         return note(code, f"{text[:-1]}, as in the backup before.")
-    return doubt(code, f"{text} {remedy}, {_ACCEPT}.")
+    return doubt(code, f"{text} {remedy}, {ACCEPT}.")
 
 
 def _why_none(case: _Case) -> tuple[str, str, str]:
@@ -114,8 +173,11 @@ def _why_none(case: _Case) -> tuple[str, str, str]:
     if now.kind in _NOTHING_THERE:
         code, why, remedy = _NOTHING_THERE[now.kind]
         return code, why.format(target=now.target or "an unknown place"), remedy
-    if case.was_mounted:
-        return "source_not_mounted", "is not mounted", "Mount it"
+    if case.told is not None:
+        return _OF_ITSELF[case.told.trouble]
+    if case.unmounted:
+        why = "is not mounted" if case.before and case.before.latest.mounted else f"{case.unmounted}: it is not mounted"
+        return "source_not_mounted", why, "Mount it"
     if now.empty:
         return "source_empty", "is empty", "Mount it" if now.kind is Kind.DIRECTORY else "Fill it"
     return _why_left_out(case)
@@ -135,33 +197,33 @@ def _why_left_out(case: _Case) -> tuple[str, str, str]:
     return "source_without_files", f"gave no file{rules}: it holds nothing but directories or links", "Look at it"
 
 
-def _fell(options: CreateOptions, given: Given, before: SourceReference) -> Iterator[Reason]:
-    path = given.path
-    if before.files and given.files < before.files * COLLAPSE:
-        text = f"The source {path} gave {number(given.files, 'file')}; it gave {number(before.files, 'file')} before."
-        yield doubt("source_fewer_files", f"{text} See what is missing, {_ACCEPT}.")
-    # Of a single source nobody counted the bytes; the archive's own are held against those of others.
-    if len(options.sources) > 1 and before.size and given.size < before.size * COLLAPSE:
-        text = f"The source {path} gave {number(given.size, 'byte')}; it gave {number(before.size, 'byte')} before."
-        yield doubt("source_fewer_bytes", f"{text} See what is missing, {_ACCEPT}.")
-
-
 def _afterwards(evidence: Evidence, looked: dict[str, Source]) -> Iterator[Reason]:
     """Hold what the sources were before borg read them against what they were after."""
-    if not evidence.pre_hook:
-        return
     after = {source.path: source for source in evidence.run.looked_after or ()}
     for path, before in looked.items():
         now = after.get(path)
         if now is None:
             yield doubt("not_looked", f"Nobody looked what became of the source {path} while it was read.")
-        elif before.kind not in (Kind.MISSING, Kind.HANGS) and (
-            now.kind in (Kind.MISSING, Kind.HANGS) or (before.mounted and now.mounted is False)
-        ):
-            text = (
-                f"The source {path} was there before borg read it, and was not afterwards: the archive may lack parts."
-            )
-            yield doubt("source_vanished", f"{text} See what the hooks do, {_ACCEPT}.")
+        elif what := _became(before, now):
+            text = f"The source {path} {what}: the archive may lack parts."
+            see = "See what the hooks do" if evidence.pre_hook else "See what removes or unmounts it"
+            yield doubt("source_vanished", f"{text} {see}, {ACCEPT}.")
+
+
+def _became(before: Source, now: Source) -> str:
+    """Return what became of a source while borg read it, if that took anything away."""
+    if before.kind in (Kind.MISSING, Kind.HANGS):
+        return ""
+    if now.kind in (Kind.MISSING, Kind.HANGS):
+        return "was there before borg read it, and was not afterwards"
+    if now.kind is not before.kind:
+        return f"was a {before.kind.value} before borg read it, and was a {now.kind.value} afterwards"
+    if what := _unmounted(before, now):
+        return f"{what}: that happened while borg read it"
+    lost = {one.path for one in before.mounts if not one.automatic} - {one.path for one in now.mounts}
+    if lost:
+        return f"lost {', '.join(sorted(lost)[:_NAMED])} while borg read it: not mounted any more"
+    return "was empty after borg had read it, and was not before" if now.empty and before.empty is False else ""
 
 
 def _left_out(evidence: Evidence) -> Iterator[Reason]:
@@ -174,8 +236,3 @@ def _left_out(evidence: Evidence) -> Iterator[Reason]:
         shown = ", ".join(below[:_NAMED]) + (f" and {len(below) - _NAMED} more" if len(below) > _NAMED else "")
         text = f"Other file systems are left out, as the backup job says (one file system): {shown}."
         yield note("one_file_system", text)
-
-
-def number(count: int, unit: str) -> str:
-    """Return `1 file`, `1,204 files`."""
-    return f"{count:,} {unit}{'' if count == 1 else 's'}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from services.backup.evidence import Kind, Source
+from services.backup.evidence import Kind, Mount, Source
 from shared.domain.text import clean
 
 if TYPE_CHECKING:
@@ -18,16 +18,27 @@ SECONDS = 20
 """How long one source may take to answer; all are asked at once."""
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _BELOW = 50
+_POINTS = 200
+"""Mounts below one source that are counted by themselves, at most."""
+_TRANSIENT = re.compile(
+    r"/(proc|sys|dev|run|snap)(/.*)?|/(var/)?tmp"
+    r"|/var/(run|lib/(docker|containers|containerd|kubelet|lxcfs|lxd|snapd|systemd))/.*"
+    r"|/var/snap/.*|(/.*)?/\.local/share/(docker|containers)/.*"
+)
+"""What a running system mounts and unmounts as it likes: its own places, and those of containers."""
 _PATH = 4096
 _MOUNT_FIELDS = 10
+_AUTOFS = "autofs"
 _KINDS = {kind.value: kind for kind in (Kind.DIRECTORY, Kind.FILE, Kind.LINK, Kind.OTHER, Kind.MISSING)}
 
 
 @dataclass(frozen=True, slots=True)
-class _Mount:
+class _Mounted:
     point: str
     device: str
     filesystem: str
+    automatic: bool = False
+    """It lies on a mount that automounts, or in its place."""
 
 
 @dataclass(slots=True)
@@ -64,28 +75,36 @@ def _note(said: _Said, what: str, value: str) -> None:
         said.cache_tag = tag == "yes"
 
 
-def _source(path: str, said: _Said, mounts: dict[str, _Mount]) -> Source:
+def _source(path: str, said: _Said, mounts: dict[str, _Mounted]) -> Source:
     physical = said.physical if said.kind in (Kind.DIRECTORY, Kind.FILE) else ""
     mount = _holding(physical, mounts) if physical else None
-    below = (
-        other.point
-        for other in mounts.values()
-        if mount and other.device != mount.device and other.point.startswith(physical.rstrip("/") + "/")
-    )
+    begin = physical.rstrip("/") + "/"
+    below = [other for other in mounts.values() if mount and other.point.startswith(begin) and other.point != physical]
+    others = sorted(clean(other.point, _PATH) for other in below if mount and other.device != mount.device)
     return Source(
         path=path,
         kind=said.kind,
         target=said.target,
         empty=said.empty,
         cache_tag=said.cache_tag,
-        mounted=None if mount is None else mount.point == physical and mount.filesystem != "autofs",
+        mounted=None if mount is None else mount.point == physical and mount.filesystem != _AUTOFS,
         device=mount.device if mount else "",
         filesystem=clean(mount.filesystem, 40) if mount else "",
-        below=tuple(sorted(clean(point, _PATH) for point in below if point != physical)[:_BELOW]),
+        holder=clean(mount.point, _PATH) if mount else "",
+        below=tuple(others[:_BELOW]),
+        mounts=_points(f"{path.rstrip('/')}/", begin, below),
     )
 
 
-def _holding(path: str, mounts: dict[str, _Mount]) -> _Mount | None:
+def _points(named: str, physical: str, below: Sequence[_Mounted]) -> tuple[Mount, ...]:
+    """Return the mounts by the paths that borg gives them: a link above a source makes the kernel's others."""
+    meant = _TRANSIENT.fullmatch(physical.rstrip("/"))  # a source that lies in such a place is meant as it is
+    lasting = [one for one in below if one.filesystem != _AUTOFS and (meant or not _TRANSIENT.fullmatch(one.point))]
+    points = (Mount(path=clean(named + one.point[len(physical) :], _PATH), automatic=one.automatic) for one in lasting)
+    return tuple(sorted(points, key=lambda mount: mount.path)[:_POINTS])
+
+
+def _holding(path: str, mounts: dict[str, _Mounted]) -> _Mounted | None:
     """Return the mount that a path lies on; None where the table does not reach it, as in a chroot."""
     while path:
         if found := mounts.get(path):
@@ -94,12 +113,14 @@ def _holding(path: str, mounts: dict[str, _Mount]) -> _Mount | None:
     return mounts.get("/")
 
 
-def _mounts(table: str) -> dict[str, _Mount]:
+def _mounts(table: str) -> dict[str, _Mounted]:
     """Read /proc/self/mountinfo; of several mounts on one point the last one is what is seen."""
-    found: dict[str, _Mount] = {}
+    found: dict[str, _Mounted] = {}
     for line in table.split("\n"):
         fields = line.split(" ")
         if len(fields) >= _MOUNT_FIELDS and "-" in fields[6:-1]:
             point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
-            found[point] = _Mount(point, fields[2], fields[fields.index("-", 6) + 1])
+            on = _holding(point, found)
+            automatic = on is not None and (on.automatic or on.filesystem == _AUTOFS)
+            found[point] = _Mounted(point, fields[2], fields[fields.index("-", 6) + 1], automatic)
     return found

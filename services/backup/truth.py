@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from services.backup.collapse import ACCEPT, collapsed, number
 from services.backup.evidence import Kind, Trouble
-from services.backup.source_reasons import COLLAPSE, number, source_reasons
+from services.backup.source_reasons import source_reasons
 from shared.domain.backup_state import Reason, Weight, doubt, is_trusted, note
 from shared.domain.job import JobState
 from shared.errors import Permanent
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 _EXAMPLES = 5
-_ACCEPT = "or accept this backup if that is right"
 _BY_STATUS: dict[int, tuple[Trouble, ...]] = {
     100: (Trouble.CHANGED,),
     101: (Trouble.OTHER,),
@@ -99,19 +99,27 @@ def shown(sentences: Sequence[str]) -> list[str]:
 def _reasons(evidence: Evidence) -> Iterator[Reason]:
     run = evidence.run
     of_sources = list(source_reasons(evidence))
-    yield from of_sources
-    yield from _fell(evidence, {reason.code for reason in of_sources if reason.weight is Weight.DOUBT})
+    of_all = list(_fell(evidence, {reason.code for reason in of_sources if reason.weight is Weight.DOUBT}))
+    # Of a single source it is said once.
+    twice = "source_fewer_bytes" if len(evidence.options.sources) == 1 and _tells(of_all, "fewer_bytes") else None
+    yield from (reason for reason in of_sources if reason.code != twice)
+    yield from of_all
     if run.ended is None or run.report is None:
         text = "The report of the attempt that made this archive is lost: whether borg left anything out is unknown."
-        yield doubt("report_lost", f"{text} Run the backup again, {_ACCEPT}.")
+        yield doubt("report_lost", f"{text} Run the backup again, {ACCEPT}.")
     if run.ended is not None:
         yield from _complaints(run.ended, evidence.reference.unreadable if evidence.reference else 0)
+        yield from _missing(run.ended, {reason.code for reason in of_sources})
         yield from _status(run.ended)
     yield from _hooks(evidence)
     for sentence in run.left_out:
         yield note("own_place_left_out", sentence)
     for cut in run.cut:
         yield doubt(cut, _CUT.get(cut, f"The run was cut short: {cut}."))
+
+
+def _tells(reasons: Sequence[Reason], code: str) -> bool:
+    return any(reason.code == code for reason in reasons)
 
 
 def _red(message: str, code: str, remedy: str) -> Verdict:
@@ -123,20 +131,20 @@ def _fell(evidence: Evidence, told: set[str]) -> Iterator[Reason]:
     before, now = evidence.reference, evidence.archive
     if now.files == 0:
         text = "The archive holds no file at all"
-        if before is not None and before.files == 0:
+        if before is not None and before.files == 0 and before.trusted:
             yield note("archive_empty", f"{text}, as in the backup before.")
         else:
-            yield doubt("archive_empty", f"{text}. See why its sources gave none, {_ACCEPT}.")
+            yield doubt("archive_empty", f"{text}. See why its sources gave none, {ACCEPT}.")
     told = told if len(evidence.options.sources) == 1 else set()
-    if before is None or told - {"source_fewer_files"}:
+    if before is None or told - {"source_fewer_files", "source_fewer_bytes"}:
         return
-    if now.files < before.files * COLLAPSE and not told:
-        text = f"The archive holds {number(now.files, 'file')}; a good one of this job holds {before.files:,}."
-        yield doubt("fewer_files", f"{text} See what is missing, {_ACCEPT}.")
-    if now.original_size < before.original_size * COLLAPSE:
-        held = f"{before.original_size:,}"
-        text = f"The archive holds {number(now.original_size, 'byte')}; a good one of this job holds {held}."
-        yield doubt("fewer_bytes", f"{text} See what is missing, {_ACCEPT}.")
+    measure = "a good one of this job" if before.trusted else "an earlier one of this job"
+    if collapsed(now.files, before.files) and not told:
+        text = f"The archive holds {number(now.files, 'file')}; {measure} holds {before.files:,}."
+        yield doubt("fewer_files", f"{text} See what is missing, {ACCEPT}.")
+    if collapsed(now.original_size, before.original_size):
+        text = f"The archive holds {number(now.original_size, 'byte')}; {measure} holds {before.original_size:,}."
+        yield doubt("fewer_bytes", f"{text} See what is missing, {ACCEPT}.")
 
 
 def _complaints(ended: Ended, unreadable_before: int) -> Iterator[Reason]:
@@ -156,6 +164,13 @@ def _complaints(ended: Ended, unreadable_before: int) -> Iterator[Reason]:
         yield note("vanished_while_read", f"{number(count, 'file')} vanished before being read{examples}")
 
 
+def _missing(ended: Ended, told: set[str]) -> Iterator[Reason]:
+    """Let no source go that borg did not find, though nobody knows which one it was."""
+    if (count := ended.count(Trouble.MISSING)) and "source_missing" not in told:
+        examples = _examples(ended, Trouble.MISSING, count)
+        yield doubt("source_missing", f"borg did not find {number(count, 'source')}{examples}")
+
+
 def _examples(ended: Ended, trouble: Trouble, count: int) -> str:
     examples = ended.examples(trouble, _EXAMPLES)
     more = f"; and {count - len(examples):,} more, see the log" if count > len(examples) else ""
@@ -167,7 +182,7 @@ def _status(ended: Ended) -> Iterator[Reason]:
     expected = _BY_STATUS.get(ended.status, tuple(Trouble))
     if ended.status != 0 and not ended.count(*expected):
         text = f"borg ended with status {ended.status} and did not say why: something may be missing from the archive."
-        yield doubt("status_unexplained", f"{text} See the run's log, {_ACCEPT}.")
+        yield doubt("status_unexplained", f"{text} See the run's log, {ACCEPT}.")
 
 
 def _hooks(evidence: Evidence) -> Iterator[Reason]:

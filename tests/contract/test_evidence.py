@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
-from services.backup.evidence import ArchiveEvidence, Kind, RunEvidence, Source
+from services.backup.evidence import ArchiveEvidence, Ended, Given, Kind, RunEvidence, Source, Trouble
 from services.backup.ledger import Ledger, evidence_of, forget
 from services.backup.plan import load_reference
 from services.backup.ports import BackupPlan
@@ -87,7 +87,7 @@ async def test_what_is_not_good_is_no_measure_until_it_is_accepted_and_then_olde
 ) -> None:
     await archive(db, definition, 5, 100)
     doubtful = await archive(db, definition, 2, 7, trusted=False, state="warning")
-    for bad in ({"damage": "x"}, {"lost": True}, {"leaving": True}, {"state": "failed"}, {"backup_job_id": new_id()}):
+    for bad in ({"state": "failed"}, {"backup_job_id": new_id()}):
         await archive(db, definition, 1, 5000, **bad)
     assert await measure(db, definition) == 100
     accept = update(Archive).where(Archive.id == doubtful).values(accepted_at=datetime.now(UTC))
@@ -95,6 +95,71 @@ async def test_what_is_not_good_is_no_measure_until_it_is_accepted_and_then_olde
     assert await measure(db, definition) == 7
     await archive(db, definition, 0.5, 9)
     assert await measure(db, definition) == 9
+
+
+@pytest.mark.parametrize("became", [{"damage": "a chunk is missing"}, {"lost": True}, {"leaving": True}])
+async def test_what_a_good_archive_held_is_the_measure_whatever_became_of_its_data(
+    db: Database, definition: BackupJob, became: dict[str, Any]
+) -> None:
+    """It cannot be restored; how much it held is known as before."""
+    await archive(db, definition, 2, 100, **became)
+    assert await measure(db, definition) == 100
+    await archive(db, definition, 1, 60)
+    assert await measure(db, definition) == 100
+
+
+async def test_a_job_that_was_never_good_is_held_against_its_doubtful_archives_and_excuses_nothing(
+    db: Database, definition: BackupJob
+) -> None:
+    """Its post-hook failed each night: the night that is mended, a collapse is no first run."""
+    looked = (Source(path="/a", kind=Kind.DIRECTORY, empty=True),)
+    run = RunEvidence(looked=looked, given=(Given(path="/a", files=0, size=0),),
+                      ended=Ended(status=1, counts={Trouble.UNREADABLE: 14}))  # fmt: skip
+    evidence = ArchiveEvidence.of(run, why_none={"/a": "source_empty"}).model_dump(mode="json")
+    await archive(db, definition, 2, 100, trusted=False, state="warning")
+    await archive(db, definition, 1, 90, trusted=False, state="warning", evidence=evidence)
+    await archive(db, definition, 1, 5000, trusted=False, state="failed")
+    reference = await db.run(lambda tx: load_reference(tx, definition.id))
+    assert reference is not None
+    assert (reference.files, reference.trusted, reference.unreadable) == (100, False, 0)
+    assert (reference.sources["/a"].files, reference.sources["/a"].why_none) == (None, None)
+    await archive(db, definition, 3, 7)
+    assert await measure(db, definition) == 7  # now the gate trusts one
+
+
+async def test_a_clock_that_was_ahead_when_one_was_accepted_hides_no_good_archive(
+    db: Database, definition: BackupJob
+) -> None:
+    year = {"trusted": False, "state": "warning"}
+    await archive(db, definition, -365, 10, **year, accepted_at=datetime.now(UTC) - 2 * DAY)
+    await archive(db, definition, 5, 700)
+    await archive(db, definition, 1, 100)
+    assert await measure(db, definition) == 100  # what came after it was accepted; 700 is older
+    await archive(db, definition, -365, 8, **year, accepted_at=datetime.now(UTC) + 360 * DAY)
+    assert await measure(db, definition) == 100  # nobody knows when that was
+
+
+async def test_archives_from_the_future_push_no_real_one_out_of_the_last_ten(
+    db: Database, definition: BackupJob
+) -> None:
+    await archive(db, definition, 100, 1000)
+    for _ in range(11):
+        await archive(db, definition, -30, 10)
+    assert await measure(db, definition) == 1000
+
+
+async def test_the_largest_of_a_month_is_the_measure_of_a_job_that_runs_each_minute(
+    db: Database, definition: BackupJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.backup.measures._NEWEST", 3)
+    monkeypatch.setattr("services.backup.measures._LARGEST", 1)
+    await archive(db, definition, 20, 1000)
+    await archive(db, definition, 19, 20, original_size=10**9)
+    for age in range(12):
+        await archive(db, definition, 1 + age / 1440, 100)
+    reference = await db.run(lambda tx: load_reference(tx, definition.id))
+    assert reference is not None
+    assert (reference.files, reference.original_size, reference.last_size) == (1000, 10**9, 1000)
 
 
 async def test_what_was_accepted_holds_when_the_accepted_archive_is_pruned(db: Database, definition: BackupJob) -> None:

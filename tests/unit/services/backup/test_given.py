@@ -21,7 +21,40 @@ def test_files_and_bytes_are_counted_by_source_however_the_blocks_are_cut(size: 
     ]  # fmt: skip
 
 
+def test_a_name_that_holds_lines_of_a_listing_is_one_file() -> None:
+    """Or a file named so could make up for those that are gone."""
+    count = GivenCounter(["/srv"])
+    count(b"- 1 srv/a\n- 7 srv/b\n- 8 srv/c\0- 2 srv/d\0")
+    assert [(one.files, one.size) for one in count.given] == [(2, 3)]
+
+
+def test_mounts_are_found_whatever_bytes_are_in_their_names() -> None:
+    count = GivenCounter(["/srv", "/srv/caf\\xe9", "/srv/caf\\x41", "/srv/new\nline", "/srv/caf\\xe9/deep"])
+    names = [
+        b"srv/caf\xe9/a",
+        b"srv/caf\xe9/deep/b",
+        b"srv/caf\\xe9/c",
+        b"srv/caf\\x41/d",
+        b"srv/cafA/e",
+        b"srv/new\nline/f",
+    ]
+    count(b"".join(b"- 1 " + name + b"\0" for name in names))
+    assert [one.files for one in count.given] == [6, 3, 1, 1, 1]
+
+
 def test_the_root_gives_everything() -> None:
     count = GivenCounter(["/"])
     count(b"\0".join([*LISTING, b""]))
     assert count.given[0].files == 8
+
+
+@given(
+    names=st.lists(st.tuples(st.sampled_from(["a", "b", "a/b", "ab", "a/b/c", "b/a"]), st.integers(0, 3)), max_size=30)
+)
+def test_the_counts_are_those_of_a_plain_comparison_of_paths(names: list[tuple[str, int]]) -> None:
+    sources = ["/", "/a", "/a/b", "/b/a", "/a/b/c/f0", "/a"]
+    count = GivenCounter(sources)
+    paths = [f"{directory}/f{number}" for directory, number in names]
+    count("".join(f"- 1 {path}\0" for path in paths).encode())
+    expected = [sum(f"/{p}" == one or f"/{p}".startswith(f"{one.rstrip('/')}/") for p in paths) for one in sources]
+    assert [one.files for one in count.given] == expected

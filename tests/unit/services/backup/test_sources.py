@@ -120,6 +120,41 @@ def test_mounts_are_read_from_the_kernels_table(
     assert (found.mounted, found.device, found.filesystem, list(found.below)) == (mounted, device, filesystem, below)
 
 
+@pytest.mark.parametrize(
+    ("physical", "holder", "points"),
+    [
+        ("/srv/data", "/srv/data", ["/s/bound", "/s/deep/er"]),
+        ("/srv/data/deep", "/srv/data", ["/s/er"]),
+        ("/srv/dat", "/", []),
+        ("/srv", "/", ["/s/auto/u", "/s/data", "/s/data/bound", "/s/data/deep/er", "/s/other", "/s/with space"]),
+        ("/srv/auto", "/srv/auto", ["/s/u"]),
+    ],
+)
+def test_the_mount_that_holds_a_source_and_those_below_are_told_as_the_archive_names_them(
+    physical: str, holder: str, points: list[str]
+) -> None:
+    """A bind mount of the same device is one too; /s may lead through a link."""
+    mounts = f"{MOUNTS}36 31 0:50 / /srv/auto/u rw - nfs4 nas:/u rw\n"
+    (found,) = read_sources(["/s"], answer(physical, mounts))
+    assert (found.holder, [mount.path for mount in found.mounts]) == (holder, points)
+    assert {mount.path for mount in found.mounts if mount.automatic} == {p for p in points if p.endswith("/u")}
+
+
+TRANSIENT = ["/proc", "/sys/fs/cgroup", "/dev/shm", "/run/user/1000", "/snap/core/1", "/tmp", "/var/tmp",
+             "/var/lib/docker/overlay2/ab/merged", "/var/lib/kubelet/pods/1/volumes/x", "/var/run/netns/x",
+             "/home/u/.local/share/containers/storage/overlay/x/merged"]  # fmt: skip
+LASTING = ["/home", "/procs", "/srv/run", "/tmp/disk", "/var/lib/mysql", "/var/lib/docker-data/x", "/mnt/docker/x"]
+
+
+def test_what_a_system_mounts_and_unmounts_by_itself_is_no_mount_that_can_be_missed() -> None:
+    mounts = MOUNTS.splitlines()[0] + "\n" + "".join(
+        f"{40 + n} 27 0:{n} / {point} rw - tmpfs tmpfs rw\n" for n, point in enumerate([*TRANSIENT, *LASTING]))  # fmt: skip
+    (found,) = read_sources(["/"], answer("/", mounts))
+    assert [mount.path for mount in found.mounts] == sorted(LASTING)
+    (docker,) = read_sources(["/v"], answer("/var/lib/docker/overlay2", mounts))
+    assert [mount.path for mount in docker.mounts] == ["/v/ab/merged"]  # a source that lies there is meant
+
+
 def test_where_the_table_does_not_reach_nothing_is_claimed() -> None:
     for mounts in ("", "27 1 254:0 / /elsewhere rw - ext4 /dev/vda rw\n"):
         (found,) = read_sources(["/s"], answer("/srv", mounts))

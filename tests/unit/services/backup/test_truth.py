@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.backup.evidence import (
@@ -160,23 +160,26 @@ def test_what_a_person_accepted_is_a_note_on_every_run_and_something_new_is_a_do
 
 
 @given(files=st.integers(0, 1000), size=st.integers(0, 10**9))
+@example(files=50, size=10_000_000)
+@example(files=51, size=5_000_001)
+@example(files=100, size=5_000_000)
 def test_a_collapse_is_never_green(files: int, size: int) -> None:
     run = RUN.but(looked=LOOKED[:1], given=(Given(path="/etc", files=files, size=size),))
     before = RUN.but(looked=LOOKED[:1], given=(Given(path="/etc", files=100, size=10_000_000),))
     reference = reference_of([Good(NOW, None, 100, 10_000_000, kept(before))])
     one = Evidence(of_size(files, size), GOOD.listed, run, CreateOptions(sources=("/etc",)), reference)
-    collapsed = files < 50 or size < 5_000_000
+    collapsed = files <= 50 or size <= 5_000_000
     for known in (reference, reference_of([Good(NOW, None, 100, 10_000_000)])):  # an older version counted no sources
         assert (judge(replace(one, reference=known)).state is JobState.WARNING) == collapsed
 
 
-@pytest.mark.parametrize(("etc", "srv"), [(60, 29), (19, 60), (100, 20)])
+@pytest.mark.parametrize(("etc", "srv"), [(60, 29), (19, 60), (100, 20), (20, 90), (100, 30)])
 def test_one_source_that_lost_half_is_a_doubt_though_the_sum_did_not(etc: int, srv: int) -> None:
     verdict = judge(but(**gave(etc, srv)))
     assert set(codes(verdict)) == {"source_fewer_files", "source_fewer_bytes"}
 
 
-@pytest.mark.parametrize(("before", "now"), [(5, 0), (5, 2), (1, 0), (40, 19)])
+@pytest.mark.parametrize(("before", "now"), [(5, 0), (5, 2), (1, 0), (40, 19), (40, 20), (2, 1)])
 def test_small_jobs_are_no_exception(before: int, now: int) -> None:
     run = RUN.but(looked=LOOKED[:1], given=(Given(path="/etc", files=before, size=10),))
     small = Evidence(of_size(now, 10), GOOD.listed, run.but(given=(Given(path="/etc", files=now, size=10),)),
@@ -207,7 +210,7 @@ def test_a_mount_that_is_none_any_more_or_a_directory_that_became_a_link_is_a_do
 def test_a_file_that_is_empty_now_is_a_doubt_however_small_it_was() -> None:
     def dump(*, empty: bool) -> RunEvidence:
         looked = (source("/dump", kind=Kind.FILE, empty=empty),)
-        return RUN.but(looked=looked, given=(Given(path="/dump", files=1, size=900),))
+        return RUN.but(looked=looked, looked_after=looked, given=(Given(path="/dump", files=1, size=900),))
 
     reference = reference_of([Good(NOW, None, 1, 1000, kept(dump(empty=False)))])
     options = CreateOptions(sources=("/dump",))
