@@ -52,7 +52,7 @@ def acknowledge(
 ) -> None:
     """Say that somebody knows; it is heard of again when it becomes worse."""
     alert = Client().post(f"/api/alerts/{segment(alert_id)}/acknowledge", {"note": note})
-    console.print(f"acknowledged: {alert['kind']} of {alert['subject']}", highlight=False, soft_wrap=True)
+    console.print(f"acknowledged: {alert['kind']} of {alert['subject']}", soft_wrap=True)
 
 
 @thresholds.command("list")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from borgfleet.cli.client import Client, fail
 from borgfleet.cli.output import AsJson, Follow, console, finish, show, show_one
+from shared.domain.text import clean
 
 app = typer.Typer(no_args_is_help=True)
 _COLUMNS = (
@@ -42,9 +43,8 @@ def show_backup(backup_id: str, as_json: AsJson = False) -> None:
     if as_json:
         return
     for reason in backup["reasons"]:
-        console.print(
-            f"[bold]{reason['weight']}[/] {escape(reason['text'])}  [dim]{escape(reason['code'])}[/]", soft_wrap=True
-        )
+        text = f" {clean(str(reason['text']))}  "
+        console.print(Text.assemble((reason["weight"], "bold"), text, (reason["code"], "dim")), soft_wrap=True)
     if backup["doubtful"]:
         console.print(
             f"It does not count as good. If it is as it should be: borgfleet backup accept {backup['id']} REASON",
@@ -57,7 +57,7 @@ def accept(backup_id: str, reason: str) -> None:
     """Accept a doubtful backup, with the reason why it is as it should be: it counts as good from now on."""
     client = Client()
     backup = client.post(f"/api/backups/{_find(client, backup_id)['id']}/accept", {"reason": reason})
-    console.print(f"accepted: {escape(backup['title'])} of {backup['started_at']}", soft_wrap=True)
+    console.print(f"accepted: {backup['title']} of {backup['started_at']}", soft_wrap=True)
 
 
 @app.command()

@@ -6,14 +6,15 @@ import contextlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import quote
 
 import httpx2
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
+from typing_extensions import override
 
+from borgfleet.cli.terminal import Plain
 from shared.domain.text import clean
 
 if TYPE_CHECKING:
@@ -31,7 +32,34 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{3,512}")
 _LONGEST = 2000
 """Of a sentence, whatever a server or a variable made of it."""
 
-errors = Console(stderr=True)
+errors = Plain(stderr=True)
+
+
+class Answer(dict[str, Any]):
+    """An object of an answer; one that lacks what every API of ours has comes from something else."""
+
+    def __init__(self, pairs: dict[str, Any], client: Client) -> None:
+        """Keep what is said if a field is missing."""
+        super().__init__(pairs)
+        self._client = client
+
+    def __missing__(self, key: str) -> NoReturn:
+        """End with a sentence."""
+        self._client.not_ours(f"its answer has no `{key}`")
+
+
+class Rows(list[Any]):
+    """A list of an answer; where an object is expected, it comes from something else."""
+
+    def __init__(self, rows: list[Any], client: Client) -> None:
+        """Keep what is said if a field is asked of it."""
+        super().__init__(rows)
+        self._client = client
+
+    @override
+    def __getitem__(self, key: Any) -> Any:
+        """Return a row; end with a sentence if a field is asked for."""
+        return self._client.not_ours("its answer is a list") if isinstance(key, str) else super().__getitem__(key)
 
 
 class Client:
@@ -68,8 +96,11 @@ class Client:
         while True:
             page: dict[str, Any] = self.get(path, after=after, **query)
             if not isinstance(page, dict) or not isinstance(page.get("items"), list):  # pyright: ignore[reportUnnecessaryIsInstance] - whatever answers there
-                self._not_ours()
-            yield from page["items"]
+                self.not_ours()
+            for item in page["items"]:
+                if not isinstance(item, dict):
+                    self.not_ours()
+                yield item
             after = page.get("next")
             if after is None:
                 return
@@ -90,22 +121,31 @@ class Client:
         if answer.status_code >= _FIRST_ERROR:
             _problem(answer)
         if answer.status_code >= _REDIRECT:
-            self._not_ours()
+            self.not_ours()
         try:
-            return answer.json() if answer.content else None
+            body: object = answer.json(object_hook=self._object) if answer.content else None
         except (ValueError, RecursionError):
-            self._not_ours()
+            self.not_ours()
+        if isinstance(body, list):
+            return Rows(cast("list[Any]", body), self)
+        if body is not None and not isinstance(body, Answer):
+            self.not_ours()
+        return body
 
-    def _not_ours(self) -> NoReturn:
+    def _object(self, pairs: dict[str, Any]) -> Answer:
+        return Answer(pairs, self)
+
+    def not_ours(self, why: str = "") -> NoReturn:
+        """End: whatever answers there, it is not the API of this version."""
         remedy = "set BORGFLEET_URL to where `borgfleet run api` or `borgfleet up` listens"
-        fail(f"what answers at {self._http.base_url} is not Borgfleet's API", remedy, EXIT_NO_API)
+        fail(f"what answers at {self._http.base_url} is not Borgfleet's API{why and f': {why}'}", remedy, EXIT_NO_API)
 
 
 def fail(message: str, remedy: str = "", status: int = EXIT_FAILED) -> NoReturn:
     """End with a message and what to do about it."""
-    errors.print(f"[bold red]error:[/] {escape(clean(message, _LONGEST))}", highlight=False, soft_wrap=True)
+    errors.print(Text.assemble(("error:", "bold red"), " ", clean(message, _LONGEST)), soft_wrap=True)
     if remedy:
-        errors.print(f"  [dim]→[/] {escape(clean(remedy, _LONGEST))}", highlight=False, soft_wrap=True)
+        errors.print(Text.assemble("  ", ("→", "dim"), " ", clean(remedy, _LONGEST)), soft_wrap=True)
     raise typer.Exit(status)
 
 

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from typing_extensions import override
 
 from borgfleet.cli.client import EXIT_FAILED, fail
+from borgfleet.cli.streams import EXIT_BROKEN_PIPE, leave
 from shared.errors import AppError
 
 
@@ -27,7 +28,7 @@ class GuardedGroup(TyperGroup):
         except AppError as error:
             fail(error.message, error.remedy)
         except BrokenPipeError:
-            raise  # nobody reads on, as with `| head`: not worth a word
+            leave(EXIT_BROKEN_PIPE)  # nobody reads on, as with `| head`: not worth a word
         except UnicodeError:
             fail("a file or an argument is not UTF-8", "convert it, or give another one")
         except OSError as error:

@@ -35,7 +35,7 @@ def add(
     body = {"server": server, "tag": tag, "starts_at": start.isoformat(), "ends_at": end.isoformat(), "reason": reason}
     made = Client().post(_WINDOWS, body)
     about = server or (f"servers with the tag {tag}" if tag else "everything")
-    console.print(f"maintenance of {about}: {made['id']}", highlight=False, soft_wrap=True)
+    console.print(f"maintenance of {about}: {made['id']}", soft_wrap=True)
 
 
 @app.command("list")
@@ -48,7 +48,7 @@ def list_windows(as_json: AsJson = False) -> None:
 def end(window_id: str) -> None:
     """End a maintenance window now, or forget one that is over or to come."""
     Client().delete(f"{_WINDOWS}/{segment(window_id)}")
-    console.print(f"ended: {window_id}", highlight=False)
+    console.print(f"ended: {window_id}")
 
 
 def _later(start: datetime, hours: float) -> datetime:

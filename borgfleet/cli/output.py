@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from borgfleet.cli.client import EXIT_FAILED, EXIT_WARNING
+from borgfleet.cli.streams import is_utf8
+from borgfleet.cli.terminal import Plain
+from shared.domain.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Follow = Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for the task and show its progress.")]
 
-# Into a pipe or a file no table is squeezed into 80 columns.
-console = Console(width=None if sys.stdout.isatty() else 240)
+console = Plain()
 _POLL_SECONDS = 0.4
 _ENDED = ("succeeded", "warning", "failed", "cancelled")
 _COLOURS = {
@@ -34,13 +34,14 @@ _COLOURS = {
     "cancelled": "dim", "running": "cyan", "queued": "blue",
 }  # fmt: skip
 _KIB = 1024
+_TOO_MUCH = 2**63
 
 
 def show(items: Iterable[dict[str, Any]], columns: Sequence[tuple[str, str]], *, as_json: bool) -> None:
     """Print items as a table of (title, key) columns, or as JSON."""
     rows = list(items)
     if as_json:
-        console.print_json(json.dumps(rows))
+        _print_json(rows)
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title, key in columns:
@@ -53,12 +54,12 @@ def show(items: Iterable[dict[str, Any]], columns: Sequence[tuple[str, str]], *,
 def show_one(item: dict[str, Any], *, as_json: bool) -> None:
     """Print one item, key by key, or as JSON."""
     if as_json:
-        console.print_json(json.dumps(item))
+        _print_json(item)
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in item.items():
         if value not in (None, "", [], {}):
-            table.add_row(f"[dim]{key}[/]", _cell(key, value))
+            table.add_row(Text(clean(key), "dim"), _cell(key, value))
     console.print(table)
 
 
@@ -69,7 +70,7 @@ def finish(client: Client, job: dict[str, Any], *, follow: bool, as_json: bool) 
         return
     job = watch(client, job["id"], quiet=as_json)
     if as_json:
-        console.print_json(json.dumps(job))
+        _print_json(job)
     else:
         _show_end(job)
     _exit(job)
@@ -77,15 +78,22 @@ def finish(client: Client, job: dict[str, Any], *, follow: bool, as_json: bool) 
 
 def watch(client: Client, job_id: str, *, quiet: bool = False) -> dict[str, Any]:
     """Show a live progress bar until the task ends; return it."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
         line = bar.add_task("queued", total=None)
         while True:
             job = client.get(f"/api/jobs/{job_id}")
+            if job["state"] not in _COLOURS:
+                client.not_ours(f"it knows a state {job['state']!r} of a task")
             if job["state"] in _ENDED:
                 return job
             done, total = _amount(job)
-            bar.update(line, description=escape(_describe(job)), completed=done, total=total)
+            bar.update(line, description=_describe(job), completed=done, total=total)
             time.sleep(_POLL_SECONDS)
 
 
@@ -100,27 +108,50 @@ def size(value: float | None) -> str:
     return ""
 
 
-def _cell(key: str, value: object) -> str:
+def _print_json(value: object) -> None:
+    console.print_json(json.dumps(value), ensure_ascii=not is_utf8())
+
+
+def _cell(key: str, value: object) -> Text:
     if key in ("state", "level"):
-        colour = _COLOURS.get(str(value), "default")
-        return f"[{colour}]{escape(str(value))}[/]"
+        return Text(clean(str(value)), _COLOURS.get(str(value), "default"))
     if key.endswith(("_size", "_bytes")) and isinstance(value, int):
-        return size(value)
+        return Text(size(value))
     if value is None:
-        return size(None) if key.endswith("_size") else "[dim]-[/]"
+        return Text(size(None)) if key.endswith("_size") else Text("-", "dim")
     if (key == "at" or key.endswith("_at")) and isinstance(value, str):
-        return f"{datetime.fromisoformat(value).astimezone():%Y-%m-%d %H:%M:%S}"
+        return Text(_moment(value))
     if isinstance(value, (list, dict)):
-        return escape(json.dumps(value))
-    return escape(f"{value:.1f}" if isinstance(value, float) else str(value))
+        return Text(json.dumps(value))
+    return Text(f"{value:.1f}" if isinstance(value, float) else clean(str(value)))
+
+
+def _moment(value: str) -> str:
+    try:
+        return f"{datetime.fromisoformat(value).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError):  # a year that this machine's zone moves out of all years
+        return clean(value)
+
+
+def _progress(job: dict[str, Any]) -> tuple[str, dict[str, float]]:
+    """Return what a task does and its figures; what is none, whoever published it, is left out."""
+    found = job.get("progress")
+    progress = cast("dict[str, object]", found) if isinstance(found, dict) else {}
+    figures = {
+        name: float(value)
+        for name, value in progress.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _TOO_MUCH
+    }
+    phase = progress.get("phase")
+    return clean(phase, 60) if isinstance(phase, str) and phase else "starting", figures
 
 
 def _amount(job: dict[str, Any]) -> tuple[float, float | None]:
-    progress: dict[str, Any] = job.get("progress") or {}
-    if progress.get("steps"):
-        return progress["step"] - 1, progress["steps"]
-    total = progress.get("estimated_size")
-    done = progress.get("original_size") or 0
+    _, figures = _progress(job)
+    if figures.get("steps"):
+        return max(0.0, figures.get("step", 1) - 1), figures["steps"]
+    total = figures.get("estimated_size")
+    done = figures.get("original_size", 0.0)
     return done, max(total, done) if total else None
 
 
@@ -128,24 +159,25 @@ def _describe(job: dict[str, Any]) -> str:
     if job["state"] == "queued":
         waiting = job.get("waiting_for")
         return f"{job['title']}: waiting for {waiting}" if waiting else f"{job['title']}: queued"
-    progress: dict[str, Any] = job.get("progress") or {}
-    parts = [f"{job['title']}: {progress.get('phase', 'starting')}"]
-    if progress.get("files") is not None:
-        parts.append(f"{progress['files']} files, {size(progress.get('original_size'))}")
-    if progress.get("rate"):
-        parts.append(f"{size(progress['rate'])}/s")
+    phase, figures = _progress(job)
+    parts = [f"{job['title']}: {phase}"]
+    if "files" in figures:
+        parts.append(f"{figures['files']:.0f} files, {size(figures.get('original_size'))}")
+    if figures.get("rate"):
+        parts.append(f"{size(figures['rate'])}/s")
     return ", ".join(parts)
 
 
 def _show_end(job: dict[str, Any]) -> None:
     colour = _COLOURS[job["state"]]
-    console.print(f"[{colour}]{job['state']}[/] {escape(job['title'])}  [dim]task {job['id']}[/]", soft_wrap=True)
+    title = f" {clean(str(job['title']))}  "
+    console.print(Text.assemble((job["state"], colour), title, (f"task {job['id']}", "dim")), soft_wrap=True)
     for warning in job["warnings"]:
-        console.print(f"  [yellow]![/] {escape(warning)}", soft_wrap=True)
+        console.print(Text.assemble("  ", ("!", "yellow"), " ", clean(str(warning))), soft_wrap=True)
     if job["reason"]:
-        console.print(f"  {escape(job['reason'])}", soft_wrap=True)
+        console.print(f"  {job['reason']}", soft_wrap=True)
     if job["remedy"] and job["state"] == "failed":
-        console.print(f"  [dim]→[/] {escape(job['remedy'])}", soft_wrap=True)
+        console.print(Text.assemble("  ", ("→", "dim"), " ", clean(str(job["remedy"]))), soft_wrap=True)
     result = job["result"]
     if result.get("files") is not None:
         new, whole = size(result["deduplicated_size"]), size(result["original_size"])

@@ -35,7 +35,7 @@ def quota(server: str, name: str, gib: Annotated[float, typer.Argument(help="In 
     """Set how large a repository is meant to become; an alert tells of it, no backup is stopped by it."""
     client = Client()
     change(client, named(client, server, name), quota_bytes=_bytes(gib))
-    console.print(f"{server}/{name}: {f'{gib:g} GiB' if gib else 'no quota'}", highlight=False)
+    console.print(f"{server}/{name}: {f'{gib:g} GiB' if gib else 'no quota'}")
 
 
 def _bytes(gib: float | None) -> int | None:
@@ -79,7 +79,7 @@ def retention(
         [row | {"kept_by": row["kept_by"] or "nothing: it goes"} for row in preview["backups"]], columns, as_json=False
     )
     brake = "; more than the brake allows at once" if preview["braked"] else ""
-    console.print(f"{preview['kept']} stay, {preview['dropped']} go{brake}", highlight=False)
+    console.print(f"{preview['kept']} stay, {preview['dropped']} go{brake}")
 
 
 @app.command()

@@ -71,7 +71,7 @@ def never(job: str) -> None:
     """Take a backup job's schedules away; it runs when it is asked to."""
     client = Client()
     change_job(client, client.named(JOBS, job, "job"), schedules=[])
-    console.print(f"{job} runs when it is asked to", highlight=False)
+    console.print(f"{job} runs when it is asked to")
 
 
 @app.command("list")
@@ -113,14 +113,14 @@ def pause(
 ) -> None:
     """Let nothing scheduled run, on one server or anywhere; what runs goes on."""
     Client().put(_pauses(server), {"until": until, "reason": reason})
-    console.print(f"paused: {server or 'everything'}", highlight=False)
+    console.print(f"paused: {server or 'everything'}")
 
 
 @app.command()
 def resume(server: OfServer = None) -> None:
     """Take a pause back."""
     Client().delete(_pauses(server))
-    console.print(f"resumed: {server or 'everything'}", highlight=False)
+    console.print(f"resumed: {server or 'everything'}")
 
 
 @app.command()
@@ -194,9 +194,9 @@ def given(schedule: dict[str, Any]) -> dict[str, Any]:
 def show_runs(schedules: list[dict[str, Any]]) -> None:
     """Print schedules in words, and their next runs."""
     for schedule in schedules:
-        console.print(schedule["words"], highlight=False)
+        console.print(schedule["words"])
         for run in schedule["next_runs"]:
-            console.print(f"  {run}", highlight=False)
+            console.print(f"  {run}")
 
 
 def _pauses(server: str | None) -> str:

@@ -65,7 +65,7 @@ def tag_server(name: str, tags: Annotated[list[str] | None, typer.Argument(help=
     server = client.named("/api/servers", name, "server")
     body = {key: server[key] for key in ("host", "port", "username")} | {"tags": tags or []}
     changed = client.put(f"/api/servers/{server['id']}", body)
-    console.print(f"{name}: {', '.join(changed['tags']) or 'no tags'}", highlight=False, soft_wrap=True)
+    console.print(f"{name}: {', '.join(changed['tags']) or 'no tags'}", soft_wrap=True)
 
 
 @app.command("show")
@@ -127,7 +127,7 @@ def approve(name: str, fingerprint: str, as_json: AsJson = False) -> None:
 @app.command()
 def key() -> None:
     """Print the fleet's public key, to put into a server's authorized_keys by hand."""
-    console.print(Client().get("/api/fleet-key")["public_key"], soft_wrap=True, highlight=False)
+    console.print(Client().get("/api/fleet-key")["public_key"], soft_wrap=True)
 
 
 @app.command()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from borgfleet.cli.client import Client, segment
 from borgfleet.cli.output import AsJson, Follow, console, finish, show, show_one
+from shared.domain.text import clean
 
 app = typer.Typer(no_args_is_help=True)
 _COLUMNS = (
@@ -43,9 +44,13 @@ def log(task_id: str, as_json: AsJson = False) -> None:
     for line in lines:
         colour = {"warning": "yellow", "error": "red", "critical": "red"}.get(line["level"], "dim")
         console.print(
-            f"[dim]{line['at'][:19]}[/] [{colour}]{line['level']:<8}[/] {line['source']:<7} {escape(line['message'])}",
+            Text.assemble(
+                (str(line["at"])[:19], "dim"),
+                " ",
+                (f"{line['level']:<8}", colour),
+                f" {line['source']:<7} {clean(str(line['message']))}",
+            ),
             soft_wrap=True,
-            highlight=False,
         )
 
 

@@ -55,7 +55,7 @@ def never(server: str, name: str, task: Task) -> None:
     client = Client()
     repository = named(client, server, name)
     change(client, repository, schedules=_others(repository, _known(task)))
-    console.print(f"{server}/{name}: {task} when it is asked for", highlight=False)
+    console.print(f"{server}/{name}: {task} when it is asked for")
 
 
 @app.command("list")

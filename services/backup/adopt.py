@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from sqlalchemy import select
 from services.backup.evidence import ArchiveEvidence, RunEvidence
 from services.backup.hooks import HookRunner
 from services.backup.ledger import evidence_of
+from services.backup.making import result_of
+from services.backup.shielded import to_its_end
 from shared.db.tables.job import Job
 from shared.db.tables.storage import Archive
 from shared.domain.archive import made_by, maker
@@ -74,7 +77,8 @@ async def find_made(
 
 async def _complete(plan: BackupPlan, ctx: Context, servers: Servers, ledger: Ledger) -> None:
     """Look at the sources if nobody did, and run the post-hook if it did not run; what fails is a doubt, no more."""
-    hook_due = bool(plan.hooks.after) and (ledger.owed or ledger.evidence.post_hook is None)
+    hook = ledger.evidence.post_hook
+    hook_due = bool(plan.hooks.after) and (hook is None or not hook.ran)
     # What a pre-hook made may be gone by now; without one the sources are what they are.
     look_due = ledger.evidence.looked_after is None and not plan.hooks.before
     if ledger.evidence.looked is not None and not hook_due and not look_due:
@@ -86,10 +90,12 @@ async def _complete(plan: BackupPlan, ctx: Context, servers: Servers, ledger: Le
             if look_due:
                 await ledger.note(looked_after=await server.look())
             if hook_due:
-                ended = ledger.evidence.ended
-                archive = ledger.evidence.archives[-1]
-                status = ended.status if ended else None
-                await HookRunner(plan, ctx, servers, ledger).after(server, "warning", status, archive)
+                ended, archive = ledger.evidence.ended, ledger.evidence.archives[-1]
+                runner = HookRunner(plan, ctx, servers, ledger)
+                paying = runner.after(server, result_of(ended), ended.status if ended else None, archive)
+                _, stopped = await to_its_end(paying)
+                if stopped:
+                    raise asyncio.CancelledError
     except LeaseLost:
         raise
     except AppError as error:

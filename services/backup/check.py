@@ -13,6 +13,7 @@ from sqlalchemy import func, select, update
 from services.backup.plan import load_repository
 from services.backup.reconcile import freeze, last_seen_whole, look, loss, missing, note_whole, recorded_archives
 from services.backup.window import window_of
+from shared.borg.exit_codes import ROLLED_BACK
 from shared.borg.output import LogLine
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
@@ -69,6 +70,11 @@ class Checked:
     lost: Loss | None = None
     warnings: tuple[str, ...] = ()
 
+    def and_damaged(self, damage: Sequence[str]) -> Checked:
+        """Return the same with what else was found damaged: what borg cannot see of its segments."""
+        more = tuple(one for one in damage if one not in self.segments.damage)
+        return replace(self, segments=replace(self.segments, damage=(*self.segments.damage, *more))) if more else self
+
 
 @dataclass(slots=True)
 class _Budget:
@@ -122,8 +128,8 @@ def _within(options: CheckOptions, window: Window) -> CheckOptions:
 async def run_check(plan: CheckPlan, grant: Grant, ctx: Context, *, storage: Storage) -> Checked:
     """Compare, check the segments, then the archives; read data if asked to, or to find out what a damage hits."""
     budget, depth = _Budget(plan.options.budget_seconds), plan.options.depth
-    whole, listed = await look(plan.repository, grant, storage)
-    gone = missing(plan.recorded, listed)
+    whole, listed = await _look(plan, grant, storage)
+    gone = missing(plan.recorded, listed) if whole else None
     lost = loss({borg_id: plan.recorded[borg_id] for borg_id in gone}, plan.whole) if gone else None
 
     share = 1.0 if depth is Depth.SEGMENTS else 0.5
@@ -139,6 +145,16 @@ async def run_check(plan: CheckPlan, grant: Grant, ctx: Context, *, storage: Sto
     if depth is Depth.DATA or segments.damage or found:
         return await _read_archives(plan, listed, grant, ctx, storage, budget, checked)
     return checked
+
+
+async def _look(plan: CheckPlan, grant: Grant, storage: Storage) -> tuple[Whole | None, Sequence[Listed]]:
+    """List what is there; None where borg refuses an older state: what is sound of it is found out all the same."""
+    try:
+        return await look(plan.repository, grant, storage)
+    except Permanent as error:
+        if error.code != ROLLED_BACK:
+            raise
+        return None, ()
 
 
 async def _check_archives(

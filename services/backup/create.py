@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -55,19 +56,22 @@ async def run_backup(plan: BackupPlan, grant: Grant, ctx: Context, *, storage: S
     await prepare_repository(ctx, storage, plan.repository, grant)
     await remember_key(ctx, storage, plan.repository)
     ledger = await Ledger.open(plan, ctx)
-    archive = await find_made(plan, grant, ctx, storage, servers, ledger)
+
+    def goes_on_elsewhere() -> bool:  # a cancelled run does not: what it made is recorded by nobody else
+        return ctx.abort is not Abort.CANCELLED
+
+    adopting = find_made(plan, grant, ctx, storage, servers, ledger)
+    archive, cut = await to_its_end(adopting, give_up=goes_on_elsewhere)
     repository: RepositoryFigures | None = None
-    if archive is not None:
-        repository = await storage.figures(plan.repository, grant)
-    else:
+    if archive is None:
+        if cut:
+            raise asyncio.CancelledError
         made = await make(plan, grant, ctx, servers, ledger)
         archive, repository = made.archive, made.repository
-        if archive is None:  # what borg answered cannot be read; the gate says so
-            archive = await storage.archive(plan.repository, grant, ledger.evidence.archives[-1])
 
     conclusion = _conclude(plan, grant, ctx, storage, ledger, archive, repository)
-    (evidence, outcome), cut = await to_its_end(conclusion, give_up=lambda: ctx.abort is not Abort.CANCELLED)
-    if cut:
+    (evidence, outcome), cut_now = await to_its_end(conclusion, give_up=goes_on_elsewhere)
+    if cut or cut_now:
         await cut_by_cancel(ctx, ledger)
         outcome = replace(outcome, verdict=judge(replace(evidence, run=ledger.evidence)))
     return outcome
@@ -79,10 +83,13 @@ async def _conclude(
     ctx: Context,
     storage: Storage,
     ledger: Ledger,
-    archive: ArchiveFigures,
+    archive: ArchiveFigures | None,
     repository: RepositoryFigures | None,
 ) -> tuple[Evidence, Outcome]:
     await storage.shut_out(plan.repository, grant)  # what is looked at from here on does not change any more
+    if archive is None:  # what borg answered cannot be read; the gate says so
+        archive = await storage.archive(plan.repository, grant, ledger.evidence.archives[-1])
+    repository = repository or await storage.figures(plan.repository, grant)
     ctx.progress("verifying", files=archive.files, original_size=archive.original_size)
     recorded = await ctx.run(lambda tx: recorded_archives(tx, plan.repository.id))
     whole, listed = await look(plan.repository, grant, storage)

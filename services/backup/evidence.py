@@ -107,6 +107,8 @@ class HookEnd(_Stored):
     """How a hook ended; without a problem it did what it should."""
 
     problem: str = ""
+    ran: bool = True
+    """False where it could not even be run."""
 
 
 class RunEvidence(_Stored):
@@ -127,7 +129,7 @@ class RunEvidence(_Stored):
     given: tuple[Given, ...] | None = None
     post_hook: HookEnd | None = None
     late_hook: HookEnd | None = None
-    """The post-hook that an earlier run still owed."""
+    """The post-hook that an earlier run or attempt still owed."""
     cut: tuple[str, ...] = ()
     """What cut the run short after borg had made the archive."""
 

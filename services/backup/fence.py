@@ -6,7 +6,8 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from services.backup.reconcile import quarantine
-from shared.errors import AppError, Permanent
+from shared.borg.sessions import Garbage
+from shared.errors import AppError, LeaseLost, Permanent
 from shared.runtime.context import Abort
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ async def _reason(
     if report.left_out:
         size = f"{len(report.left_out)} objects, {report.left_out_bytes} bytes"
         ctx.log("info", "borg", f"the server sent what was there already: {size}; what was there first stays")
-        garbage = await storage.garbage(place, grant, report)
+        garbage = await _examined(ctx, storage, place, grant, report)
         if garbage.lying:
             reasons.append(f"{place.shown_as} holds other content under the ids of {len(garbage.lying)} objects")
         if garbage.sent:
@@ -94,6 +95,21 @@ async def _reason(
     if report.unkept:
         ctx.log("warning", "kernel", f"{report.unkept} objects sent again were too many to look at", code="unkept")
     return "; ".join(reasons) or None
+
+
+async def _examined(
+    ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant, report: SessionReport
+) -> Garbage:
+    """Return what of the objects is garbage; that this cannot be found out hides nothing that was refused."""
+    try:
+        return await storage.garbage(place, grant, report)
+    except LeaseLost:
+        raise
+    except AppError as error:
+        if not report.refused:
+            raise
+        ctx.log("warning", "kernel", f"what was left out is not examined: {error.message}", code=error.code)
+        return Garbage()
 
 
 async def _freeze(ctx: Context, place: RepositoryPlace, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,12 @@ from services.backup.delete import load_delete, place_of, run_delete
 from services.backup.fence import judged, shut_out_at_last
 from services.backup.plan import backup_job_named, load_plan
 from services.backup.pools import require_place
-from services.backup.proof import proven, remember_whole
+from services.backup.proof import Manner, proven, remember_whole, told_of_its_pool
 from services.backup.prune import load_prune, place_to_prune, record_prune, run_prune
 from services.backup.reconcile import quarantine
 from services.backup.record import record_backup, record_deletion
 from services.backup.recover import load_recover, place_to_recover, record_recover, run_recover
+from services.backup.shielded import to_its_end
 from services.backup.verified import record_verify
 from services.backup.verify import load_verify, run_verify
 from services.backup.window import MISSED, in_its_window
@@ -24,10 +26,11 @@ from shared.borg.exit_codes import ROLLED_BACK
 from shared.db.repositories.missed import note_missed
 from shared.db.repositories.requests import request_backup, request_delete, request_upkeep, requested_before
 from shared.db.tables.storage import Archive, Repository
+from shared.domain.asked import Asked
 from shared.domain.job import JobState, JobType
-from shared.domain.scheduled import scheduled_of
 from shared.errors import Permanent
 from shared.events.backup import BackupFailed, BackupStarted
+from shared.runtime.context import Abort
 from shared.runtime.crashpoint import crashpoint
 
 if TYPE_CHECKING:
@@ -64,13 +67,20 @@ async def make_backup(event: BackupRequested, ctx: Context, *, storage: Storage,
         return
 
     plan = await ctx.run(lambda tx: load_plan(tx, job))
-    async with _ours(ctx, storage, plan.repository) as grant:
-        await ctx.run(lambda tx: _announce(tx, job))
-        outcome = await run_backup(plan, grant, ctx, storage=storage, servers=servers)
-        await remember_whole(ctx, storage, plan.repository, outcome.whole)
+    judged_now = asyncio.Event()
 
-    crashpoint("after_borg_before_commit")
-    await ctx.run(lambda tx: record_backup(tx, ctx, plan, outcome))
+    async def run() -> None:
+        async with _ours(ctx, storage, plan.repository) as grant:
+            await ctx.run(lambda tx: _announce(tx, job))
+            outcome = await run_backup(plan, grant, ctx, storage=storage, servers=servers)
+            judged_now.set()
+            await remember_whole(ctx, storage, plan.repository, outcome.whole)
+
+        crashpoint("after_borg_before_commit")
+        await ctx.run(lambda tx: record_backup(tx, ctx, plan, outcome))
+
+    # A cancellation between the verdict and the record comes too late: the archive would be on nobody's list.
+    await to_its_end(run(), give_up=lambda: not judged_now.is_set() or ctx.abort is not Abort.CANCELLED)
 
 
 async def delete_archive(event: ArchiveDelete, ctx: Context, *, storage: Storage) -> None:
@@ -125,10 +135,11 @@ async def check_repository(event: RepositoryCheck, ctx: Context, *, storage: Sto
     if job is None:
         return
 
-    place = await ctx.run(lambda tx: place_to_check(tx, job))
-    async with _ours(ctx, storage, place) as grant:
+    place, manner = await ctx.run(lambda tx: place_to_check(tx, job)), Manner(examines=True)
+    async with _ours(ctx, storage, place, manner) as grant:
         plan = await ctx.run(lambda tx: load_check(tx, job, place))
         checked = await run_check(plan, grant, ctx, storage=storage)
+    checked = checked.and_damaged(manner.damage)
     await ctx.run(lambda tx: record_check(tx, ctx, plan, checked))
 
 
@@ -142,6 +153,7 @@ async def verify_repository(event: RepositoryVerify, ctx: Context, *, storage: S
     if plan is None:
         await ctx.run(lambda tx: ctx.finish(tx, JobState.SUCCEEDED, result={"finished": True, "objects": 0}))
         return
+    await require_place(ctx, storage, plan.repository)
     verified = await run_verify(plan, ctx, storage=storage)
     finished = verified.reached >= plan.upto
     await ctx.run(lambda tx: record_verify(tx, ctx, plan.repository.id, verified, finished=finished))
@@ -154,7 +166,7 @@ async def recover_repository(event: RepositoryRecover, ctx: Context, *, storage:
         return
 
     place = await ctx.run(lambda tx: place_to_recover(tx, job))
-    async with _ours(ctx, storage, place, told=False) as grant:
+    async with _ours(ctx, storage, place, Manner(told=False, examines=True, anew=True)) as grant:
         plan = await ctx.run(lambda tx: load_recover(tx, place))
         recovered = await run_recover(plan, grant, ctx, storage=storage)
     await ctx.run(lambda tx: record_recover(tx, ctx, plan, recovered))
@@ -207,7 +219,7 @@ async def announce_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
 
     A repository that is older than its borg remembers is frozen: what it holds now is not what we left in it.
     """
-    scheduled = scheduled_of(job.params or {})
+    scheduled = Asked.or_nothing(job.params).scheduled
     if scheduled and error.code in _WHY_MISSED:
         note_missed(tx, job, scheduled, code=_WHY_MISSED[error.code], reason=error.message)
     if error.code == ROLLED_BACK and job.repository_id:
@@ -226,14 +238,17 @@ async def announce_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _ours(ctx: Context, storage: Storage, place: RepositoryPlace, *, told: bool = True) -> AsyncGenerator[Grant]:
-    """Be the one writer to a repository, across the fleet, for as long as this lasts; `told`: what it finds is said."""
+async def _ours(
+    ctx: Context, storage: Storage, place: RepositoryPlace, manner: Manner | None = None
+) -> AsyncGenerator[Grant]:
+    """Be the one writer to a repository, across the fleet, for as long as this lasts."""
     epoch = await ctx.hold(place.lease, place.shown_as, on_beat=lambda e: storage.permit(place, e))
     await require_place(ctx, storage, place)
     async with (
+        told_of_its_pool(ctx, storage, place),
         storage.open(place, epoch) as grant,
         judged(ctx, storage, place, grant),
-        proven(ctx, storage, place, told=told),
+        proven(ctx, storage, place, manner),
         shut_out_at_last(storage, place, grant),
     ):
         yield grant

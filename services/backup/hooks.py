@@ -121,15 +121,19 @@ class HookRunner:
         self._ledger = ledger
 
     async def pay(self, server: ServerSession) -> None:
-        """Run the post-hook that an earlier attempt, or an earlier run of this backup job, still owes."""
+        """Run the post-hook that an earlier attempt, or an earlier run of this backup job, still owes.
+
+        Where it fails this run goes on: it has a post-hook of its own, and the failure is a doubt of its archive.
+        """
         if not self._ledger.owed:
             return
         if not self._plan.hooks.after:
+            self._ctx.log("warning", "hook", "the post-hook that is still owed was taken out of the backup job")
             await self._ledger.paid()
             return
-        self._ctx.log("warning", "hook", "an earlier attempt ended before its post-hook ran: it is run now")
+        self._ctx.log("warning", "hook", "no post-hook succeeded since an earlier pre-hook ran: it is run now")
         problem = await self._run(server, "post", self._plan.hooks.after, {"BORGFLEET_RESULT": "failed"})
-        await self._ledger.paid(late_hook=HookEnd(problem=problem))
+        await self._settle("late_hook", HookEnd(problem=problem))
 
     async def before(self, server: ServerSession) -> None:
         """Run the pre-hook; Permanent if it fails. From here on the post-hook is owed."""
@@ -142,7 +146,10 @@ class HookRunner:
             raise Permanent(f"nothing was backed up: {problem}", code="pre_hook_failed", remedy=remedy)
 
     async def after(self, server: ServerSession, result: str, status: int | None, archive: str) -> None:
-        """Run the post-hook, over a new connection where this one broke; where nothing helps it stays owed."""
+        """Run the post-hook, over a new connection where this one broke; until it succeeds it stays owed.
+
+        However the run ends, what failed stands on its job: what the pre-hook did may not be undone.
+        """
         if not self._plan.hooks.after:
             return
         about = {
@@ -151,15 +158,18 @@ class HookRunner:
             "BORGFLEET_ARCHIVE": archive,
         }
         try:
-            problem = await self._wherever(server, about)
+            end = HookEnd(problem=await self._wherever(server, about))
         except LeaseLost:
             raise
         except AppError as error:
             problem = f"the post-hook could not be run and is run first of all next time: {error.message}"
-            self._ctx.log("error", "hook", problem, code=error.code)
-            await self._ledger.note(post_hook=HookEnd(problem=problem))
-            return
-        await self._ledger.paid(post_hook=HookEnd(problem=problem))
+            end = HookEnd(problem=problem, ran=False)
+        if end.problem:
+            self._ctx.warn("post_hook_failed", end.problem)
+        await self._ledger.if_possible(self._settle("post_hook", end))
+
+    async def _settle(self, which: str, end: HookEnd) -> None:
+        await (self._ledger.note if end.problem else self._ledger.paid)(**{which: end})
 
     async def _wherever(self, server: ServerSession, about: Mapping[str, str]) -> str:
         script = self._plan.hooks.after or ""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import and_, select, update
 
 from services.backup.evidence import RunEvidence
 from shared.db.tables.evidence import RunEvidenceRow
+from shared.db.tables.job import Job
+from shared.errors import Transient
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Awaitable
+    from datetime import datetime
 
     from sqlalchemy import ColumnElement
 
@@ -30,7 +34,8 @@ class Ledger:
         """As an earlier attempt left it; None if there was none, or if it cannot be read any more."""
         self.evidence = found or RunEvidence()
         self.owed = owed
-        """A post-hook, of this run or of an earlier one of the same backup job."""
+        """A post-hook, of this run or of an earlier one of the same backup job: none has succeeded since."""
+        self._unwritten = False
 
     @classmethod
     async def open(cls, plan: BackupPlan, ctx: Context) -> Ledger:
@@ -57,19 +62,33 @@ class Ledger:
         self.evidence = self.evidence.but(**known)
         await self._write()
 
+    async def if_possible(self, writing: Awaitable[None]) -> None:
+        """Write now, or, while the database does not answer, with what is written next: no hook waits for it."""
+        try:
+            await writing
+        except Transient as error:
+            self._ctx.log("warning", "kernel", f"what is known of this run is written down later: {error.message}")
+
+    async def settle(self) -> None:
+        """Write what could not be written when it became known."""
+        if self._unwritten:
+            await self._write()
+
     async def owe(self) -> None:
         """Write down, before the pre-hook begins, that from now on the post-hook has to run, whatever comes."""
         self.owed = True
         await self._write()
 
     async def paid(self, **known: object) -> None:
-        """Write down that the post-hook ran, and how it ended."""
+        """Write down that nothing is owed any more: the post-hook succeeded, or there is none now."""
         self.owed = False
         self.evidence = self.evidence.but(**known)
         await self._write()
 
     async def _write(self) -> None:
+        self._unwritten = True
         await self._ctx.run(self._upsert)
+        self._unwritten = False
 
     async def _upsert(self, tx: UnitOfWork) -> None:
         await self._ctx.fence(tx)
@@ -85,16 +104,37 @@ class Ledger:
         row.data = self.evidence.model_dump(mode="json")
 
 
-async def forget(tx: UnitOfWork, job_id: uuid.UUID) -> None:
-    """Drop a run's evidence once its archive is on record; a post-hook that is owed is not forgotten."""
-    done = delete(RunEvidenceRow).where(RunEvidenceRow.job_id == job_id, RunEvidenceRow.hook_owed.is_(False))
-    await tx.session.execute(done)
+async def forget(tx: UnitOfWork, job_id: uuid.UUID, *, told: bool = False) -> None:
+    """Drop a run's evidence once its archive is on record; a post-hook that is owed is not forgotten.
+
+    `told`: one that ran and failed is a doubt of the archive, where people see it; nothing more comes of it.
+    """
+    row = await tx.session.get(RunEvidenceRow, job_id, populate_existing=True)
+    if row is None:
+        return
+    found = RunEvidence.read(row.data) if told else None
+    if not row.hook_owed or (found is not None and found.post_hook is not None and found.post_hook.ran):
+        await tx.session.delete(row)
 
 
 async def evidence_of(tx: UnitOfWork, job_id: uuid.UUID, run: int) -> RunEvidence | None:
     """Return what is known of a run that ended without its archive on record."""
     row = await tx.session.get(RunEvidenceRow, job_id)
     return RunEvidence.read(row.data) if row is not None and row.run == run else None
+
+
+async def observed_at(tx: UnitOfWork, job_id: uuid.UUID, run: int) -> datetime | None:
+    """Return by when a run that ended without its archive on record had made it, by our clock; never the server's.
+
+    Not when it was found: accepted, it would be a backup of today. Of a job that was tried again the end of the
+    earlier run is not known any more, so it counts from the beginning.
+    """
+    job, row = await tx.session.get(Job, job_id), await tx.session.get(RunEvidenceRow, job_id)
+    if job is None:
+        return None
+    ended = job.finished_at if job.run == run else job.started_at
+    known = [at for at in (ended, row.updated_at if row is not None and row.run == run else None) if at is not None]
+    return min(known, default=None)
 
 
 def _debts_of(backup_job_id: uuid.UUID) -> ColumnElement[bool]:

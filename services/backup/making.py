@@ -15,7 +15,7 @@ from shared.errors import AppError, LeaseLost, Permanent, Transient
 from shared.runtime.context import Abort
 
 if TYPE_CHECKING:
-    from services.backup.evidence import Source
+    from services.backup.evidence import Ended, Source
     from services.backup.ledger import Ledger
     from services.backup.own_places import OwnPlace
     from services.backup.ports import BackupPlan, Made, Servers, ServerSession
@@ -53,6 +53,8 @@ async def make(plan: BackupPlan, grant: Grant, ctx: Context, servers: Servers, l
         await ledger.note(cut=(*ledger.evidence.cut, "time_limit"))
     elif attempt.cancelled:
         await cut_by_cancel(ctx, ledger)
+    else:
+        await ledger.settle()
     return made
 
 
@@ -62,6 +64,13 @@ async def cut_by_cancel(ctx: Context, ledger: Ledger) -> None:
         raise asyncio.CancelledError
     if "cancelled" not in ledger.evidence.cut:
         await ledger.note(cut=(*ledger.evidence.cut, "cancelled"))
+
+
+def result_of(ended: Ended | None, *, failed: bool = False) -> str:
+    """Return what the post-hook is told of a borg that came to its end: `succeeded`, `warning` or `failed`."""
+    if failed:
+        return "failed"
+    return "succeeded" if ended is not None and ended.status == 0 else "warning"
 
 
 class Attempt:
@@ -120,15 +129,18 @@ class Attempt:
         return places
 
     async def _after(self, server: ServerSession) -> None:
-        """Write down how borg ended, look at the sources again, and run the post-hook."""
+        """Write down how borg ended, look at the sources again; whatever fails, run the post-hook."""
         made, archive = self.made, ""
         if made is not None:
-            self._result = "failed" if made.error else "succeeded" if made.ended.status == 0 else "warning"
+            self._result = result_of(made.ended, failed=made.error is not None)
             archive = self._name if made.error is None else ""
-            await self._ledger.note(ended=made.ended, report=made.archive)
-            if made.error is None:
+        try:
+            if made is not None:
+                await self._ledger.if_possible(self._ledger.note(ended=made.ended, report=made.archive))
+            if archive:
                 await self._look_again(server)
-        await self._hooks.after(server, self._result, made.ended.status if made else None, archive)
+        finally:  # a lease that was lost says so; the database is not left frozen for it
+            await self._hooks.after(server, self._result, made.ended.status if made else None, archive)
 
     async def _look_again(self, server: ServerSession) -> None:
         try:

@@ -162,6 +162,9 @@ class Stretch:
     garbage: tuple[tuple[str, int], ...]
     """Objects that are none of borg's, by id and segment; of many the first."""
     damaged: tuple[str, ...]
+    damaged_segments: tuple[int, ...] = ()
+    missing: tuple[tuple[int, int], ...] = ()
+    """Segments that are not there, as first and last of each gap; compaction may have taken them."""
 
 
 class Storage(Protocol):
@@ -242,6 +245,10 @@ class Storage(Protocol):
 
     async def last_transaction(self, repository: RepositoryPlace) -> int | None:
         """Return the repository's last committed transaction; None where it has none."""
+        ...
+
+    async def has_segments(self, repository: RepositoryPlace, after: int, upto: int) -> bool:
+        """Tell whether any segment is there after one, up to another, readable or not."""
         ...
 
     async def history(self, repository: RepositoryPlace, after: int) -> History:

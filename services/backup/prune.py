@@ -22,7 +22,7 @@ from services.backup.reconcile import (
     unknown,
 )
 from shared.db.clock import read_now
-from shared.db.repositories.retention import Policies, judge_archives, load_policies, mark_pruned
+from shared.db.repositories.retention import Policies, is_good, judge_archives, load_policies, mark_pruned
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.archive import superseded
@@ -143,9 +143,13 @@ async def _delete(plan: PrunePlan, going: Sequence[Listed], grant: Grant, ctx: C
 async def _delete_checkpoints(
     plan: PrunePlan, listed: Sequence[Listed], grant: Grant, ctx: Context, storage: Storage
 ) -> None:
-    """Delete what interrupted runs left behind, where a later run of the same backup job is on record."""
-    recorded = [one.name for one in listed if one.borg_id in plan.recorded]
-    for name in superseded(await storage.checkpoints(plan.repository, grant), recorded, plan.now):
+    """Delete what interrupted runs left behind, where a later run of the same backup job made a good archive.
+
+    A doubtful one may hold less than the checkpoint does.
+    """
+    rows = [plan.archives[one.borg_id] for one in listed if one.borg_id in plan.recorded]
+    good = [row.name for row in rows if is_good(row)]
+    for name in superseded(await storage.checkpoints(plan.repository, grant), good, plan.now):
         ctx.log("info", "kernel", f"delete {name}: a later run came to its end")
         await storage.delete(plan.repository, grant, name)
 

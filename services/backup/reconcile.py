@@ -163,7 +163,7 @@ async def quarantine(
     repository = await tx.session.get_one(Repository, repository_id)
     if not repository.frozen_reason:
         repository.frozen_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable
-    if reason not in repository.frozen_reason:
+    if not is_noted(repository, code, reason):
         repository.frozen_for = [*repository.frozen_for, {"code": code, "reason": reason}]
         repository.frozen_reason = "; then ".join(filter(None, (repository.frozen_reason, reason)))
     tx.emit(
@@ -176,3 +176,10 @@ async def quarantine(
             code=code,
         )
     )
+
+
+def is_noted(repository: Repository, code: str, reason: str) -> bool:
+    """Tell whether a repository is frozen for this very cause; what was frozen before causes had codes has its text."""
+    if repository.frozen_for:
+        return {"code": code, "reason": reason} in repository.frozen_for
+    return reason in repository.frozen_reason.split("; then ")

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
 
-from services.backup.ledger import forget
+from services.backup.ledger import forget, observed_at
 from services.backup.reconcile import freeze, is_sound, note_whole
 from services.backup.verify import request_verify
 from shared.db.repositories.requests import request_upkeep
 from shared.db.repositories.retention import is_good, load_policies
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
+from shared.domain.archive import maker
 from shared.domain.job import JobState, JobType
 from shared.events.archive import ArchiveDeleted
 from shared.events.backup import BackupCompleted, BackupFailed
@@ -51,11 +52,14 @@ async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome:
     archive.job_id, archive.backup_job_id = plan.job_id, plan.backup_job_id
     archive.trusted = verdict.trusted
     archive.evidence = outcome.evidence.model_dump(mode="json")
-    await forget(tx, plan.job_id)
+    await forget(tx, plan.job_id, told=verdict.error is None)
     for found in outcome.found:
         row = await _keep(tx, plan, found.archive, JobState.WARNING, (found.reason,))
         row.job_id, row.backup_job_id = found.job_id, found.backup_job_id
         row.evidence = found.evidence.model_dump(mode="json")
+        _, run = maker(found.archive.name) or (found.job_id, 0)
+        if (at := await observed_at(tx, found.job_id, run)) is not None:
+            row.created_at = at
         await forget(tx, found.job_id)
     await tx.session.flush()
     await request_verify(tx, archive)

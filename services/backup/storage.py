@@ -172,6 +172,10 @@ class NodeStorage:
         """Return the repository's last committed transaction; None where it has none."""
         return await self._read(repository, lambda alive: segments.last_transaction(repository.path, alive))
 
+    async def has_segments(self, repository: RepositoryPlace, after: int, upto: int) -> bool:
+        """Tell whether any segment is there after one, up to another, readable or not."""
+        return await self._read(repository, lambda _alive: bool(segments.segments(repository.path, after, upto)))
+
     async def history(self, repository: RepositoryPlace, after: int) -> segments.History:
         """Return what was written after a transaction."""
         return await self._read(repository, lambda alive: segments.history(repository.path, after, alive=alive))

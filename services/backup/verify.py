@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from services.backup.plan import load_repository
-from services.backup.verified import Verified, note_stretch
-from shared.db.repositories.requests import request_upkeep
+from services.backup.pools import require_place
+from services.backup.verified import Verified, note_stretch, prove_archives
+from shared.db.repositories.requests import request_upkeep, requested_before
 from shared.db.repositories.secrets import repository_key
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.job import JobType
@@ -38,13 +39,29 @@ class VerifyPlan:
     budget_seconds: float
 
 
+async def queue_verify(tx: UnitOfWork, repository: Repository) -> None:
+    """Queue that what stands in a repository up to now is verified; once for each transaction."""
+    key = f"verify-to:{repository.id}:{repository.proven_transaction}"
+    if not await requested_before(tx, key):
+        await request_upkeep(tx, JobType.REPOSITORY_VERIFY, repository.id, request_key=key)
+
+
 async def request_verify(tx: UnitOfWork, archive: Archive) -> None:
-    """Keep where an archive's run ended, and queue that what it added is verified."""
+    """Keep where an archive's run began and ended, and queue that what it added is verified."""
     repository = await tx.session.get_one(Repository, archive.repository_id)
     archive.segment = repository.proven_transaction
-    if archive.segment is not None:
+    if archive.segment is None:
+        return
+    if archive.job_id is not None and archive.job_id == repository.session_job:
+        archive.began_segment = repository.session_began
+    began, verified = archive.began_segment, repository.verified_segment
+    if began is not None and verified is not None and verified > began:
+        # The verification was quicker than this record: what it found could be laid at no archive's door.
+        repository.verified_segment = began
         key = f"verify-after:{archive.job_id}:{archive.borg_id}"  # a retry of the job makes another archive
         await request_upkeep(tx, JobType.REPOSITORY_VERIFY, repository.id, request_key=key)
+    else:
+        await queue_verify(tx, repository)
 
 
 async def load_verify(tx: UnitOfWork, job: Job) -> VerifyPlan | None:
@@ -55,6 +72,7 @@ async def load_verify(tx: UnitOfWork, job: Job) -> VerifyPlan | None:
         raise Permanent(message, code="repository_missing", remedy="nothing to do")
     after, upto = repository.verified_segment, repository.proven_transaction
     if after is None or upto is None or after >= upto:
+        await prove_archives(tx, repository)
         return None
     place = replace(await load_repository(tx, repository.id), to_server=False)
     key = await tx.secrets.find(repository_key(repository.id))
@@ -70,10 +88,13 @@ async def run_verify(plan: VerifyPlan, ctx: Context, *, storage: Storage) -> Ver
         stretch = await storage.verify(
             plan.repository, plan.key, after=verified.reached, upto=plan.upto, seconds=min(left, _STRETCH_SECONDS)
         )
+        if stretch.missing or stretch.damaged:
+            await require_place(ctx, storage, plan.repository)  # what is missing because a disk went away is no damage
         verified.objects += stretch.objects
         verified.garbage += stretch.garbage
         verified.damaged += stretch.damaged
-        verified.proven += await ctx.run(lambda tx, found=stretch: note_stretch(tx, ctx, plan.repository.id, found))
+        noted = await ctx.run(lambda tx, found=stretch: note_stretch(tx, ctx, plan.repository.id, found, verified))
+        verified.proven, verified.missing, verified.hole = noted.proven, noted.missing, noted.hole
         if stretch.reached <= verified.reached:
             break  # not even one segment within the time: the next job has more of it
         verified.reached = stretch.reached

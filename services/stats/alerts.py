@@ -14,12 +14,23 @@ from services.stats.audience import load_audience
 from services.stats.housekeeping import FIVE_MINUTES
 from services.stats.incidents import OF_MOUNTS, Situation, open_key, write
 from services.stats.readings import readings
+from services.stats.tags import tags_of
 from shared.db.tables.alert import Alert, AlertRule, MaintenanceWindow
 from shared.db.tables.base import db_now
 from shared.db.tables.server import Server
 from shared.db.tables.stats import ServerRollup
 from shared.db.tables.storage import StoragePool
-from shared.domain.alerts import DEFAULTS, AlertKind, Threshold, scope_of, scopes
+from shared.domain.alerts import (
+    DEFAULTS,
+    AlertKind,
+    AlertState,
+    Incident,
+    Level,
+    Threshold,
+    evaluate,
+    scope_of,
+    scopes,
+)
 from shared.errors import LeaseLost
 from shared.runtime.leadership import Leadership
 from shared.runtime.piecemeal import piecemeal
@@ -114,7 +125,7 @@ async def _look(tx: UnitOfWork, figures: list[Triple]) -> tuple[Situation, list[
         found,
         frozenset(await tx.session.scalars(select(Server.name))),
         frozenset(await tx.session.scalars(select(StoragePool.name))),
-        await load_audience(tx, rules.tags),
+        await load_audience(tx, rules.tags, now),
         frozenset((one.kind.value, one.server) for one in found.values() if one.kind in OF_MOUNTS),
     )
     rows = {
@@ -125,21 +136,28 @@ async def _look(tx: UnitOfWork, figures: list[Triple]) -> tuple[Situation, list[
 
 async def load_rules(tx: UnitOfWork, now: datetime) -> Rules:
     """Read the thresholds that differ from the built-in ones, and the maintenance windows of now."""
-    by_kind = {
-        (rule.kind, scope_of(rule.server, rule.tag)): Threshold(
-            rule.warning,
-            rule.critical,
-            rule.for_seconds,
-            rule.hysteresis,
-            below=DEFAULTS[AlertKind(rule.kind)].below,
-            enabled=rule.enabled,
-        )
-        for rule in await tx.session.scalars(select(AlertRule))
-    }
+    by_kind: dict[tuple[str, str], Threshold] = {}
+    for rule in await tx.session.scalars(select(AlertRule)):
+        if (threshold := _threshold(rule, now)) is not None:
+            by_kind[rule.kind, scope_of(rule.server, rule.tag)] = threshold
     window = select(MaintenanceWindow).where(MaintenanceWindow.starts_at <= now, MaintenanceWindow.ends_at > now)
     quiet = frozenset(scope_of(row.server, row.tag) for row in await tx.session.scalars(window))
     tagged = await tx.session.execute(select(Server.name, Server.tags))
-    return Rules(by_kind, quiet, {name: tags for name, tags in tagged if tags})
+    return Rules(by_kind, quiet, {name: tags for name, found in tagged if (tags := tags_of(name, found))})
+
+
+def _threshold(rule: AlertRule, now: datetime) -> Threshold | None:
+    """Read a threshold; one that makes no sense, as of a newer version's kind, holds for nothing and stops no other."""
+    try:
+        below = DEFAULTS[AlertKind(rule.kind)].below
+        found = Threshold(
+            rule.warning, rule.critical, rule.for_seconds, rule.hysteresis, below=below, enabled=rule.enabled
+        )
+        evaluate(found, Incident(AlertState.PENDING, Level.WARNING, now), 0.0, now)
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        _log.error("threshold_unreadable", kind=rule.kind, server=rule.server, tag=rule.tag, reason=str(error)[:500])
+        return None
+    return found
 
 
 async def _growth(tx: UnitOfWork, now: datetime) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,7 +16,6 @@ from shared.domain.alerts import Change, Level
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from shared.db.tables.alert import Alert, AlertChange
     from shared.db.unit_of_work import UnitOfWork
@@ -32,13 +32,18 @@ class Audience:
     tags: Mapping[str, list[str]] = field(default_factory=dict[str, list[str]])
 
 
-async def load_audience(tx: UnitOfWork, tags: Mapping[str, list[str]]) -> Audience:
+async def load_audience(tx: UnitOfWork, tags: Mapping[str, list[str]], now: datetime | None = None) -> Audience:
     """Read the channels; one whose wishes make no sense hears nothing, and keeps no other from hearing."""
     wishes: dict[uuid.UUID, Routing] = {}
     for channel in await tx.session.scalars(select(NotificationChannel).where(NotificationChannel.enabled.is_(True))):
         try:
-            wishes[channel.id] = routing(channel)
-        except (ValueError, KeyError, TypeError) as error:
+            wish = routing(channel)
+            wish.due(
+                now or datetime.now(UTC)
+            )  # a zone or a pause that makes no sense shows here, and not in the midst of an incident
+            wish.wants("", Level.WARNING, ())
+            wishes[channel.id] = wish
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, OSError) as error:
             _log.error("channel_unreadable", channel=channel.name, reason=str(error)[:500])
     return Audience(wishes, tags)
 

@@ -7,8 +7,10 @@ from collections import defaultdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import structlog
 from sqlalchemy import and_, func, select
 
+from services.stats.tags import tags_of
 from shared.db.repositories.latest import Latest
 from shared.db.repositories.retention import doubtful_archives, latest_good
 from shared.db.tables.alert import AlertRule
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from shared.domain.alerts import Threshold
 
+_log = structlog.get_logger()
 Triple: TypeAlias = "tuple[str, Sequence[str], float | None]"
 _RECENT = 10
 _RUNS_SEEN = 14 * 86_400.0
@@ -77,7 +80,8 @@ async def _thresholds(session: AsyncSession) -> list[Triple]:
     own = {(rule.kind, scope_of(rule.server, rule.tag)): rule for rule in await session.scalars(select(AlertRule))}
     rules: dict[tuple[str, str], Threshold | AlertRule] = {(kind.value, ""): rule for kind, rule in DEFAULTS.items()}
     rules |= {(kind, ""): rule for (kind, scope), rule in own.items() if not scope}
-    tagged = [(name, scopes(name, tags)[:-1]) for name, tags in await session.execute(select(Server.name, Server.tags))]
+    found = await session.execute(select(Server.name, Server.tags))
+    tagged = [(name, scopes(name, tags_of(name, tags))[:-1]) for name, tags in found]
     for kind in AlertKind:
         for server, nearest in tagged:
             if rule := next((own[kind.value, scope] for scope in nearest if (kind.value, scope) in own), None):
@@ -102,8 +106,26 @@ async def _servers(session: AsyncSession) -> list[Triple]:
             ("borgfleet_server_last_seen_timestamp_seconds", label, _at(seen_at)),
         ]
         if status.up and status.sample:  # the last known usage of a dead server is not its usage now
-            figures += _sample(name, status.sample)
+            figures += _sound(name, status.sample)
     return figures
+
+
+def _sound(name: str, sample: dict[str, Any]) -> list[Triple]:
+    """Read what a server said; of a sample that makes no sense what is a number, and it stops no other server's."""
+    figures: list[Triple] = []
+    try:
+        figures.extend(_sample(name, sample))
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+        _log.error("sample_unreadable", server=name, reason=str(error)[:500])
+    return [figure for figure in figures if _is_figure(figure[2]) and all(map(_is_label, figure[1]))]
+
+
+def _is_figure(value: object) -> bool:
+    return value is None or isinstance(value, (int, float))
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _sample(name: str, sample: dict[str, Any]) -> Iterator[Triple]:

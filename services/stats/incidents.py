@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
 from sqlalchemy import select
 
 from services.stats.audience import note
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from shared.db.unit_of_work import UnitOfWork
     from shared.domain.alerts import Threshold
 
+_log = structlog.get_logger()
 OF_MOUNTS = (AlertKind.DISK, AlertKind.INODES)
 """The kinds whose readings are of one file system each."""
 _NEWS = (Change.RAISE, Change.RELEVEL, Change.REMIND)
@@ -61,15 +63,19 @@ class Situation:
         """Return the keys of the incidents that are to be written, of those that are open and those that may begin."""
         keys = [key for key, row in rows.items() if key not in self.readings and self.is_gone(row)]
         for key, reading in self.readings.items():
-            row = rows.get(key)
-            threshold, change, incident = self.outcome(row, reading)
-            if row is None:
-                changed = incident is not None
-            else:
-                changed = change is not Change.NONE or _differs(row, reading, threshold, incident)
-            if changed:
-                keys.append(key)
+            try:
+                if self._changes(rows.get(key), reading):
+                    keys.append(key)
+            except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+                # As in a state that a newer version made: it is left as it is, and every other goes on.
+                _log.error("incident_unreadable", incident=key, reason=str(error)[:500])
         return sorted(keys)
+
+    def _changes(self, row: Alert | None, reading: Reading) -> bool:
+        threshold, change, incident = self.outcome(row, reading)
+        if row is None:
+            return incident is not None
+        return change is not Change.NONE or _differs(row, reading, threshold, incident)
 
 
 def open_key(reading: Reading) -> str:

@@ -114,6 +114,11 @@ NOT_EXECUTABLE = Cause(
     "borg_not_executable", "borg cannot be started", "see its mode, its file system (noexec) and its architecture"
 )
 BROKEN = Cause("borg_broken", "borg's installation is broken", "install borg anew there; try `borg --version`")
+SCRIPT = Cause(
+    "script_failed",
+    "a script of Borgfleet met what it did not foresee",
+    "see the job's log; report it with these words, and run a check of this repository",
+)
 KILLED = Cause(
     "borg_killed",
     "borg was ended by a signal",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import re
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ class Speaker(StrEnum):
 
     SERVER = "server"
     NODE = "node"
+    SCRIPT = "script"
+    """A script of ours on the node, run by borg's Python: what it has not foreseen is no broken borg."""
 
 
 _BY_STATUS = {status: cause for status, cause in BY_NAME.values() if status != 77} | {  # noqa: PLR2004 - our own
@@ -105,10 +108,10 @@ def failure(
     """
     if status < 0:
         status = _SIGNALLED - status
-    found = _broken(lines) if status == 1 else None
+    found = _broken(lines, speaker, pool) if status == 1 else None
     if found is None and (status == 0 or status in WARNINGS):
         return None
-    found = found or _cause(status, lines, speaker, pool)
+    found = found or _cause(status, lines, Speaker.NODE if speaker is Speaker.SCRIPT else speaker, pool)
     cause, said = found or (causes.UNKNOWN, "")
     if said:
         return cause.error(said[:_SAID], where="borg")
@@ -197,9 +200,12 @@ def _absent(trace: Trace, speaker: Speaker) -> Cause | None:
     return causes.CORRUPT if _SEGMENT.search(trace.path) else None
 
 
-def _broken(lines: Sequence[LogLine]) -> tuple[Cause, str] | None:
+def _broken(lines: Sequence[LogLine], speaker: Speaker, pool: str) -> tuple[Cause, str] | None:
     """Tell that Python itself ended: with status 1, as borg ends with warnings, but without one line of borg's."""
     plain = [line.message for line in lines]
+    if speaker is Speaker.SCRIPT and any(text.startswith("Traceback (most") for text in plain):
+        whole = replace(lines[-1], level="error", code="", message="\n".join(plain))
+        return _of_the_system([whole], Speaker.NODE, pool) or (causes.SCRIPT, plain[-1])
     if any(line.level != "info" for line in lines) or not any(text.startswith("Traceback (most") for text in plain):
         return None
     return causes.BROKEN, plain[-1]

@@ -158,7 +158,8 @@ class BorgNode:
         whole_argv = [*(self._guarded(grant) if guarded else ()), *argv]
         watch = Watch(argv, grant.path, self._silence, silence)
         status, stdout, lines = await self._run(whole_argv, watch, passphrase, on_output, on_answer, own)
-        if error := failure(status, lines, speaker=Speaker.NODE, pool=grant.path):
+        speaker = Speaker.SCRIPT if argv[:1] == [self.python] else Speaker.NODE
+        if error := failure(status, lines, speaker=speaker, pool=grant.path):
             raise error
         if status and not any(line.is_warning or line.is_error for line in lines):
             lines.append(LogLine("warning", f"borg ended with status {status}"))

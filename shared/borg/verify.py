@@ -3,7 +3,9 @@
 A script, run by the Python that runs the node's borg: `verify.py PATH PLAN`, the passphrase by BORG_PASSPHRASE_FD. PLAN
 is a JSON file: `encryption`, `key` as borg exports it, `after` and `upto`, segments, `seconds`. It takes no lock and
 writes nothing: committed segments do not change, and what compaction takes away meanwhile it wrote again further on. It
-prints JSON: the last segment that was `reached`, how many `objects`, `garbage` as [id, segment], and what is `damaged`.
+prints JSON: the last segment that was `reached`, how many `objects`, `garbage` as [id, segment], what is `damaged` and
+in which `damaged_segments`, and which segments are `missing`, as [first, last] of each gap: who knows what was
+compacted judges that.
 """
 
 from __future__ import annotations
@@ -46,6 +48,15 @@ class _Found:
     objects: int = 0
     garbage: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     damaged: list[str] = field(default_factory=list[str])
+    damaged_segments: list[int] = field(default_factory=list[int])
+    missing: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+
+    def lacks(self, first: int, last: int) -> None:
+        """Note a gap; of one that goes on, no second."""
+        if self.missing and self.missing[-1][1] == first - 1:
+            self.missing[-1] = (self.missing[-1][0], last)
+        elif first <= last:
+            self.missing.append((first, last))
 
 
 class _Alive:
@@ -79,18 +90,24 @@ def main(argv: Sequence[str]) -> None:
 def _verified(path: str, plan: dict[str, Any]) -> _Found:
     config = ConfigParser(interpolation=None)
     config.read(Path(path) / "config")
+    if not config.has_option("repository", "id"):
+        raise _repository.Repository.DoesNotExist(path)
     section = config["repository"]
     key = _opened(path, section["id"].strip(), plan["key"] or "\n" + section.get("key", ""), plan["encryption"])
     io = _repository.LoggedIO(path, section.getint("max_segment_size"), section.getint("segments_per_dir"))
     until = time.monotonic() + plan["seconds"]
     found, alive = _Found(plan["after"]), _Alive()
-    for segment, file in io.segment_iterator(plan["after"] + 1):
-        if segment > plan["upto"] or time.monotonic() > until:
+    there = io.segment_iterator(plan["after"] + 1) if (Path(path) / "data").is_dir() else iter(())
+    for segment, file in there:
+        if segment > plan["upto"]:
             break
+        if time.monotonic() > until:
+            return found
+        found.lacks(found.reached + 1, segment - 1)
         _read(io, key, segment, Path(file), found, alive)
         found.reached = segment
-    else:
-        found.reached = plan["upto"]  # what is not there was compacted
+    found.lacks(found.reached + 1, plan["upto"])
+    found.reached = plan["upto"]
     return found
 
 
@@ -117,15 +134,18 @@ def _read(io: Any, key: Any, segment: int, file: Path, found: _Found, alive: _Al
                 found.objects += 1
                 _open(key, object_id, data, segment, found)
     except (OSError, _helpers.IntegrityError) as error:
-        if file.exists() and file.stat().st_size:  # compaction empties what it takes away, if it cannot remove it
+        if file.exists() and file.stat().st_size:
             found.damaged.append(f"segment {segment}: {error}")
+            found.damaged_segments.append(segment)
+        else:  # compaction empties what it takes away, if it cannot remove it
+            found.lacks(segment, segment)
 
 
 def _open(key: Any, object_id: bytes, data: bytes, segment: int, found: _Found) -> None:
     try:
         key.decrypt(None if object_id == _MANIFEST else object_id, data)
     except _GARBAGE:
-        if len(found.garbage) < _SHOWN:
+        if len(found.garbage) < _SHOWN or found.garbage[-1][1] != segment:  # of each segment at least one: whose it is
             found.garbage.append((object_id.hex(), segment))
 
 

@@ -40,6 +40,8 @@ _SEE_NATS = "see whether nats-server runs and what its log says; Borgfleet tries
 _GONE_REMEDY = "run `borgfleet migrate`, which makes the streams; a running scheduler makes them by itself"
 _OVER_STREAM_LIMIT = 10_054
 """nats-server's own code: larger than the stream allows a message to be."""
+_STREAM_FULL = 10_077
+"""nats-server's own code: a limit of the stream, or its store, keeps the message out."""
 _GONE = (
     nats.errors.NoRespondersError,
     nats.js.errors.NotFoundError,
@@ -227,7 +229,7 @@ class JetStreamBus:
             with _translated():
                 async with asyncio.timeout(2):
                     await self._js.account_info()
-        except Transient:
+        except (Transient, Permanent):
             return False
         return True
 
@@ -356,6 +358,13 @@ class _translated:  # noqa: N801 - reads as a phrase: with _translated()
             raise too_large() from error
         if isinstance(error, nats.js.errors.APIError) and error.err_code == _OVER_STREAM_LIMIT:
             raise too_large() from error
+        if isinstance(error, nats.js.errors.APIError) and error.err_code == _STREAM_FULL:
+            message = f"the stream takes no more: {error.description}"
+            remedy = "see what fills it: whether its workers run, and the disk and the limits of nats-server"
+            raise Transient(message, code="stream_full", remedy=remedy) from error
+        if isinstance(error, nats.js.errors.BadRequestError):
+            message = f"the message bus refuses this: {error.description}"
+            raise Permanent(message, code="bus_refused", remedy="see the log of nats-server") from error
         if isinstance(error, _GONE):
             message = f"the stream or its consumer is not there: {error!r}"
             raise Transient(message, code="bus_gone", remedy=_GONE_REMEDY) from error

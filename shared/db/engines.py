@@ -9,8 +9,29 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 _REST_SECONDS = 1.0
+MIGRATE_WAIT_SECONDS = 600
+"""How long a `migrate` waits for another: a change of a large table may take minutes."""
+_SESSION: dict[str, str | int] = {
+    # Not strict, a server cuts what is too long and makes zero of what is no number, without a word.
+    "sql_mode": "'STRICT_TRANS_TABLES,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
+    "time_zone": "'+00:00'",
+    # Another engine knows no transaction and no foreign key.
+    "default_storage_engine": "InnoDB",
+    "foreign_key_checks": 1,
+    "unique_checks": 1,
+    "check_constraint_checks": 1,
+    "sql_safe_updates": 0,
+    "sql_auto_is_null": 0,
+    "completion_type": 0,
+    # Who waits longer was given up by its client long since.
+    "innodb_lock_wait_timeout": 10,
+    "lock_wait_timeout": 10,
+}
+"""Set at each connection to MariaDB, whatever its configuration says; isolation and character set have their own."""
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=8000", "foreign_keys=ON")
 WROTE = "borgfleet_wrote"
 """Set in a connection's `info` once its transaction has changed a row."""
 
@@ -25,7 +46,6 @@ def engines(url: str, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
         _prepare_sqlite(reader, "BEGIN")
         _note_writes(writer)
         return writer, reader
-    connect = {"init_command": "SET time_zone='+00:00'", "charset": "utf8mb4", "connect_timeout": 5}
     engine = create_async_engine(
         url,
         pool_size=pool_size,
@@ -35,11 +55,34 @@ def engines(url: str, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
         hide_parameters=True,  # they may hold what must not be in a log
         pool_reset_on_return=None,  # every session ends its own transaction
         isolation_level="READ COMMITTED",
-        connect_args=connect,
+        connect_args=_of_maria(),
     )
     _ping_after_rest(engine)
     _note_writes(engine)
     return engine, engine
+
+
+def migrating_engine(url: str) -> AsyncEngine:
+    """Return the engine that changes the schema: one connection, no limit on how long a statement may work."""
+    if make_url(url).get_backend_name() == "sqlite":
+        engine = create_async_engine(url, hide_parameters=True, poolclass=NullPool)
+        # Tables are made anew under their old names, so no foreign key is held meanwhile (SQLite's default).
+        _prepare_sqlite(engine, "BEGIN IMMEDIATE", ("synchronous=FULL", f"busy_timeout={MIGRATE_WAIT_SECONDS * 1000}"))
+        return engine
+    return create_async_engine(
+        url,
+        hide_parameters=True,
+        poolclass=NullPool,
+        isolation_level="READ COMMITTED",
+        connect_args=_of_maria(max_statement_time=0, lock_wait_timeout=60),
+    )
+
+
+def _of_maria(**more: int) -> dict[str, Any]:
+    """Return what is said at each connection to MariaDB: nothing that we rely on is left to the server's defaults."""
+    settings = _SESSION | more
+    given = ", ".join(f"SESSION {name}={value}" for name, value in settings.items())
+    return {"init_command": f"SET {given}", "charset": "utf8mb4", "connect_timeout": 5}
 
 
 def _note_writes(engine: AsyncEngine) -> None:
@@ -79,11 +122,11 @@ def _ping_after_rest(engine: AsyncEngine) -> None:
     event.listen(engine.sync_engine, "checkin", checked_in)
 
 
-def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
+def _prepare_sqlite(engine: AsyncEngine, begin: str, pragmas: tuple[str, ...] = _PRAGMAS) -> None:
     def connected(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # the driver's own BEGIN comes too late
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=8000", "foreign_keys=ON"):
+        for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

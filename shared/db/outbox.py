@@ -55,12 +55,17 @@ class Outbox:
             await connection.execute(_insertion(len(rows)), given)
 
     async def unsent(
-        self, limit: int, *, older_than: float = 0.0, but: Collection[uuid.UUID] = ()
+        self, limit: int, *, older_than: float = 0.0, but: Collection[uuid.UUID] = (), but_on: Collection[str] = ()
     ) -> Sequence[OutboxRow]:
-        """Return the oldest unsent rows, some left out; never by `id > last`, because commits are not ordered."""
+        """Return the oldest unsent rows, some of them, or those on some subjects, left out.
+
+        Never by `id > last`, because commits are not ordered.
+        """
         query = select(OutboxRow).where(OutboxRow.sent_at.is_(None), OutboxRow.created_at <= db_now(-older_than))
         if but:
             query = query.where(OutboxRow.id.not_in(but))
+        if but_on:
+            query = query.where(OutboxRow.subject.not_in(but_on))
         return (await self._session.scalars(query.order_by(OutboxRow.created_at).limit(limit))).all()
 
     async def mark_sent(self, ids: Sequence[uuid.UUID]) -> None:

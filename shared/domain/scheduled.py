@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -37,5 +37,10 @@ def scheduled_of(params: Mapping[str, Any]) -> Scheduled | None:
 
 
 def asked_for(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a job's parameters without its schedule: what is asked for by hand keeps no hours."""
+    """Return a job's parameters without its schedule: what is asked for by hand keeps no hours.
+
+    What a row holds may be no mapping at all: it is left as it is, for the run that takes the job to refuse it.
+    """
+    if not hasattr(params, "items"):
+        return cast("dict[str, Any]", params)
     return {name: value for name, value in params.items() if name != _NAME}

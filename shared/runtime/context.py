@@ -14,6 +14,7 @@ import structlog
 
 from shared.db.repositories.requests import requested_before
 from shared.db.tables.job import Job
+from shared.domain.asked import Asked
 from shared.domain.job import JobState
 from shared.domain.text import clean
 from shared.errors import LeaseLost, Permanent, Transient, Waiting
@@ -93,13 +94,17 @@ class Context:
         return await self._db.run(work)
 
     async def claim(self, job_id: uuid.UUID) -> Job | None:
-        """Take the job; None if it is done, cancelled or held by a live worker; Waiting if it is not due yet."""
+        """Take the job; None if it is done, cancelled or held by a live worker; Waiting if it is not due yet.
+
+        Permanent, with the job taken, if what was asked for makes no sense: so it ends, and says why.
+        """
         await self._db.run(partial(self._take, job_id), repeatable=True)  # its lease tells that it is ours
         if self.job is None:
             await self._db.run(lambda tx: self._why_not(tx, job_id))
             return None
         self._progress = ProgressReporter(self._bus, self.job.id, self.job.correlation_id)
         self._stored = self.job.log_seq
+        Asked.of(self.job.params)
         return self.job
 
     async def _take(self, job_id: uuid.UUID, tx: UnitOfWork) -> None:

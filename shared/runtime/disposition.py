@@ -7,11 +7,13 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shared.domain.asked import Asked
 from shared.domain.job import JobState, backoff
 from shared.domain.text import clean
 from shared.errors import AppError, LeaseLost, Permanent, Transient, Waiting
 from shared.runtime.context import Abort
 from shared.runtime.delivery import record_dead_letter, send_dead_letter
+from shared.runtime.storable import cleaned
 
 if TYPE_CHECKING:
     from shared.bus.port import Bus, Delivery
@@ -108,7 +110,7 @@ async def _bury(delivery: Delivery, ctx: Context, error: AppError, tx: UnitOfWor
     """Record a dead letter; the job it speaks of, which nobody could take, ends with it, or it would come again."""
     await record_dead_letter(tx, delivery, error)
     if ctx.job_id is not None:
-        await tx.jobs.fail_unclaimed(ctx.job_id, error)
+        await tx.jobs.fail_unclaimed(ctx.job_id, cleaned(error))
 
 
 def _heartless(error: BaseException, ctx: Context, max_failures: int) -> Decision:
@@ -139,13 +141,20 @@ async def _put_back(decision: Decision, ctx: Context) -> bool:
 
 def _again(error: Transient, ctx: Context, max_failures: int) -> Decision:
     failures = (ctx.job.failures if ctx.job else ctx.failures) + 1
-    asked = ctx.job.params if ctx.job else {}
+    asked = Asked.or_nothing(ctx.job.params) if ctx.job else Asked()
     counted = ctx.job is not None or error.code in _UNFORESEEN  # what passes by itself may take long to be claimed
-    if counted and failures >= asked.get("max_failures", max_failures):
+    if counted and failures >= (asked.max_failures or max_failures):
         spent = Permanent(f"{error.message} (after {failures} attempts)", code=error.code, remedy=error.remedy)
         return Decision(Verdict.FAIL if ctx.job else Verdict.DEAD, spent)
-    delay = error.retry_after or backoff(failures, asked.get("retry_seconds"))
+    delay = error.retry_after or backoff(failures, asked.retry_seconds)
     return Decision(Verdict.RETRY, error, delay)
+
+
+def undecided(error: BaseException, ctx: Context) -> Decision:
+    """Decide where nothing else could be decided: the job, or the message that asks for none, ends."""
+    message = f"how this run ended could not be judged: {type(error).__name__}"
+    cause = Permanent(message, code="unexpected", remedy=_SEE_LOG)
+    return Decision(Verdict.FAIL if ctx.job else Verdict.DEAD, cause)
 
 
 def is_unforeseen(error: BaseException) -> bool:

@@ -37,6 +37,8 @@ _FAILED = 2_000
 """Rows that one sweep steps over because they failed in it."""
 _TRIES = 3
 """Tries of a message that the bus, working, refuses: then it is set aside."""
+_OF_ONE_STREAM = frozenset({"stream_full", "bus_gone", "bus_unreachable"})
+"""What the bus says of a stream that takes nothing; if it does not answer at all, every other would wait in vain."""
 _POLL_SECONDS = 1.0
 _STRAGGLER_SECONDS = 2.0
 _SWEEP = "outbox"
@@ -76,19 +78,28 @@ class Relay:
     async def publish_all(self, *, older_than: float = 0.0) -> int:
         """Publish every unsent row so many seconds old, whoever left it; return how many. One relay sweeps for all.
 
-        A row that fails keeps no other one back. Raises why, at the end, if any failed.
+        A row that fails keeps no other one back, nor does a stream that is full. Raises why, at the end, if any failed.
         """
-        total, failed, why = 0, set[uuid.UUID](), None
-        while rows := await self._db.run(partial(self._stragglers, older_than, failed), patience=0):
+        total, failed, full, why = 0, set[uuid.UUID](), set[str](), None
+        while rows := await self._db.run(partial(self._stragglers, older_than, failed, full), patience=0):
             errors = await self._deliver(rows)
             total += len(rows) - len(errors)
             failed |= errors.keys()
             why = why or next(iter(errors.values()), None)
-            if len(rows) < _BATCH or len(errors) == len(rows) or len(failed) > _FAILED:
+            if len(rows) < _BATCH or len(failed) > _FAILED:
                 break
+            if len(errors) == len(rows):
+                if not await self._only_here(errors.values()):
+                    break
+                full |= {row.subject for row in rows}
+                failed.clear()
         if why is not None:
             raise why
         return total
+
+    async def _only_here(self, errors: Collection[AppError]) -> bool:
+        """Tell whether a whole batch failed for its stream alone, as one that is full: the others may take theirs."""
+        return all(error.code in _OF_ONE_STREAM for error in errors) and await self._bus.healthy()
 
     async def _round(self, _stopping: asyncio.Event) -> None:
         try:
@@ -103,13 +114,10 @@ class Relay:
             raise
         self._stalled = False
 
-    async def _end(self, _stopping: asyncio.Event) -> None:
-        await self._publish_fresh()
-
     async def _stragglers(
-        self, older_than: float, failed: Collection[uuid.UUID], tx: UnitOfWork
+        self, older_than: float, failed: Collection[uuid.UUID], full: Collection[str], tx: UnitOfWork
     ) -> Sequence[OutboxRow]:
-        rows = await tx.outbox.unsent(_BATCH, older_than=older_than, but=failed)
+        rows = await tx.outbox.unsent(_BATCH, older_than=older_than, but=failed, but_on=full)
         if rows and await tx.leases.acquire(_SWEEP, self._name, _SWEEP_SECONDS) is None:
             return ()
         return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from shared.domain.text import clean
 
@@ -33,6 +33,14 @@ def storable(value: Any, depth: int = _DEPTH) -> Any:
     if isinstance(value, (list, tuple)):
         return [storable(one, depth - 1) for one in cast("list[Any]", value)] if depth else None
     return value
+
+
+@overload
+def cleaned(error: AppError) -> AppError: ...
+
+
+@overload
+def cleaned(error: AppError | None) -> AppError | None: ...
 
 
 def cleaned(error: AppError | None) -> AppError | None:

@@ -14,7 +14,15 @@ from shared.runtime.board import Board
 from shared.runtime.context import Abort, Context
 from shared.runtime.crashpoint import crashpoint, failpoint
 from shared.runtime.delivery import decode
-from shared.runtime.disposition import Decision, Verdict, decide, dispose, give_up, is_unforeseen
+from shared.runtime.disposition import (
+    Decision,
+    Verdict,
+    decide,
+    dispose,
+    give_up,
+    is_unforeseen,
+    undecided,
+)
 from shared.runtime.heartbeat import Heartbeat, abort
 from shared.runtime.outcome import cancelled, ended, outcome, result
 from shared.runtime.supervisor import supervise
@@ -30,6 +38,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _FETCH_SECONDS = 5.0
+_COUNTED = 1000
+"""Messages whose failures are counted in memory; of more the oldest are forgotten."""
 
 
 class Worker:
@@ -94,11 +104,9 @@ class Worker:
         started = time.monotonic()
         with structlog.contextvars.bound_contextvars(delivery=delivery.key):
             error = await self._supervise(delivery, ctx, stopping)
-            if isinstance(error, Conflict) and ctx.job is None and await ctx.requested():
-                error = None  # two deliveries of one request at once: the other one was first
-            decision = decide(error, ctx, max_failures=self._settings.max_failures)
+            decision = await self._decided(error, ctx)
             if decision.verdict is Verdict.RETRY and ctx.job is None and error is not None and is_unforeseen(error):
-                self._failures[delivery.key] = ctx.failures + 1  # nothing is claimed: there is no row to count it in
+                self._count(delivery.key, ctx.failures + 1)
             _note(decision, error, ctx)
             crashpoint("after_commit_before_ack")
             await self._dispose(decision, delivery, ctx)
@@ -106,6 +114,29 @@ class Worker:
         self._metrics.handling.labels(self._route.subject).observe(time.monotonic() - started)
         if decision.verdict is Verdict.DEAD:
             self._metrics.dead.labels(self._route.subject).inc()
+
+    async def _decided(self, error: BaseException | None, ctx: Context) -> Decision:
+        """Decide what becomes of a delivery; whatever goes wrong in that, the slot and its other deliveries go on."""
+        decided: list[Decision] = []
+
+        async def judge() -> None:
+            # Two deliveries of one request at once: the other one was first.
+            done_before = isinstance(error, Conflict) and ctx.job is None and await ctx.requested()
+            decided.append(decide(None if done_before else error, ctx, max_failures=self._settings.max_failures))
+
+        trouble = await outcome(judge())
+        if trouble is None:
+            return decided[0]
+        if isinstance(trouble, Transient):
+            return Decision(Verdict.RETRY, trouble, trouble.retry_after or 1.0)
+        _log.error("decision_crashed", exc_info=trouble)
+        return undecided(trouble, ctx)
+
+    def _count(self, key: str, failures: int) -> None:
+        """Count a failure with nothing claimed: there is no row to count it in. Another worker may end the message."""
+        self._failures[key] = failures
+        if len(self._failures) > _COUNTED:
+            del self._failures[next(iter(self._failures))]
 
     async def _supervise(self, delivery: Delivery, ctx: Context, stopping: asyncio.Event) -> BaseException | None:
         """Run the handler with a heartbeat beside it; return how it ended instead of raising.

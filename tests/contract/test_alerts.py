@@ -371,6 +371,60 @@ async def test_a_channel_whose_wishes_make_no_sense_keeps_no_other_from_hearing(
     assert len(await rows(db, Notification)) == 3
 
 
+BROKEN_CHANNELS: dict[str, dict[str, Any]] = {
+    "a level of later": {"least_level": "loud"},
+    "kinds that are a number": {"kinds": 5},
+    "kinds that cannot be told apart": {"kinds": [["disk"]]},
+    "tags that are none": {"tags": None},
+    "hours of no zone": {"hours": {"zone": "Mars/Base", "days": [1, 2, 3, 4, 5, 6, 7], "begins": "08:00", "ends": "18:00"}},
+    "hours that are a list": {"hours": [1]},
+    "hours without a day's number": {"hours": {"zone": "UTC", "days": 5, "begins": "08:00", "ends": "18:00"}},
+    "a digest of an age": {"digest_seconds": 2**31 - 1, "hours": {"zone": "UTC"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", BROKEN_CHANNELS)
+async def test_a_channel_that_no_version_of_ours_understands_keeps_no_incident_from_being_told(
+    db: Database, broken: str
+) -> None:
+    await fleet(db, 3, channels=2)
+    change = update(NotificationChannel).where(NotificationChannel.name == "c0").values(**BROKEN_CHANNELS[broken])
+    await db.run(lambda tx: tx.session.execute(change))
+    await Alerts(db).evaluate(await of_all(db))
+    assert len(await rows(db, Alert)) == 3
+    assert len(await rows(db, Notification)) == 3
+
+
+@pytest.mark.parametrize("poison", ["kind", "state", "level", "tags", "sample"])
+async def test_one_row_that_makes_no_sense_silences_no_alert_of_the_others(db: Database, poison: str) -> None:
+    """As after a downgrade: a kind, a state or a shape that only the newer version knows."""
+    await fleet(db, 3)
+    expected = {"server:s0000", "server:s0001", "server:s0002"}
+
+    async def poisoned(tx: Any) -> None:
+        one = update(Server).where(Server.name == "s0000")
+        if poison == "kind":
+            tx.session.add(AlertRule(kind="of_later", server="", tag="", warning=1.0, critical=2.0))
+        elif poison in ("state", "level"):
+            values = {"state": "firing", "level": "warning", poison: "of_later"}
+            key = {"open_key": "server_unreachable|server:s0000", "kind": "server_unreachable"}
+            tx.session.add(Alert(**key, subject="server:s0000", server="s0000", value=1.0, threshold=1.0, **values))
+        elif poison == "tags":
+            await tx.session.execute(one.values(tags=5))
+        else:
+            first = select(Server.id).where(Server.name == "s0000").scalar_subquery()
+            broken = {"boot_time": "yesterday", "cpu_usage_percent": "high", "cpu_cores": "many", "mounts": [{}]}
+            change = update(ServerStatus).where(ServerStatus.server_id == first)
+            await tx.session.execute(change.values(up=True, sample=broken))
+
+    await db.run(poisoned)
+    await Alerts(db).evaluate(await of_all(db))
+    raised = {alert.subject for alert in await rows(db, Alert) if alert.state == "firing"}
+    assert raised >= expected - {"server:s0000"}
+    if poison in ("kind", "tags"):
+        assert raised == expected
+
+
 async def definition(db: Database, server: Server, *runs: str, archives: int = 0) -> BackupJob:
     async def add(tx: Any) -> BackupJob:
         pool = StoragePool(

@@ -16,16 +16,21 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import func, select
 
-from shared.bus.port import MESSAGE_ID
+from shared.bus.jetstream import connect
+from shared.bus.port import MESSAGE_ID, too_large
+from shared.config.settings import NatsSettings
+from shared.db.repositories.job_messages import asks_for
 from shared.db.session import Database
-from shared.db.tables import DeadLetter, OutboxRow
+from shared.db.tables import DeadLetter, Job, OutboxRow
 from shared.domain.ids import new_id
+from shared.domain.job import JobType
 from shared.domain.text import clean
-from shared.errors import Transient
+from shared.errors import Permanent, Transient
 from shared.events.streams import DEAD, JOBS
 from shared.runtime import relay as relay_module
 from shared.runtime.relay import Relay
 from shared.telemetry.metrics import KernelMetrics
+from tests.harness.nats_server import NatsServer
 
 PAIRS = pytest.mark.parametrize(("bus", "db"), [("memory", "sqlite"), ("jetstream", "mariadb")], indirect=True)
 _number = itertools.count(1)
@@ -149,6 +154,97 @@ async def test_what_fails_for_now_is_never_given_up_and_keeps_nothing_back(
     assert await letters(db) == []
     doors.failing.clear()
     assert await relay.publish_all() == 4
+
+
+@PAIRS
+async def test_a_full_stream_of_commands_keeps_no_fact_back(
+    db: Database, doors: Doors, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many commands wait, and whole batches of them: facts behind them go to a stream that takes them."""
+    monkeypatch.setattr(relay_module, "_BATCH", 5)
+    monkeypatch.setattr(relay_module, "_FAILED", 12)
+    full = [subject() for _ in range(3)]
+    doors.failing = {one: Transient("the stream takes no more", code="stream_full") for one in full}
+    fact = "job.changed"
+    await outbox(db, *((one, "{}") for one in [*full * 10, fact]))
+    with pytest.raises(Transient, match="no more"):
+        await relay.publish_all()
+    assert sorted(set(await unsent(db))) == sorted(full)
+    assert await letters(db) == []
+
+
+async def test_a_stream_that_is_full_is_told_as_that_and_not_as_a_bus_that_is_away(contract_nats: NatsServer) -> None:
+    bus = await connect(NatsSettings(url=contract_nats.url, monitor_url=contract_nats.monitor_url), name="full")
+    name = f"full{next(_number)}"
+    js = bus._js
+    await js.add_stream(name=name, subjects=[f"{name}.>"], max_msgs=1, discard="new")
+    await bus.publish(f"{name}.a", b"1", {})
+    with pytest.raises(Transient) as full:
+        await bus.publish(f"{name}.b", b"2", {})
+    assert full.value.code == "stream_full"
+    for refused_headers in ({"Nats-Expected-Last-Msg-Id": "another"}, {f"H{n}": "x" * 1000 for n in range(70)}):
+        with pytest.raises(Permanent) as refused:
+            await bus.publish(f"{name}.a", b"3", refused_headers)
+        assert refused.value.code == "bus_refused", "tried again, it would be refused for ever"
+    await js.delete_stream(name)
+    await bus.close()
+
+
+COMMANDS = {
+    "more than the server takes": ("too_large", "message_too_large"),
+    "an error that nobody foresaw": ("unforeseen", "unpublishable"),
+}
+
+
+@PAIRS
+@pytest.mark.parametrize("kind", COMMANDS)
+async def test_a_job_whose_command_the_bus_refuses_ends_and_says_why(
+    db: Database, doors: Doors, relay: Relay, kind: str
+) -> None:
+    """Queued, it would wait for ever for a message that nobody sends."""
+    what, code = COMMANDS[kind]
+    node = subject().rpartition(".")[2]
+    jobs = [Job(type=JobType.BACKUP_CREATE.value, node=node, title="t") for _ in range(2)]
+    await db.run(lambda tx: tx.jobs.enqueue(*jobs))
+    await db.run(lambda tx: tx.jobs.claim(jobs[1].id, lease="a", seconds=600))  # of an earlier message of its own
+    doors.failing[f"backup.requested.{node}"] = too_large() if what == "too_large" else OverflowError("oh")
+    for _ in range(4):
+        await relay.publish_all()
+    async with db.read() as session:
+        refused, running = [await session.get_one(Job, job.id) for job in jobs]
+    assert (refused.state, refused.code, running.state) == ("failed", code, "running")
+    assert refused.reason
+    assert refused.finished_at is not None
+    assert await unsent(db) == []
+
+
+@PAIRS
+async def test_a_fact_that_the_bus_refuses_ends_no_job(db: Database, doors: Doors, relay: Relay) -> None:
+    job = Job(type=JobType.BACKUP_CREATE.value, node=subject().rpartition(".")[2], title="t")
+    await db.run(lambda tx: tx.jobs.enqueue(job))
+    doors.failing["job.changed"] = too_large()
+    for _ in range(4):
+        await relay.publish_all()
+    async with db.read() as session:
+        assert (await session.get_one(Job, job.id)).state == "queued"
+
+
+@pytest.mark.parametrize(
+    ("event", "payload"),
+    [
+        ("job.changed.v1", '{"job_id": "0190aaaa-0000-7000-8000-000000000000"}'),
+        ("backup.requested.v1", "[1]"),
+        ("backup.requested.v1", "{"),
+        ("backup.requested.v1", "{}"),
+        ("backup.requested.v1", '{"job_id": null}'),
+        ("backup.requested.v1", '{"job_id": 5}'),
+        ("backup.requested.v1", '{"job_id": "not one"}'),
+    ],
+)
+def test_only_a_command_that_names_its_job_asks_for_one(event: str, payload: str) -> None:
+    assert asks_for(event, payload) is None
+    job = new_id()
+    assert asks_for("backup.requested.v1", f'{{"job_id": "{job}"}}') == job
 
 
 @PAIRS

@@ -7,10 +7,23 @@ from importlib.resources import files
 from alembic import command
 from alembic.config import Config
 
+from shared.db.door import translated
+from shared.db.migrations.alone import still_running
+from shared.errors import Transient
+
 
 def migrate(url: str) -> None:
-    """Bring a database to the newest revision; blocking."""
-    command.upgrade(alembic_config(url), "head")
+    """Bring a database to the newest revision; blocking.
+
+    Several may be started at once, and each may be killed at any moment: another goes on where it stopped.
+    """
+    try:
+        with translated():
+            command.upgrade(alembic_config(url), "head")
+    except Transient as error:
+        if error.code == "database_busy" and url.startswith("sqlite"):
+            raise still_running() from error
+        raise
 
 
 def alembic_config(url: str) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -51,6 +52,7 @@ _COMMANDS: dict[JobType, type[Command]] = {
     JobType.STATS_COLLECT: StatsCollect,
 }
 
+_ASKING = frozenset(command.type_name() for command in _COMMANDS.values())
 KNOWN = frozenset(kind.value for kind in _COMMANDS)
 """The types of jobs that this version can ask for; rows may hold others, which a newer version made."""
 ADDRESS = (Job.id, Job.type, Job.node, Job.correlation_id, Job.attempt)
@@ -60,6 +62,16 @@ ADDRESS = (Job.id, Job.type, Job.node, Job.correlation_id, Job.attempt)
 def command_of(job: Job | Addressed) -> Command:
     """Return the message that asks for a job to be done."""
     return _COMMANDS[_kind(job.type)](job_id=job.id, correlation_id=job.correlation_id)
+
+
+def asks_for(event_type: str, payload: str) -> uuid.UUID | None:
+    """Return which job an event asks for, if it is a command of ours at all."""
+    if event_type not in _ASKING:
+        return None
+    try:
+        return uuid.UUID(json.loads(payload)["job_id"])
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
 
 
 def type_unknown(kind: str) -> Conflict:

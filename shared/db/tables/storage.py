@@ -82,6 +82,11 @@ class Repository(Base):
     """The last transaction that is known to be ours: the proof of what was written goes on after it."""
     session: Mapped[str] = mapped_column(binary_text(10), default="")
     """Whose session did not come to its end: `server` or `node`; empty when none is open."""
+    session_job: Mapped[uuid.UUID | None] = mapped_column(default=None)
+    """Whose run was the last to open a session of the server, and its last transaction before the first of them."""
+    session_began: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    compacted_segment: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    """Up to here our own maintenance may have taken segments away; a gap above it is damage."""
     rewritten_after: Mapped[int | None] = mapped_column(BigInteger, default=None)
     """The last segment before objects were deleted, replaced or stored as garbage: a recovery undoes what followed."""
     verified_segment: Mapped[int | None] = mapped_column(BigInteger, default=None)
@@ -156,6 +161,8 @@ class Archive(Base):
     """It was missing from the repository without our doing, and has not been seen there since."""
     segment: Mapped[int | None] = mapped_column(BigInteger, default=None)
     """The repository's last transaction when its run ended: all that the run added stands before it."""
+    began_segment: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    """The last transaction before its run: all that the run added stands after it; None where nobody knows."""
     proven_at: Mapped[datetime | None] = mapped_column(default=None)
     """When every object that its run added had been read and decrypted."""
     verified_at: Mapped[datetime | None] = mapped_column(default=None)

@@ -158,3 +158,26 @@ async def test_a_hook_is_run_as_it_stands_and_its_status_is_its_own(yard: Yard, 
         "warning" if status else "succeeded", True,
     )  # fmt: skip
     assert ("info hook ran" in await yard.log(job)) == (status == 0)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+async def test_a_post_hook_that_fails_without_an_archive_is_told_with_the_job_and_run_first_of_all_next_time(
+    yard: Yard, tmp_path: Path, how: str
+) -> None:
+    """The database stayed frozen, and one line of a log knew of it."""
+    trace, reading, thawed = tmp_path / "trace", tmp_path / "reading", tmp_path / "thawed"
+    yard.wrap_borg(f"touch {reading}; {'exec sleep 600' if how == 'cancelled' else 'exit 2'}")
+    thaw = f"echo post $BORGFLEET_RESULT >>{trace}; [ -e {thawed} ] || {{ echo cannot thaw >&2; exit 3; }}"
+    definition = await yard.backup_job(files(tmp_path / "srv", 3), pre_hook=f"echo pre >>{trace}", post_hook=thaw)
+    job = await yard.request(definition)
+    ctx, task = yard.start(job)
+    if how == "cancelled":
+        await yard.until(reading)
+        yard.cancel(ctx, task)
+    await yard.dispose(ctx, task, job)
+    ended = await yard.run(definition, how, job=job)  # a failure is tried again first
+    assert "the post-hook ended with status 3: cannot thaw" in ended.warnings
+    thawed.touch()
+    yard.wrap_borg("")
+    await yard.run(definition, "succeeded")
+    assert trace.read_text().splitlines()[-4:] == [f"post {how}", "post failed", "pre", "post succeeded"]

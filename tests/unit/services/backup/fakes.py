@@ -67,6 +67,8 @@ class FakeStorage:
     """Seconds that a check of the archives, and each reading, takes."""
     transaction: int | None = None
     """The last one."""
+    uncommitted: bool = False
+    """There are segments above the last transaction."""
     rewritten: frozenset[bytes] | AppError = frozenset()
     wanted: list[Wanted] = field(default_factory=list)
     recovery: Recovery = field(default_factory=lambda: Recovery(2, 0, 0, 0, key=False))
@@ -174,6 +176,9 @@ class FakeStorage:
 
     async def last_transaction(self, repository: RepositoryPlace) -> int | None:
         return self.transaction
+
+    async def has_segments(self, repository: RepositoryPlace, after: int, upto: int) -> bool:
+        return self.uncommitted
 
     async def history(self, repository: RepositoryPlace, after: int) -> History:
         if isinstance(self.rewritten, AppError):

@@ -114,3 +114,14 @@ async def test_a_report_that_cannot_be_examined_fails_the_run_and_stays(world: W
     assert world.storage.reports == [LEFT_OUT]
     await world.upkeep(JobType.REPOSITORY_CHECK)  # what may mend it is not kept from running
     assert world.storage.reports == [LEFT_OUT]
+
+
+async def test_a_refused_call_is_told_even_where_what_was_left_out_cannot_be_examined(world: World) -> None:
+    """A manifest that is garbage keeps the objects from being looked at: that must not hide the attack."""
+    world.storage.found_garbage = Permanent("no manifest", code="session_unexamined")
+    both = SessionReport(
+        1, refused=("call of destroy",), left_out=("07" * 32,), left_out_bytes=5, file=Path("/nowhere")
+    )
+    hostile_during(world, both)
+    assert (await world.refused(await world.request())).code == HOSTILE
+    assert [one["code"] for one in (await repository(world)).frozen_for] == [HOSTILE]

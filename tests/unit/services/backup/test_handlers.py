@@ -318,6 +318,20 @@ async def test_a_prune_takes_away_what_an_interrupted_run_left_once_a_later_one_
     assert deletions(world) == [old]
 
 
+async def test_a_prune_keeps_what_an_interrupted_run_left_as_long_as_later_ones_are_doubtful(world: World) -> None:
+    """It may hold more than they do."""
+    await days_apart(world, 2)
+    await world.keep(keep_daily=3)
+    left = f"web1-system-2026-01-01T000000Z-{'a' * 32}.checkpoint"
+    world.storage.left_behind = [left]
+    await world.db.run(lambda tx: tx.session.execute(update(Archive).values(trusted=False)))
+    await world.prune()
+    assert deletions(world) == []
+    await world.db.run(lambda tx: tx.session.execute(update(Archive).values(accepted_at=Archive.created_at)))
+    await world.prune()
+    assert deletions(world) == [left]
+
+
 async def test_a_backup_jobs_own_retention_holds_instead_of_the_repositorys(world: World) -> None:
     made = await days_apart(world, 4)
     await world.keep(keep_last=1)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from services.backup.handlers import make_backup
+from services.backup.ledger import Ledger
+from services.backup.shielded import to_its_end
 from shared.borg.output import LogLine
 from shared.bus.memory import MemoryBus
 from shared.db.session import Database
@@ -17,6 +22,7 @@ from shared.domain.ids import new_id
 from shared.errors import LeaseLost, Permanent, Transient
 from shared.events.backup import BackupRequested
 from shared.runtime.context import Abort, Context
+from shared.runtime.disposition import decide, dispose
 from tests.unit.services.backup.fakes import figures
 from tests.unit.services.backup.world import World
 
@@ -64,6 +70,29 @@ async def run_and(world: World, job: Job) -> BaseException | None:
     await asyncio.wait({task})
     await world.db.run(ctx.release)
     return asyncio.CancelledError() if task.cancelled() else task.exception()
+
+
+class Message:
+    """One that is done with, one way or another."""
+
+    async def ack(self) -> None: ...
+
+    async def nak(self, delay: float = 0.0) -> None: ...
+
+
+async def disposed(world: World, job: Job) -> None:
+    """Run an attempt to its end, and do with its job what the kernel does."""
+    ctx, task = await begun(world, job)
+    world.current = (ctx, task)  # type: ignore[attr-defined]
+    await asyncio.wait({task})
+    error = asyncio.CancelledError() if task.cancelled() else task.exception()
+    await dispose(decide(error, ctx, max_failures=3), cast("Any", Message()), ctx, world.bus)
+
+
+async def due(world: World, job: Job) -> None:
+    """Let a job that was put back be claimed at once."""
+    now = update(Job).where(Job.id == job.id, Job.state == "queued").values(not_before=None, sent_at=Job.created_at)
+    await world.db.run(lambda tx: tx.session.execute(now))
 
 
 async def only(world: World) -> Archive:
@@ -169,6 +198,135 @@ async def test_a_lost_lease_while_counting_or_looking_writes_nothing(hooked: Wor
     await hooked.db.run(lambda tx: tx.session.execute(update(type(hooked.definition)).values(sources=["/a", "/b"])))
     assert isinstance(await ended_with(hooked, await hooked.request()), LeaseLost)
     assert await hooked.rows(Archive) == []
+
+
+@pytest.mark.parametrize("at", ["hook", "look", "figures", "archive"])
+@pytest.mark.parametrize("reason", [Abort.CANCELLED, Abort.SHUTDOWN])
+async def test_a_second_attempt_that_is_stopped_while_it_takes_over_an_archive_leaves_it_on_record(
+    hooked: World, monkeypatch: pytest.MonkeyPatch, at: str, reason: Abort
+) -> None:
+    """The job was cancelled, and the archive on nobody's list; whoever shuts down leaves it to the next attempt."""
+    hooked.server.on_borg = _dies
+    hooked.server.on_hook = {"post": _dies}
+    job = await hooked.request()
+    assert isinstance(await ended_with(hooked, job), Killed)
+    hooked.server.on_borg, hooked.server.on_hook, hooked.server.hooks = None, {}, []
+    stopping = stop(hooked, reason)
+    if at == "hook":
+        hooked.server.on_hook = {"post": stopping}
+    else:
+        place = hooked.server if at == "look" else hooked.storage
+        whole = getattr(place, at)
+
+        async def stopped(*given: Any) -> Any:
+            monkeypatch.undo()
+            await stopping()
+            await asyncio.sleep(0)
+            return await whole(*given)
+
+        monkeypatch.setattr(place, at, stopped)
+        if at == "look":
+            await hooked.db.run(lambda tx: tx.session.execute(update(RunEvidenceRow).values(data={})))
+    await disposed(hooked, job)
+    if reason is Abort.SHUTDOWN:
+        assert (await hooked.job(job)).state == "queued"
+        assert await hooked.rows(Archive) == []
+        hooked.server.on_hook = {}
+        await due(hooked, job)
+        await disposed(hooked, job)
+    archive = await only(hooked)
+    assert ("cancelled" in codes(archive), archive.trusted) == (reason is Abort.CANCELLED, False)
+    assert (await hooked.job(job)).state == "warning"
+    assert hooked.server.created == 1
+    assert "post" in hooked.server.hooks
+    assert True not in await owed(hooked)
+
+
+async def test_a_second_attempt_that_is_cancelled_while_it_looks_takes_over_what_there_is(hooked: World) -> None:
+    hooked.server.on_borg = _dies
+    job = await hooked.request()
+    assert isinstance(await ended_with(hooked, job), Killed)
+    hooked.server.on_borg, hooked.storage.on_list = None, stop(hooked, Abort.CANCELLED)
+    await disposed(hooked, job)
+    assert "cancelled" in codes(await only(hooked))
+    hooked.storage.kept.clear()
+    await hooked.db.run(lambda tx: tx.session.execute(delete(Archive)))
+    hooked.storage.on_list = None
+    hooked.server.on_hook = {"pre": _dies}
+    job = await hooked.request()
+    assert isinstance(await ended_with(hooked, job), Killed)
+    hooked.server.on_hook, hooked.storage.on_list = {}, stop(hooked, Abort.CANCELLED)
+    await disposed(hooked, job)  # where there is none, none is made any more
+    assert ((await hooked.job(job)).state, hooked.server.created) == ("cancelled", 1)
+
+
+@pytest.mark.parametrize("when", ["remember", "leave"])
+async def test_a_cancel_between_the_verdict_and_the_record_forgets_no_archive(
+    world: World, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    stopping = stop(world, Abort.CANCELLED)
+    if when == "remember":
+
+        async def remember(*_: Any) -> None:
+            await stopping()
+            await asyncio.sleep(0)
+
+        monkeypatch.setattr("services.backup.handlers.remember_whole", remember)
+    else:
+        leave = world.storage.open
+
+        @contextlib.asynccontextmanager
+        async def opened(*given: Any) -> AsyncIterator[Any]:
+            async with leave(*given) as grant:
+                yield grant
+            await stopping()
+            await asyncio.sleep(0)
+
+        monkeypatch.setattr(world.storage, "open", opened)
+    job = await world.request()
+    await disposed(world, job)
+    assert (await only(world)).trusted
+    assert (await world.job(job)).state == "succeeded"
+
+
+async def test_an_archive_found_later_counts_from_the_end_of_the_run_that_made_it(world: World) -> None:
+    """Accepted, it was a backup of the day on which it was found; its own times are the server's word."""
+    job = await world.request()
+    world.server.on_borg = stop(world, Abort.CANCELLED)
+    await disposed(world, job)
+    assert (await world.job(job)).state == "cancelled"
+    assert len(world.storage.kept) == 1
+    ended = datetime.now(UTC) - timedelta(days=9)
+    await world.db.run(lambda tx: tx.session.execute(update(Job).values(finished_at=ended)))
+    name = next(iter(world.storage.kept))
+    lie = {"started_at": datetime.now(UTC) + timedelta(days=99), "ended_at": datetime.now(UTC) + timedelta(days=99)}
+    world.storage.kept[name] = world.storage.kept[name].model_copy(update=lie)
+    world.server.on_borg = None
+    await world.backup(await world.request())
+    [found] = [archive for archive in await world.rows(Archive) if not archive.trusted]
+    assert codes(found) == ["found_later"]
+    assert abs(found.created_at - ended) < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["written down", "not"])
+async def test_an_archive_of_a_run_that_lay_in_the_queue_afterwards_counts_from_when_it_was_made(
+    world: World, written: bool
+) -> None:
+    """The worker died after it; the job waited for days, and was cancelled then; or a person tried it again."""
+    world.storage.on_list = _dies
+    job = await world.request()
+    assert isinstance(await ended_with(world, job), Killed)
+    world.storage.on_list = None
+    made, ended = datetime.now(UTC) - timedelta(days=5), datetime.now(UTC) - timedelta(days=1)
+    values: dict[str, Any] = {"state": "cancelled", "finished_at": ended, "started_at": made}
+    if not written:
+        values["run"] = 1
+        await world.db.run(lambda tx: tx.session.execute(delete(RunEvidenceRow)))
+    await world.db.run(lambda tx: tx.session.execute(update(Job).values(values)))
+    await world.db.run(lambda tx: tx.session.execute(update(RunEvidenceRow).values(updated_at=made)))
+    await world.backup(await world.request())
+    [found] = [archive for archive in await world.rows(Archive) if not archive.trusted]
+    assert abs(found.created_at - made) < timedelta(seconds=1)
 
 
 # -- a retry is a new run -------------------------------------------------------------------------------------
@@ -285,6 +443,160 @@ async def test_a_post_hook_that_an_ended_run_owes_is_paid_by_the_next_run_of_the
     assert hooked.server.hooks == ["post", "pre", "post"]
     assert await owed(hooked) == [False]
     assert (await only(hooked)).trusted
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed", "no sources"])
+@pytest.mark.parametrize("ends", [3, None])
+async def test_a_post_hook_that_fails_in_a_run_without_an_archive_is_told_and_run_first_of_all_next_time(
+    hooked: World, how: str, ends: int | None
+) -> None:
+    """The database stayed frozen, and one line of a log knew of it: the debt counted as paid."""
+    hooked.server.statuses, hooked.server.said = {"post": ends}, {"post": ["cannot thaw"]}
+    if how == "cancelled":
+        hooked.server.on_hook = {"pre": stop(hooked, Abort.CANCELLED)}
+    elif how == "failed":
+        hooked.server.fails = Permanent("borg fell", code="borg_failed")
+    else:
+        hooked.server.missing = ["/etc"]
+    job = await hooked.request()
+    await disposed(hooked, job)
+    told = await hooked.job(job)
+    assert told.state == ("cancelled" if how == "cancelled" else "failed")
+    [warning] = [warning for warning in told.warnings if "cannot thaw" in warning]
+    assert warning.startswith("the post-hook ")
+    assert await owed(hooked) == [True]
+
+    hooked.server.on_hook, hooked.server.fails, hooked.server.missing, hooked.server.hooks = {}, None, [], []
+    job = await hooked.request()  # it fails again
+    await disposed(hooked, job)
+    assert hooked.server.hooks == ["post", "pre", "post"]
+    archive = max(await hooked.rows(Archive), key=lambda archive: archive.created_at)
+    assert codes(archive) == ["post_hook_failed", "post_hook_failed"]
+    assert "an earlier run still owed failed" in archive.reasons[0]["text"]
+
+    hooked.server.statuses, hooked.server.hooks = {}, []
+    job = await hooked.request()
+    await disposed(hooked, job)
+    assert hooked.server.hooks == ["post", "pre", "post"]
+    assert (await hooked.job(job)).state == "succeeded"
+    assert True not in await owed(hooked)
+    hooked.server.hooks = []
+    await disposed(hooked, await hooked.request())
+    assert hooked.server.hooks == ["pre", "post"]
+
+
+async def test_a_post_hook_that_fails_with_an_archive_is_that_archives_doubt_and_is_not_run_again(
+    hooked: World,
+) -> None:
+    hooked.server.statuses = {"post": 3}
+    job = await hooked.request()
+    await disposed(hooked, job)
+    assert (await hooked.job(job)).warnings == ["the post-hook ended with status 3"]
+    assert await owed(hooked) == []
+    hooked.server.hooks = []
+    await disposed(hooked, await hooked.request())
+    assert hooked.server.hooks == ["pre", "post"]
+
+
+@pytest.mark.parametrize("error", [Transient("away", code="database_unavailable"), LeaseLost("passed")])
+@pytest.mark.parametrize("stopped", [None, *Abort])
+async def test_the_post_hook_runs_though_nothing_can_be_written_down(
+    hooked: World, monkeypatch: pytest.MonkeyPatch, error: Exception, stopped: Abort | None
+) -> None:
+    """A database that is away for a minute left the one on the server frozen."""
+    write, away = Ledger._write, [False]
+
+    async def fails(ledger: Ledger) -> None:
+        ledger._unwritten = True
+        if away[0]:
+            raise error
+        await write(ledger)
+
+    monkeypatch.setattr(Ledger, "_write", fails)
+
+    async def from_now_on() -> None:
+        away[0] = True
+        if stopped is not None:
+            await stop(hooked, stopped)()
+
+    hooked.server.on_borg = from_now_on
+    ended = await run_and(hooked, await hooked.request())
+    assert hooked.server.hooks == ["pre", "post"]
+    if isinstance(error, LeaseLost):
+        assert isinstance(ended, LeaseLost)
+    else:
+        assert isinstance(ended, asyncio.CancelledError if stopped else Transient)
+    assert await owed(hooked) == [True]  # it is not known to be paid: it runs twice rather than never
+
+
+async def test_what_could_not_be_written_is_written_as_soon_as_it_can_be(
+    hooked: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, away = Ledger._write, [0]
+
+    async def fails(ledger: Ledger) -> None:
+        ledger._unwritten = True
+        if away[0]:
+            away[0] -= 1
+            raise Transient("away", code="database_unavailable")
+        await write(ledger)
+
+    monkeypatch.setattr(Ledger, "_write", fails)
+
+    async def twice() -> None:  # how borg ended, and that the hook ran
+        away[0] = 2
+
+    hooked.server.on_borg, hooked.server.status = twice, 1
+    await disposed(hooked, await hooked.request())
+    assert hooked.server.hooks == ["pre", "post"]
+    assert codes(await only(hooked)) == ["status_unexplained"]
+    assert await owed(hooked) == []
+
+
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("error", [Transient("away", code="x"), LeaseLost("passed"), ZeroDivisionError()])
+async def test_a_cancel_is_not_lost_where_what_was_to_be_finished_fails_in_passing(
+    asked: bool, error: Exception
+) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await go.wait()
+        raise error
+
+    task = asyncio.create_task(to_its_end(work()))
+    await begun.wait()
+    if asked:
+        task.cancel()
+        await asyncio.sleep(0)
+    go.set()
+    expected = asyncio.CancelledError if asked and isinstance(error, Transient) else type(error)
+    with pytest.raises(expected):
+        await task
+
+
+async def test_work_that_is_stopped_again_and_again_is_never_left_running_alone() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(600)
+        finally:
+            for _ in range(5):
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.01)
+            ended.set()
+
+    task = asyncio.create_task(to_its_end(work(), give_up=lambda: True))
+    await begun.wait()
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
 
 
 async def test_a_post_hook_over_a_broken_connection_is_tried_over_a_new_one(hooked: World) -> None:

@@ -159,3 +159,37 @@ def test_a_python_that_cannot_start_borg_is_not_taken_for_a_run_with_warnings() 
 def test_each_code_means_one_thing_and_has_a_remedy() -> None:
     assert len({cause.code for cause in CAUSES}) == len(CAUSES)
     assert all(cause.says and cause.remedy for cause in CAUSES)
+
+
+@pytest.mark.parametrize(
+    ("last", "code"),
+    [
+        ("KeyError: 'repository'", "script_failed"),
+        ("AssertionError", "script_failed"),
+        ("OSError: [Errno 5] Input/output error: '/pool/web1/r/data/0/3'", "repository_corrupt"),
+        ("OSError: [Errno 107] Transport endpoint is not connected: '/pool/web1/r/data'", "pool_gone"),
+        ("OSError: [Errno 28] No space left on device: '/state/borg/x'", "node_disk_full"),
+    ],
+)
+@pytest.mark.parametrize("before", [(), (LogLine("warning", "an index was rebuilt"),)])
+def test_what_a_script_of_ours_did_not_foresee_is_no_broken_borg(
+    last: str, code: str, before: tuple[LogLine, ...]
+) -> None:
+    said = [
+        LogLine("info", line) for line in ("Traceback (most recent call last):", '  File "x.py", line 1, in f', last)
+    ]
+    found = failure(1, [*before, *said], speaker=Speaker.SCRIPT, pool="/pool")
+    assert found is not None
+    assert (found.code, bool(found.remedy)) == (code, True)
+    told = failure(1, said, speaker=Speaker.NODE, pool="/pool")
+    assert told is not None
+    assert told.code == "borg_broken"
+
+
+def test_a_script_of_ours_ends_as_borg_does_in_all_else() -> None:
+    assert failure(0, [], speaker=Speaker.SCRIPT) is None
+    for status in (52, 13, 2, 137):
+        ours, borgs = (failure(status, [error("x")], speaker=one) for one in (Speaker.SCRIPT, Speaker.NODE))
+        assert ours is not None
+        assert borgs is not None
+        assert ours.code == borgs.code
