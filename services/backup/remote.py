@@ -182,7 +182,7 @@ class _Collector:
 
 def _made(status: int, stdout: str, tally: Tally, pool: str) -> Made:
     ended = tally.ended(status)
-    if error := failure(status, tally.lines, pool=pool):
+    if error := failure(status, tally.lines, pool=pool, answered="{" in stdout):
         return Made(ended, error=error)
     try:
         archive, repository = output.parse_create(stdout)

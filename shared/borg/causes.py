@@ -71,7 +71,10 @@ SERVER_CACHE_DAMAGED = Cause(
     "server_cache_damaged", "borg's cache on the server is damaged", "delete borg's cache there; it is made anew"
 )
 SERVER_TMP = Cause(
-    "server_tmp", "the server has no directory for temporary files", "see /tmp of the server, or where TMPDIR points"
+    "server_tmp",
+    "the server has no directory for temporary files that can be used",
+    "see that /tmp of the server, or where its TMPDIR points, has space; a borg of a single file also needs it mounted "
+    "without noexec",
 )
 SERVER_MEMORY = Cause("server_memory", "the server has too little memory", "see what else runs there", passing=True)
 NODE_FULL = Cause("node_disk_full", "the node's own disk has no space left", "free space on the backup node")
@@ -79,7 +82,9 @@ NODE_READ_ONLY = Cause("node_read_only", "the node's own disk can only be read",
 NODE_DENIED = Cause("node_denied", "the node denies it", "give the node's state directory to its user")
 NODE_DISK = Cause("node_disk_error", "the node's own disk fails", "look at the node's disk (dmesg, smartctl)")
 NODE_CACHE_DAMAGED = Cause("node_cache_damaged", "borg's cache on the node is damaged", "delete it; it is made anew")
-NODE_TMP = Cause("node_tmp", "the node has no directory for temporary files", "see /tmp of the backup node")
+NODE_TMP = Cause(
+    "node_tmp", "the node has no directory for temporary files that can be used", "see /tmp of the backup node"
+)
 NODE_MEMORY = Cause("node_memory", "the node has too little memory", "see what else runs on the node", passing=True)
 CLOSED = Cause(
     "storage_closed", "the storage endpoint ended the connection", "look at its sshd and its borg", passing=True
@@ -98,18 +103,48 @@ HOST_KEY = Cause(
     "the storage endpoint's host key is not the one that set-up pinned",
     "find out why it changed; if it is right, run the server's set-up again",
 )
+NOT_PINNED = Cause(
+    "storage_not_pinned",
+    "the server knows no host key of this kind for the storage endpoint",
+    "run the server's set-up again, which pins it; if one was pinned, find out why the endpoint's is of another kind",
+)
+NO_COMMON = Cause(
+    "storage_no_common_cipher",
+    "the server's ssh and the storage endpoint have no algorithm in common",
+    "add one that the server's ssh knows (`ssh -Q cipher`, `kex`, `mac`, `HostKeyAlgorithms`) to the named line of the "
+    "endpoint's sshd_config, and reload its sshd",
+)
+ACCOUNT = Cause(
+    "storage_account",
+    "the account of the storage endpoint may not run commands",
+    "give it a login shell on the backup node (`usermod --shell /bin/sh <user>`)",
+)
 GARBLED = Cause("storage_garbled", "server and storage do not understand one another", "update borg", passing=True)
 LEASE = Cause("lease_not_current", "the lease of this repository is over", "it is tried again", passing=True)
 NOT_OFFERED = Cause("not_offered", "the storage does not offer this", "see docs/operations/security.md")
 PATH = Cause("path_refused", "the storage lets this server reach its own repositories only", "run its set-up again")
 SSH_MISSING = Cause("ssh_missing", "there is no SSH client on the server", "install one, or run its set-up again")
-RELAY = Cause("relay_missing", "the tunnel needs python3, socat or nc on the server", "install one, or use 'direct'")
+SSH_BROKEN = Cause(
+    "ssh_broken",
+    "the server's SSH client does not start as it is called",
+    "try `ssh -V` on the server, mend what it complains of, or install its OpenSSH client anew",
+)
+RELAY = Cause(
+    "relay_missing",
+    "the tunnel needs python3, socat or an nc that knows -U on the server",
+    "install one (python3, socat, netcat-openbsd), or use the transport 'direct'",
+)
 ARCHIVE_EXISTS = Cause("archive_exists", "an archive of this name is there already", "see who else makes archives")
 ARCHIVE_GONE = Cause("archive_missing", "the archive is not in the repository", "list the repository's archives")
 VERSION = Cause("borg_version", "one borg is too old for the other", "update borg to 1.2.5 or newer on the server")
 USAGE = Cause("borg_usage", "borg does not take what it was given", "update borg there; 1.2.0 is the least that works")
 ENCODING = Cause("borg_encoding", "the locale has no UTF-8", "see that C.UTF-8 exists there (`locale -a`)")
-NO_BORG = Cause("borg_missing", "there is no borg", "run the server's set-up, or install borg")
+NO_BORG = Cause(
+    "borg_missing",
+    "there is no borg, or its Python is missing",
+    "run the server's set-up, or install borg; if `command -v borg` finds one, see that the first line of it names a "
+    "Python that is there",
+)
 NOT_EXECUTABLE = Cause(
     "borg_not_executable", "borg cannot be started", "see its mode, its file system (noexec) and its architecture"
 )

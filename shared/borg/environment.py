@@ -21,9 +21,20 @@ threading.Thread(target=up,daemon=True).start()
 o=sys.stdout.buffer
 for b in iter(lambda:s.recv(262144),b''): o.write(b);o.flush()
 """
+# borg looks at its peer's stdout before it looks at its stderr, and gives up at once where that is closed. So a peer
+# that failed keeps both open for a moment, or borg would tell a closed connection and nobody would learn why.
+_LINGER = '|| { status=$?; sleep 1; exit "$status"; }'
+_SSH_SH = f'"$@" {_LINGER}'
 _RELAY_SH = (
-    'if command -v python3 >/dev/null; then exec python3 -c "$0" "$1"; fi; '
-    'if command -v socat >/dev/null; then exec socat - "UNIX-CONNECT:$1"; fi; exec nc -U "$1"'
+    'if command -v python3 >/dev/null; then python3 -c "$1" "$2"; '
+    'elif command -v socat >/dev/null; then socat - "UNIX-CONNECT:$2"; else nc -U "$2"; fi ' + _LINGER
+)
+# The cheapest first; behind it what a peer may insist on, by names that every OpenSSH since 7.4 knows: of a name that
+# it does not know ssh makes an error, so that a list with the newest ones would shut out the oldest servers.
+_KEY_EXCHANGES = (
+    "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,"
+    "diffie-hellman-group-exchange-sha256,diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,"
+    "diffie-hellman-group14-sha256"
 )
 
 
@@ -80,18 +91,23 @@ def ssh_command(endpoint: Endpoint, key_file: str, known_hosts_file: str) -> str
         "HostName": endpoint.host,
         "Port": str(endpoint.port),
         "User": endpoint.user,
-        "KexAlgorithms": "curve25519-sha256",
+        "KexAlgorithms": _KEY_EXCHANGES,
         "ServerAliveInterval": "5",
         "ServerAliveCountMax": "2",
         "ConnectTimeout": "10",
-        "LogLevel": "ERROR",
+        # Below it ssh does not say that both sides have no algorithm in common.
+        "LogLevel": "INFO",
+        # OpenSSH 10 tells at this level, at each connection, that the key exchange is none of the newest.
+        "IgnoreUnknown": "WarnWeakCrypto",
+        "WarnWeakCrypto": "no",
     }
-    return shlex.join(["ssh", "-F", "none", *(f"-o{key}={value}" for key, value in options.items())])
+    ssh = ["ssh", "-F", "none", *(f"-o{key}={value}" for key, value in options.items())]
+    return shlex.join(["sh", "-c", _SSH_SH, "sh", *ssh])
 
 
 def relay_command(socket_path: str) -> str:
     """Return BORG_RSH for the tunnel: it joins borg's stream to a Unix socket, and ignores host and command."""
-    return shlex.join(["sh", "-c", _RELAY_SH, _RELAY, socket_path])
+    return shlex.join(["sh", "-c", _RELAY_SH, "sh", _RELAY, socket_path])
 
 
 def location(alias: str, path: str) -> str:

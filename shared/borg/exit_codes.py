@@ -1,8 +1,8 @@
 """Who ended a run of borg, and why: from exit status and messages to a cause.
 
-First who spoke is settled (our scripts, ssh, a shell, this borg or the one at the other end), then what was said. Only
-lines of borg's own errors are read, and only their form: a number with a path, the name of an error, the beginning of
-a line. Words alone are not looked for, since a file's name may hold them.
+First who spoke is settled (our scripts, ssh, a shell, this borg, the one at the other end, or what never was a borg),
+then what was said. Of borg's lines only its errors are read, and only their form: a number with a path, the name of an
+error, the beginning of a line. Words alone are not looked for, since a file's name may hold them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from shared.borg import causes
+from shared.borg import causes, told
 from shared.borg.causes import BY_NAME, ROLLED_BACK
 from shared.borg.traces import Trace, traces
 
@@ -30,10 +30,12 @@ WARNINGS = frozenset({1, *range(100, 126)})
 """Statuses of a run that came to its end; 126 and 127 are a shell's or env's and never borg's."""
 _GUARD = 211
 _SIGNALLED = 128
+_LAST_SIGNAL = 64
 _SAID = 500
 _LAST_LINES = 3
 _SENTENCE = 160
-_MACHINE = re.compile(r"(Borg server: )?Platform: ")
+_IDLE = re.compile(r"((Borg server|Remote): )?(Platform: |Traceback \(most recent|File \")")
+"""Lines that are not why: what borg says of its machine, and of a traceback all but its end."""
 
 
 class Speaker(StrEnum):
@@ -55,18 +57,6 @@ _BY_TAIL = {name.rpartition(".")[2]: cause for name, (_, cause) in BY_NAME.items
 
 _OURS = re.compile(r"(?:Remote: )?borgfleet(?:-guard)?: (?P<said>.*)")
 _NOT_CURRENT = "lease of this repository is not current"
-_SSH: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
-    (re.compile(rf"(?:Remote: )?{pattern}"), cause)
-    for pattern, cause in (
-        (r"ssh: (connect to host \S+ port \d+|Could not resolve hostname \S+): ", causes.UNREACHABLE),
-        (r"Host key verification failed", causes.HOST_KEY),
-        (r"\S+: Permission denied \(", causes.REFUSED),
-        (r"Received disconnect from .*Too many authentication failures", causes.REFUSED),
-        (r"(no such identity|Load key) ", causes.REFUSED),
-        (r"\S*sh: (line )?\d+: (exec: )?nc: not found", causes.RELAY),
-        (r"(kex_exchange_identification|client_loop|Connection (closed|reset) by|Timeout, server) ?", causes.CLOSED),
-    )
-)
 _USAGE = re.compile(r"borg(?: \S+)?: error: ")
 
 _STORAGE = {
@@ -95,24 +85,33 @@ _OWN: dict[Speaker, dict[str, Cause]] = {  # by the kind of the error
         "tmp": causes.NODE_TMP, "MemoryError": causes.NODE_MEMORY, "FileIntegrityError": causes.NODE_CACHE_DAMAGED,
     },
 }  # fmt: skip
+_DENIED = {Speaker.SERVER: causes.SERVER_CACHE, Speaker.NODE: causes.NODE_DENIED}
+_NO_DIRECTORY = frozenset({errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG})
+"""What the system says of a directory that cannot be made where it is to be."""
 _OWN_DIRECTORY = re.compile(r"/(?:\.cache|\.config|\.local)/|/borg/|/(?:cache|security)/")
 _SEGMENT = re.compile(r"/data/\d+/\d+$")
 
 
 def failure(
-    status: int, lines: Sequence[LogLine], *, speaker: Speaker = Speaker.SERVER, pool: str = ""
+    status: int, lines: Sequence[LogLine], *, speaker: Speaker = Speaker.SERVER, pool: str = "", answered: bool = False
 ) -> AppError | None:
     """Return why borg failed, or None if its exit status means success or warnings.
 
-    `pool` is the path of the repository, or of the pool: an error about a path below it is the storage's.
+    `pool` is the path of the repository, or of the pool: an error about a path below it is the storage's. `answered`
+    tells that borg said something else than these lines: its answer, or how far it is.
     """
     if status < 0:
         status = _SIGNALLED - status
-    found = _broken(lines, speaker, pool) if status == 1 else None
-    if found is None and (status == 0 or status in WARNINGS):
+    crash = _crashed(lines, pool) if speaker is Speaker.SCRIPT and status == 1 else None
+    # Pythons, linkers, env and sudo end with 1 or 125 too. What said not one word in borg's form never was borg.
+    was_borg = answered or any(line.structured or line.level != "info" for line in lines)
+    if crash is None and (status == 0 or (status in WARNINGS and was_borg)):
         return None
-    found = found or _cause(status, lines, Speaker.NODE if speaker is Speaker.SCRIPT else speaker, pool)
-    cause, said = found or (causes.UNKNOWN, "")
+    speaker = Speaker.NODE if speaker is Speaker.SCRIPT else speaker
+    found = crash or (None if was_borg else _never_begun(status, lines, speaker))
+    cause, said = found or _cause(status, lines, speaker, pool) or (causes.UNKNOWN, "")
+    if cause is causes.CLOSED:
+        said = "; ".join(part for part in (said, _beside(lines, said)) if part)
     if said:
         return cause.error(said[:_SAID], where="borg")
     return cause.error(f"it ended with status {status}{_last(lines)}", where="borg")
@@ -122,11 +121,11 @@ def _cause(status: int, lines: Sequence[LogLine], speaker: Speaker, pool: str) -
     errors = [line for line in lines if line.is_error]
     named = next((found for line in reversed(errors) if (found := _named(line))), None)
     by_status = _BY_STATUS.get(status)
-    lost = (named[0] if named else by_status or causes.CLOSED) is causes.CLOSED
+    lost = (named[0] if named else by_status or causes.CLOSED) in (causes.CLOSED, causes.GARBLED)
     # What ssh or the system says is closer to the cause than the connection that broke because of it.
     return (
         _ours(lines)
-        or (_told(lines) if lost else None)
+        or (told.of_the_storage(lines) if lost else None)
         or _of_the_system(errors, speaker, pool)
         or named
         or _ended(status, lines)
@@ -141,9 +140,19 @@ def _of_the_system(errors: Sequence[LogLine], speaker: Speaker, pool: str) -> tu
     return None
 
 
+def _never_begun(status: int, lines: Sequence[LogLine], speaker: Speaker) -> tuple[Cause, str] | None:
+    """Why what was started in borg's place is none, where that is known."""
+    if found := _ours(lines) or told.of_the_start(lines, _OWN[speaker]["tmp"]):
+        return found
+    if status not in WARNINGS:
+        return None
+    said = [sentence for line in lines if (sentence := _sentence(line))]
+    return causes.BROKEN, said[-1] if said else f"it ended with status {status} and said nothing"
+
+
 def _ended(status: int, lines: Sequence[LogLine]) -> tuple[Cause, str] | None:
     """Tell that borg was ended from outside, or that it never began because of what it was given."""
-    if status > _SIGNALLED and status != _GUARD:
+    if _SIGNALLED < status <= _SIGNALLED + _LAST_SIGNAL:  # above them are a program's own: a single-file borg's 255
         return causes.KILLED, f"signal {status - _SIGNALLED}{_last(lines)}"
     usage = next((line.message for line in lines if _USAGE.match(line.message)), None)
     return (causes.USAGE, usage) if usage else None
@@ -154,14 +163,6 @@ def _ours(lines: Sequence[LogLine]) -> tuple[Cause, str] | None:
     for line in reversed(lines):
         if found := _OURS.match(line.message):
             return (causes.LEASE if _NOT_CURRENT in found["said"] else causes.NOT_OFFERED), found["said"]
-    return None
-
-
-def _told(lines: Sequence[LogLine]) -> tuple[Cause, str] | None:
-    for pattern, cause in _SSH:
-        for line in reversed(lines):
-            if pattern.match(line.message):
-                return cause, line.message.removeprefix("Remote: ")
     return None
 
 
@@ -181,13 +182,16 @@ def _of_trace(trace: Trace, speaker: Speaker, pool: str) -> Cause | None:
         return causes.CORRUPT
     if own := causes.KEY_INVALID if trace.key else _OWN[speaker].get(trace.kind):
         return own
+    # borg makes an error of its own, without a traceback, of a directory of its own that it cannot make.
+    own_directory = not storage and (trace.kind == "Error" or _OWN_DIRECTORY.search(trace.path))
+    unmade = _NO_DIRECTORY if trace.kind == "Error" else _NO_DIRECTORY - {errno.ENOENT, errno.EEXIST}
+    if own_directory and trace.number in unmade and trace.path.startswith("/"):
+        return _DENIED[speaker]
     if trace.number == errno.ENOENT:
         return _absent(trace, speaker)
     if storage:
         return _STORAGE.get(trace.number)
     cause = _LOCAL[speaker].get(trace.number)
-    # borg makes an error of its own, without a traceback, of a directory of its own that it cannot make.
-    own_directory = trace.kind == "Error" or _OWN_DIRECTORY.search(trace.path)
     return causes.SERVER_CACHE if cause is causes.SERVER_DENIED and own_directory else cause
 
 
@@ -200,19 +204,24 @@ def _absent(trace: Trace, speaker: Speaker) -> Cause | None:
     return causes.CORRUPT if _SEGMENT.search(trace.path) else None
 
 
-def _broken(lines: Sequence[LogLine], speaker: Speaker, pool: str) -> tuple[Cause, str] | None:
-    """Tell that Python itself ended: with status 1, as borg ends with warnings, but without one line of borg's."""
+def _crashed(lines: Sequence[LogLine], pool: str) -> tuple[Cause, str] | None:
+    """What a script of ours did not foresee: its Python ends with 1, as borg does with warnings."""
     plain = [line.message for line in lines]
-    if speaker is Speaker.SCRIPT and any(text.startswith("Traceback (most") for text in plain):
-        whole = replace(lines[-1], level="error", code="", message="\n".join(plain))
-        return _of_the_system([whole], Speaker.NODE, pool) or (causes.SCRIPT, plain[-1])
-    if any(line.level != "info" for line in lines) or not any(text.startswith("Traceback (most") for text in plain):
+    if not any(text.startswith("Traceback (most") for text in plain):
         return None
-    return causes.BROKEN, plain[-1]
+    whole = replace(lines[-1], level="error", code="", message="\n".join(plain))
+    return _of_the_system([whole], Speaker.NODE, pool) or (causes.SCRIPT, plain[-1])
 
 
 def _final(errors: Sequence[LogLine]) -> str:
     return errors[-1].message.strip().splitlines()[0] if errors and errors[-1].message.strip() else ""
+
+
+def _beside(lines: Sequence[LogLine], said: str) -> str:
+    """The last of what ssh, a shell or a relay said, where the connection broke and nobody knows why."""
+    plain = [_sentence(line).removeprefix("Remote: ") for line in lines if line.level == "info"]
+    shown = [sentence for sentence in plain if sentence and sentence not in said][-_LAST_LINES:]
+    return f"it said: {' | '.join(shown)}" if shown else ""
 
 
 def _last(lines: Sequence[LogLine]) -> str:
@@ -226,4 +235,4 @@ def _sentence(line: LogLine) -> str:
     """What a line says: of a traceback its last line, of borg's description of its machine nothing."""
     if told := traces([line]):
         return told[-1].text[-_SENTENCE:]
-    return "" if _MACHINE.match(line.message) else " ".join(line.message.split())[-_SENTENCE:]
+    return "" if _IDLE.match(line.message) else " ".join(line.message.split())[-_SENTENCE:]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from shared.borg.output import Phase, Progress
+    from shared.borg.output import Output, Phase, Progress
 
 _SHELL_SCRIPTS = ("guard.sh", "serve.sh")
 _OWN_END_SECONDS = 1.0
@@ -157,9 +157,13 @@ class BorgNode:
         own = {"BORG_BASE_DIR": str(base_dir), "HOME": str(base_dir)} if base_dir else {}
         whole_argv = [*(self._guarded(grant) if guarded else ()), *argv]
         watch = Watch(argv, grant.path, self._silence, silence)
-        status, stdout, lines = await self._run(whole_argv, watch, passphrase, on_output, on_answer, own)
+        heard = _Heard(on_output, on_answer)
+        status, stdout, lines = await self._run(
+            whole_argv, watch, passphrase, heard.output, heard.answer if on_answer else None, own
+        )
+        answered = heard.of_borg or bool(stdout)
         speaker = Speaker.SCRIPT if argv[:1] == [self.python] else Speaker.NODE
-        if error := failure(status, lines, speaker=speaker, pool=grant.path):
+        if error := failure(status, lines, speaker=speaker, pool=grant.path, answered=answered):
             raise error
         if status and not any(line.is_warning or line.is_error for line in lines):
             lines.append(LogLine("warning", f"borg ended with status {status}"))
@@ -252,6 +256,25 @@ class BorgNode:
         exported = environment | {"BORGFLEET_PYTHON": self.python}
         _write(self.state_dir / "node.env", "".join(f"{k}={shlex.quote(v)}\n" for k, v in exported.items()))
         return environment
+
+
+class _Heard:
+    """Passes on what borg says and answers, and knows whether it was borg: its Python may end as it does."""
+
+    def __init__(self, on_output: OnOutput | None, on_answer: Callable[[bytes], None] | None) -> None:
+        self._on_output = on_output
+        self._on_answer = on_answer
+        self.of_borg = False
+
+    def output(self, output: Output) -> None:
+        self.of_borg = self.of_borg or not isinstance(output, LogLine) or output.structured
+        if self._on_output is not None:
+            self._on_output(output)
+
+    def answer(self, block: bytes) -> None:
+        self.of_borg = True
+        if self._on_answer is not None:
+            self._on_answer(block)
 
 
 async def _listen(read: Callable[[int], Awaitable[bytes]], on_output: OnOutput | None) -> list[LogLine]:

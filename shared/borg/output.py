@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
@@ -23,6 +23,8 @@ class LogLine:
     level: str
     message: str
     code: str = ""
+    structured: bool = field(default=False, compare=False)
+    """It came as JSON: borg itself runs, and said it or passed it on."""
 
     @property
     def is_warning(self) -> bool:
@@ -234,16 +236,22 @@ def _message(data: dict[str, Any], raw: str) -> list[Output]:
         return _plain(raw, "warning") if model is _LogMessage else []
     match found:
         case _LogMessage():
-            level = found.levelname
-            if found.name == "borg.locking" and level == "warning":
-                level = "info"  # a dead writer's lock was cleared: nothing is missing from the archive
-            return [LogLine(level, found.message, found.msgid or "")]
+            level = "info" if found.levelname == "warning" and _complains_of_nothing(found) else found.levelname
+            return [LogLine(level, found.message, found.msgid or "", structured=True)]
         case _ArchiveProgress(nfiles=int(files)):
             return [Progress(files, found.original_size, found.deduplicated_size, found.path)]
         case _PhaseProgress(message=str(message)) if message:
             return [Phase(message)]
         case _:
             return []
+
+
+def _complains_of_nothing(found: _LogMessage) -> bool:
+    """Tell whether a warning says nothing of what was to be saved."""
+    if found.name == "borg.locking":
+        return True  # a dead writer's lock was cleared: nothing is missing from the archive
+    # A line of ssh's, or of what it started, that borg passes on without knowing what it is: a banner, for one.
+    return found.name == "root" and found.message.startswith("Remote: ")
 
 
 def parse_create(stdout: str) -> tuple[ArchiveFigures, RepositoryFigures]:

@@ -11,20 +11,17 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from shared.borg.causes import BY_NAME
-from shared.borg.environment import Endpoint, ssh_command
 from shared.borg.exit_codes import Speaker, failure
 from shared.borg.output import LogLine, parse_line
 from shared.errors import AppError, Permanent, Transient
-from shared.ssh.asyncssh import new_key_pair
-from shared.testing.sshd import PrivateSshd, free_port, login_user
 from tests.harness.borg_client import NODE, PASSPHRASE, Client
 from tests.harness.patience import WAIT
 
@@ -97,6 +94,14 @@ def place(tmp_path: Path, borg: str) -> Place:
     return Place(tmp_path, borg)
 
 
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that other users reach; pytest closes its own to them whenever another run of it begins."""
+    with tempfile.TemporaryDirectory(prefix="bfc-", ignore_cleanup_errors=True) as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
 @needs_root
 @both
 def test_a_full_disk_of_the_server_is_not_told_as_a_full_pool(place: Place, tmp_path: Path) -> None:
@@ -135,15 +140,11 @@ def test_a_quota_is_no_full_pool(place: Place) -> None:
 
 
 @needs_root
-@pytest.mark.parametrize("borg", [BORG_1_2])
 @pytest.mark.parametrize("denied", ["cache", "security"])
-def test_directories_of_borgs_own_that_it_may_not_use_are_told_as_that(place: Place, denied: str) -> None:
-    place.init()
+def test_directories_of_borgs_own_that_it_may_not_use_are_told_as_that(open_directory: Path, denied: str) -> None:
+    place = Place(open_directory, BORG_1_2).init()
     base = place.directory / "of-root"
     base.mkdir(mode=0o700)
-    for path in (place.directory, *place.directory.parents):
-        if path.stat().st_mode & 0o5 != 0o5 and path.is_relative_to("/tmp/pytest-of-root"):
-            path.chmod(0o755)
     nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     own = {
         f"BORG_{name.upper()}_DIR": f"/tmp/{place.directory.name}-{name}" for name in ("cache", "config", "security")
@@ -156,6 +157,19 @@ def test_directories_of_borgs_own_that_it_may_not_use_are_told_as_that(place: Pl
         **(own | {f"BORG_{denied.upper()}_DIR": str(base / "x")}), BORG_RSH=shlex.join(["sh", "-c", served]),
     )  # fmt: skip
     assert error.code == "server_cache_denied", error.message
+
+
+@both
+def test_a_directory_of_borgs_own_that_cannot_be_made_is_no_passing_fault(place: Place) -> None:
+    place.init()
+    for name, where in (
+        ("CACHE", "/etc/passwd/x"),
+        ("CONFIG", "/etc/passwd/x"),
+        ("SECURITY", "/etc/passwd/x"),
+        ("BASE", "/proc/x"),
+    ):
+        error = place.create(**{f"BORG_{name}_DIR": where})
+        assert (type(error), error.code) == (Permanent, "server_cache_denied"), (name, error.message)
 
 
 @both
@@ -223,6 +237,13 @@ PROGRAMS = {
     "missing": (["env", "no-such-borg"], "borg_missing", Permanent),
     "not executable": (["env", "/etc/passwd"], "borg_not_executable", Permanent),
     "broken": ([sys.executable, "-c", "import msgpack_that_is_not_there"], "borg_broken", Permanent),
+    "a Python without its library": (
+        ["env", "PYTHONHOME=/nowhere", sys.executable, "-c", "1"],
+        "borg_broken",
+        Permanent,
+    ),
+    "an env that refuses": (["env", "--no-such-option", "borg"], "borg_broken", Permanent),
+    "silent with a status of warnings": (["sh", "-c", "exit 1"], "borg_broken", Permanent),
     "killed": (["sh", "-c", "kill -KILL $$"], "borg_killed", Transient),
     "killed below a shell": (["sh", "-c", "sh -c 'kill -SEGV $$'; exit $?"], "borg_killed", Transient),
     "unknown": (["sh", "-c", "echo one >&2; echo something new >&2; exit 33"], "borg_failed", Transient),
@@ -247,33 +268,6 @@ def test_a_borg_that_crashes_shows_its_last_sentence_and_no_traceback(tmp_path: 
     error = cause(argv, place.client.environment())
     assert (type(error), error.code) == (Transient, "borg_failed")
     assert "ZeroDivisionError" in error.message
-
-
-async def test_each_refusal_of_the_storages_sshd_is_told_as_what_it_is(tmp_path: Path) -> None:
-    place = Place(tmp_path, BORG_1_2).init()
-    (private, public), (other, _) = new_key_pair("a"), new_key_pair("b")
-    for name, key in (("good", private), ("bad", other)):
-        (tmp_path / name).write_text(key)
-        (tmp_path / name).chmod(0o600)
-    sshd = PrivateSshd(tmp_path / "sshd")
-    sshd.start()
-    sshd.authorize(f'command="echo borgfleet: this key runs borg for Borgfleet >&2; exit 77" {public}')
-    host_key = " ".join((sshd.directory / "host_key.pub").read_text().split()[:2])
-    (tmp_path / "known").write_text(f"node {host_key}\n")
-    (tmp_path / "strange").write_text(f"node {' '.join(public.split()[:2])}\n")
-
-    def told(key: str, known: str, **changed: Any) -> str:
-        endpoint = Endpoint("node", "127.0.0.1", changed.get("port", sshd.port), login_user())
-        ssh = ssh_command(endpoint, str(tmp_path / key), str(tmp_path / known))
-        # borg may see the closed connection before it has read why; then it has nothing to tell but that.
-        rsh = f"sh -c '\"$@\" || sleep 2' {ssh.replace('ssh ', 'ssh ssh ', 1)}"
-        return place.create(BORG_RSH=rsh).code
-
-    assert told("good", "known") == "not_offered"
-    assert told("bad", "known") == "storage_refused"
-    assert told("good", "strange") == "storage_host_key"
-    assert told("good", "known", port=free_port()) == "storage_unreachable"
-    sshd.stop()
 
 
 @both

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
 
 from shared.borg.environment import Endpoint, as_argv, location, on_node, on_server, relay_command, ssh_command
 
@@ -13,7 +19,8 @@ def test_the_url_is_the_same_by_every_route_so_that_borg_never_takes_it_for_move
 
 def test_ssh_trusts_our_key_file_alone() -> None:
     words = shlex.split(ssh_command(ENDPOINT, "/root/.ssh/key", "/root/.ssh/known"))
-    assert words[:3] == ["ssh", "-F", "none"]
+    assert words[:2] == ["sh", "-c"]
+    assert words[4:7] == ["ssh", "-F", "none"]
     for option in ("-oStrictHostKeyChecking=yes", "-oUserKnownHostsFile=/root/.ssh/known", "-oHostKeyAlias=node1",
                    "-oHostName=192.0.2.1", "-oPort=2222", "-oUser=borg", "-oBatchMode=yes"):  # fmt: skip
         assert option in words
@@ -24,6 +31,18 @@ def test_the_relay_survives_borgs_own_splitting() -> None:
     assert words[0] == "sh"
     assert words[-1] == "/tmp/x.sock"
     compile(words[-2], "relay", "exec")
+
+
+@pytest.mark.parametrize("status", [0, 1, 255])
+def test_a_peer_that_fails_keeps_borgs_ends_open_until_its_reason_was_read(tmp_path: Path, status: int) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f'#!/bin/sh\necho "$5"; echo why >&2; exit {status}\n')
+    ssh.chmod(0o755)
+    argv = shlex.split(ssh_command(ENDPOINT, "/a b/key", "/root/.ssh/known"))
+    begun = time.monotonic()
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env={"PATH": f"{tmp_path}:{os.defpath}"})
+    assert (done.returncode, done.stdout, done.stderr) == (status, "-oIdentityFile=/a b/key\n", "why\n")
+    assert status == 0 or time.monotonic() - begun >= 1
 
 
 def test_no_environment_holds_a_passphrase() -> None:

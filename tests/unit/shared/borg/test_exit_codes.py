@@ -47,6 +47,9 @@ def test_success_and_warnings_are_no_failure(status: int) -> None:
         (81, error("Remote: ssh: connect to host x port 1: Connection refused"), Transient, "storage_unreachable"),
         (81, error("ssh: Could not resolve hostname x: unknown"), Transient, "storage_unreachable"),
         (81, error("Host key verification failed."), Permanent, "storage_host_key"),
+        (81, error("Remote: This account is currently not available."), Permanent, "storage_account"),
+        (86, error("Got unexpected RPC data format from server:\nThis account is not available"), Permanent, "storage_account"),
+        (86, error("Got unexpected RPC data format from server:\nGood morning"), Transient, "storage_garbled"),
         (81, error("root@x: Permission denied (publickey)."), Permanent, "storage_refused"),
         (81, error("Remote: sh: 1: exec: nc: not found"), Permanent, "relay_missing"),
         (20, error("x", "StorageQuotaExceeded"), Permanent, "pool_quota"),
@@ -75,10 +78,23 @@ def test_success_and_warnings_are_no_failure(status: int) -> None:
         (211, error("borgfleet-guard: the lease of this repository is not current"), Transient, "lease_not_current"),
         (81, error("Remote: borgfleet: not a repository"), Permanent, "not_offered"),
         (2, error("borg: error: unrecognized arguments: --x"), Permanent, "borg_usage"),
+        (2, error("Error: [Errno 20] Not a directory: '/etc/passwd/x'", "Error"), Permanent, "server_cache_denied"),
+        (2, error("Error: [Errno 2] No such file or directory: '/proc/x'", "Error"), Permanent, "server_cache_denied"),
+        (2, error("Error: [Errno 17] File exists: '/root/.cache/borg'", "Error"), Permanent, "server_cache_denied"),
+        (2, error("Error: [Errno 40] Too many levels of symbolic links: '/c'", "Error"), Permanent, "server_cache_denied"),
+        (2, error("Error: [Errno 20] Not a directory: '/pool/r/x'", "Error"), Transient, "borg_failed"),
+        (2, trace("NotADirectoryError: [Errno 20] Not a directory: '/root/.cache/borg/x'"), Permanent, "server_cache_denied"),
+        (2, trace("NotADirectoryError: [Errno 20] Not a directory: '/srv/x'"), Transient, "borg_failed"),
+        (2, trace("FileNotFoundError: [Errno 2] No such file or directory: '/root/.cache/borg/x'"), Transient, "borg_failed"),
         (126, error("env: 'borg': Permission denied"), Permanent, "borg_not_executable"),
         (127, error("borg: not found"), Permanent, "borg_missing"),
         (137, error("Killed"), Transient, "borg_killed"),
+        (129, error("Hangup"), Transient, "borg_killed"),
+        (192, error(""), Transient, "borg_killed"),
+        (193, error(""), Transient, "borg_failed"),
+        (255, error(""), Transient, "borg_failed"),
         (-11, error(""), Transient, "borg_killed"),
+        (-64, error(""), Transient, "borg_killed"),
         (2, error("something new"), Transient, "borg_failed"),
         (42, error("x"), Permanent, "key_missing"),
         (33, error("something newer"), Transient, "borg_failed"),
@@ -120,6 +136,9 @@ SPOOFS = [
     "/srv/Host key verification failed: read: [Errno 5] Input/output error",
     "/srv/borgfleet: the lease of this repository is not current: x",
     "/srv/x\nTraceback (most recent call last):\nOSError: [Errno 28] No space left on device: y",
+    "/srv/a: Permission denied (x: open: [Errno 13] Permission denied: 'a'", "/srv/run.sh: 1: nc: not found",
+    "x: Permission denied (publickey).", "Unable to negotiate with a port 1: no matching cipher found.",
+    "This account is currently not available.",
 ]  # fmt: skip
 
 
@@ -146,14 +165,64 @@ def test_an_unknown_end_says_so_and_shows_the_last_lines() -> None:
     assert "status 2 and said nothing" in silent.message
 
 
-def test_a_python_that_cannot_start_borg_is_not_taken_for_a_run_with_warnings() -> None:
-    lines = [
-        LogLine("info", text)
-        for text in ("Traceback (most recent call last):", "ModuleNotFoundError: No module named 'x'")
-    ]
-    found = failure(1, lines)
+def test_what_borg_says_of_its_machine_and_of_a_traceback_is_not_shown_as_the_reason() -> None:
+    crash = trace("ZeroDivisionError: division by zero")
+    machine = "Platform: Linux web1 5.10 x86_64"
+    lines = [error("one"), crash, error(machine), error(f"Borg server: {machine}"), LogLine("info", "noise")]
+    found = failure(33, lines)
     assert found is not None
-    assert found.code == "borg_broken"
+    assert found.message.endswith("it said: one | ZeroDivisionError: division by zero")
+    text = ("Remote: Traceback (most recent call last):", 'Remote:   File "<string>", line 3, in <module>')
+    closed = error("Connection closed by remote host", "ConnectionClosed")
+    said = [LogLine("info", " ".join(line.split())) for line in (*text, "Remote: OSError: gone")]
+    found = failure(81, [*said, closed])
+    assert found is not None
+    assert (found.code, found.message.count("Traceback"), found.message.count("File")) == ("storage_closed", 0, 0)
+    assert found.message.endswith("it said: OSError: gone")
+
+
+NEVER_BORG: dict[str, tuple[int, list[str]]] = {
+    "a Python without a module": (1, ["Traceback (most recent call last):", "ModuleNotFoundError: No module named 'x'"]),
+    "a Python without its library": (1, ["Fatal Python error: init_fs_encoding", "ModuleNotFoundError: No module named 'e'"]),
+    "a glibc too old": (1, ["borg: /lib/libc.so.6: version `GLIBC_2.36' not found (required by borg)"]),
+    "a Python too old": (1, ['  File "/usr/bin/borg", line 3', "SyntaxError: invalid syntax"]),
+    "something silent": (1, []), "something that warns, it seems": (100, []), "env": (125, ["env: invalid option -- 'X'"]),
+    "a library missing": (127, ["borg: error while loading shared libraries: libpython3.11.so.1.0: cannot open"]),
+    "an interpreter missing": (126, ["sh: /usr/bin/borg: /opt/python: bad interpreter: No such file or directory"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NEVER_BORG)
+def test_what_never_was_borg_is_no_run_with_warnings(name: str) -> None:
+    status, said = NEVER_BORG[name]
+    lines = [LogLine("info", text) for text in said]
+    found = failure(status, lines)
+    assert found is not None
+    assert (type(found), found.code) == (Permanent, "borg_broken")
+    assert not said or said[-1] in found.message
+    if status in (1, 100):  # as soon as borg said one word, it is that
+        assert failure(status, lines, answered=True) is None
+        assert failure(status, [*lines, LogLine("info", "x", structured=True)]) is None
+        assert failure(status, [LogLine("warning", "left out"), *lines]) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["[7] INTERNAL ERROR: cannot create temporary directory!", "[PYI-7:ERROR] Could not create temporary directory!",
+     "[7] Error loading Python lib '/tmp/_MEIx/libpython3.11.so.1.0': dlopen: failed to map segment from shared object",
+     "[PYI-7:ERROR] Failed to extract libcrypto.so.3: decompression resulted in return code -1!"],
+)  # fmt: skip
+def test_a_single_file_borg_without_room_to_unpack_was_not_killed_by_a_signal(said: str) -> None:
+    for speaker, code in ((Speaker.SERVER, "server_tmp"), (Speaker.NODE, "node_tmp")):
+        found = failure(255, [LogLine("info", said)], speaker=speaker)
+        assert found is not None
+        assert (type(found), found.code) == (Permanent, code)
+
+
+def test_the_nodes_own_directory_that_cannot_be_made_is_the_nodes() -> None:
+    found = failure(2, [error("Error: [Errno 20] Not a directory: '/var/x'", "Error")], speaker=Speaker.NODE)
+    assert found is not None
+    assert found.code == "node_denied"
 
 
 def test_each_code_means_one_thing_and_has_a_remedy() -> None:

@@ -272,3 +272,20 @@ def test_levels() -> None:
     assert LogLine("critical", "x").is_error
     assert LogLine("warning", "x").is_warning
     assert not LogLine("info", "x").is_error
+
+
+def test_a_line_that_borg_passes_on_from_ssh_is_no_warning_about_the_backup() -> None:
+    def passed_on(name: str, level: str, message: str) -> LogLine:
+        text = json.dumps({"type": "log_message", "name": name, "levelname": level, "message": message})
+        (line,) = parse_line(text)
+        assert isinstance(line, LogLine)
+        assert line.structured
+        return line
+
+    assert passed_on("root", "WARNING", "Remote: Property of Example Ltd.").level == "info"
+    assert passed_on("root", "ERROR", "Remote: x").level == "error"
+    assert passed_on("root", "WARNING", "/srv/Remote: x").level == "warning"
+    assert passed_on("borg.repository", "WARNING", "Remote: an index is rebuilt").level == "warning"
+    (plain,) = parse_line("Remote: x")
+    assert isinstance(plain, LogLine)
+    assert not plain.structured
