@@ -8,8 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy import ColumnElement, and_, delete, select
 
+from shared.db.repositories.hook_debts import owes_nothing
 from shared.db.repositories.secrets import server_passwords
 from shared.db.tables.alert import Alert
 from shared.db.tables.base import db_now
@@ -59,7 +60,7 @@ class Housekeeping:
         self._lead = Leadership(db, LEASE, _LEASE_SECONDS)
         self._kinds = (
             # With a job goes its log, of up to 2,000 lines an attempt.
-            Kept(Job, Job.created_at, keep.jobs_days, 25, Job.finished_at.is_not(None)),
+            Kept(Job, Job.created_at, keep.jobs_days, 25, and_(Job.finished_at.is_not(None), owes_nothing())),
             Kept(Alert, Alert.began_at, keep.alerts_days, 100, Alert.open_key.is_(None)),
             Kept(Notification, Notification.created_at, keep.notifications_days, 500, Notification.state != "waiting"),
             Kept(DeadLetter, DeadLetter.at, keep.dead_letters_days, 500),

@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import and_, func, select
 
 from services.stats.tags import tags_of
+from shared.db.repositories.hook_debts import owed_per_backup_job
 from shared.db.repositories.latest import Latest
 from shared.db.repositories.retention import doubtful_archives, latest_good
 from shared.db.tables.alert import AlertRule
@@ -170,6 +171,7 @@ async def _backups(session: AsyncSession) -> list[Triple]:
     archives = await _GOOD.of(session, ids)
     runs = await _RUNS.of(session, ids)
     # Only since the last good one: most have none, and would be looked for in all that a backup job ever made.
+    owed = await owed_per_backup_job(session)
     doubtful = await _DOUBTFUL.of(session, ids, since={key: rows[0].at for key, rows in archives.items()})
     for definition, server, repository, pool in definitions:
         label = (server, definition.name)
@@ -184,6 +186,7 @@ async def _backups(session: AsyncSession) -> list[Triple]:
         figures.append(("borgfleet_backup_missed_runs", label, unmade))
         pending = sum(archive.at > last_good for archive in doubtful[definition.id])
         figures.append(("borgfleet_backup_doubtful_archives", label, pending))
+        figures.append(("borgfleet_backup_post_hooks_owed", label, owed.get(definition.id, 0)))
         figures += _of_runs(label, runs[definition.id])
         figures += _of_archives(label, archives[definition.id])
     return figures

@@ -76,6 +76,7 @@ FAMILIES: dict[str, tuple[str, Sequence[str]]] = {
     "borgfleet_backup_failures_in_a_row": ("Failed runs since the last good one.", _JOB),
     "borgfleet_backup_missed_runs": ("Runs that were due and not made, since the last good one.", _JOB),
     "borgfleet_backup_doubtful_archives": ("Doubtful archives since the last good one; ten at most.", _JOB),
+    "borgfleet_backup_post_hooks_owed": ("Ended runs after which no post-hook has succeeded.", _JOB),
     "borgfleet_backup_running_since_timestamp_seconds": ("When the run under way began.", _JOB),
     "borgfleet_backup_rpo_seconds": ("How old its last good backup may be.", _JOB),
     "borgfleet_backup_created_timestamp_seconds": ("When the backup job was defined.", _JOB),

@@ -122,6 +122,8 @@ def _of_pools(table: Table, now: float) -> Iterator[Reading]:
 def _of_backups(table: Table, now: float, *, gone: set[str]) -> Iterator[Reading]:
     down = {server for (server,), up in table["borgfleet_server_up"].items() if not up}
     stranded = {(server, job) for server, job, _, pool in table["borgfleet_backup_info"] if f"pool:{pool}" in gone}
+    for (server, name), owed in table["borgfleet_backup_post_hooks_owed"].items():  # of one that is off, too
+        yield Reading(AlertKind.POST_HOOK_OWED, f"backup_job:{name}", server, owed)
     for label, enabled in table["borgfleet_backup_enabled"].items():
         if enabled:
             caused = label[0] in down or label in stranded

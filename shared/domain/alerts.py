@@ -26,6 +26,7 @@ class AlertKind(StrEnum):
     BACKUP_FAILED = "backup_failed"
     BACKUP_MISSED = "backup_missed"
     BACKUP_DOUBTFUL = "backup_doubtful"
+    POST_HOOK_OWED = "post_hook_owed"
     BACKUP_SHRUNK = "backup_shrunk"
     BACKUP_RUNNING_LONG = "backup_running_long"
     POOL_FULL = "pool_full"
@@ -94,6 +95,7 @@ DEFAULTS: dict[AlertKind, Threshold] = {
     AlertKind.BACKUP_FAILED: Threshold(1, 3),
     AlertKind.BACKUP_MISSED: Threshold(1, 3),
     AlertKind.BACKUP_DOUBTFUL: Threshold(1, 3),
+    AlertKind.POST_HOOK_OWED: Threshold(1, 3),
     AlertKind.BACKUP_SHRUNK: Threshold(50, None),
     AlertKind.BACKUP_RUNNING_LONG: Threshold(3.0, 10.0),
     AlertKind.POOL_FULL: Threshold(80, 90, hysteresis=2),
@@ -106,7 +108,8 @@ DEFAULTS: dict[AlertKind, Threshold] = {
     AlertKind.CHANNEL_FAILING: Threshold(3, 8),
 }
 """Units: percent; load per core; hours until full; seconds of silence; age of the last good backup in targets;
-failures in a row; runs missed since the last good one; doubtful archives since the last good one; percent lost against
+failures in a row; runs missed since the last good one; doubtful archives since the last good one; ended runs
+after which no post-hook has succeeded; percent lost against
 the typical run; duration in typical durations; percent of the quota; 1 if frozen; 1 if damaged, and the archives that
 are; seconds of silence; messages given up within a day; failed tries to notify."""
 

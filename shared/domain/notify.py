@@ -90,6 +90,8 @@ ADVICE = {
     "pool_missing": "`GET /api/storage-pools` says why its node cannot use it. Mount its disk; nothing runs before.",
     "backup_doubtful": "`borgfleet backup list --doubtful` shows them, `borgfleet backup show ID` says why. "
     "Mend the cause; or, if it is as it should be: `borgfleet backup accept ID REASON`. Until then it is not good.",
+    "post_hook_owed": "See that what the pre-hook did is undone on the server. "
+    "The next run of this backup job runs the post-hook first of all, and is enough if that succeeds.",
 }
 """What to do, where the kind alone does not say it."""
 
@@ -119,6 +121,7 @@ UNITS = {
     "disk_full_soon": "hours until full", "server_unreachable": "seconds of silence",
     "backup_too_old": "times the target age", "backup_failed": "failures in a row",
     "backup_missed": "runs missed", "backup_doubtful": "doubtful backups since the last good one",
+    "post_hook_owed": "runs without a post-hook that succeeded",
     "backup_shrunk": "% smaller than usual", "backup_running_long": "times the usual duration", "pool_full": "%",
     "pool_missing": "seconds unseen", "repository_full": "% of its quota",
     "repository_frozen": "(changed without our doing)", "repository_damaged": "(see its last check)",

@@ -26,6 +26,7 @@ from shared.db.tables import (
     NotificationChannel,
     OutboxRow,
     Repository,
+    RunEvidenceRow,
     Server,
     ServerRollup,
     ServerStatus,
@@ -486,6 +487,26 @@ async def test_doubtful_backups_are_told_until_somebody_accepts_the_last_and_mee
     found = {alert.kind: (alert.state, round(alert.value, 1)) for alert in await rows(db, Alert)}
     assert found["backup_doubtful"] == ("resolved", 0.0)
     assert found["backup_too_old"] == ("firing", 6.0)
+
+
+async def test_a_post_hook_that_is_owed_is_told_until_it_is_paid_though_the_backup_job_is_off(
+    db: Database, web1: Server
+) -> None:
+    """One line of a log knew of it: the database stayed frozen."""
+    made = await definition(db, web1, "cancelled", archives=1)
+    (job,) = await rows(db, Job)
+
+    async def owe(tx: Any) -> None:
+        tx.session.add(RunEvidenceRow(job_id=job.id, backup_job_id=made.id, hook_owed=True))
+        await tx.session.execute(update(BackupJob).values(enabled=False))
+
+    await db.run(owe)
+    await evaluated(db)
+    alerts = {alert.kind: (alert.level, alert.state, alert.value) for alert in await rows(db, Alert)}
+    assert alerts["post_hook_owed"] == ("warning", "firing", 1.0)
+    await db.run(lambda tx: tx.session.execute(update(RunEvidenceRow).values(hook_owed=False)))
+    await evaluated(db)
+    assert {alert.kind: alert.state for alert in await rows(db, Alert)}["post_hook_owed"] == "resolved"
 
 
 async def test_a_backup_from_the_future_meets_no_target(db: Database, web1: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,12 +14,16 @@ from services.backup.evidence import ArchiveEvidence, Ended, Given, Kind, RunEvi
 from services.backup.ledger import Ledger, evidence_of, forget
 from services.backup.plan import load_reference
 from services.backup.ports import BackupPlan
+from services.scheduler.housekeeping import Housekeeping
 from shared.bus.memory import MemoryBus
+from shared.config.settings import KeepSettings
+from shared.db.repositories.hook_debts import OWED, owed_per_backup_job
 from shared.db.repositories.requests import request_backup
 from shared.db.session import Database
 from shared.db.tables import Archive, BackupJob, Job, Repository, RunEvidenceRow, Server, StoragePool
 from shared.domain.ids import new_id
-from shared.errors import LeaseLost
+from shared.domain.job import JobState
+from shared.errors import LeaseLost, Permanent
 from shared.runtime.context import Context
 
 DAY = timedelta(days=1)
@@ -217,3 +222,108 @@ async def test_a_debt_of_an_earlier_run_is_seen_and_paid_once(db: Database, defi
     assert ledger.owed
     await ledger.paid()
     assert not (await Ledger.open(plan, ctx)).owed
+
+
+async def owing(db: Database, definition: BackupJob) -> tuple[Context, BackupPlan]:
+    """Begin a run whose pre-hook has begun."""
+    ctx, plan = await begun(db, definition)
+    await (await Ledger.open(plan, ctx)).owe()
+    return ctx, plan
+
+
+async def ended_in_the_queue(db: Database, ctx: Context, job: Job) -> None:
+    """Its worker was killed, and somebody cancels it before the next attempt begins."""
+    await db.run(lambda tx: tx.session.execute(update(Job).where(Job.id == job.id).values(state="queued")))
+    await db.run(lambda tx: tx.jobs.request_cancel(job.id))
+
+
+async def ended_by_the_reaper(db: Database, ctx: Context, job: Job) -> None:
+    await db.run(lambda tx: tx.jobs.request_cancel(job.id))
+    gone = update(Job).where(Job.id == job.id).values(lease_until=datetime.now(UTC) - DAY)
+    await db.run(lambda tx: tx.session.execute(gone))
+    assert await db.run(lambda tx: tx.jobs.recover(job))
+
+
+async def ended_on_its_way_back(db: Database, ctx: Context, job: Job) -> None:
+    await db.run(lambda tx: tx.jobs.request_cancel(job.id))
+    await db.run(lambda tx: ctx.put_back(tx, delay=1, error=None, failed=False))
+
+
+async def ended_by_its_message(db: Database, ctx: Context, job: Job) -> None:
+    await db.run(lambda tx: tx.session.execute(update(Job).where(Job.id == job.id).values(state="queued")))
+    await db.run(lambda tx: tx.jobs.fail_unclaimed(job.id, Permanent("makes no sense", code="x", remedy="r")))
+
+
+async def ended_as_failed(db: Database, ctx: Context, job: Job) -> None:
+    ctx.warn("post_hook_failed", "the post-hook ended with status 3")
+    await db.run(lambda tx: ctx.finish(tx, JobState.FAILED, error=Permanent("fell", code="x", remedy="r")))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [ended_in_the_queue, ended_by_the_reaper, ended_on_its_way_back, ended_by_its_message, ended_as_failed],
+)
+async def test_a_run_that_ends_without_its_post_hook_says_so_whoever_ended_it(
+    db: Database, definition: BackupJob, end: Any
+) -> None:
+    """Nobody was told; the database stayed frozen until the next run, or for ever."""
+    ctx, plan = await owing(db, definition)
+    assert await db.run(lambda tx: owed_per_backup_job(tx.session)) == {}  # it may still run it
+    assert ctx.job is not None
+    await end(db, ctx, ctx.job)
+    async with db.read() as session:
+        ended = await session.get_one(Job, plan.job_id)
+    assert ended.state in ("cancelled", "failed")
+    assert ended.warnings[-1] == OWED
+    assert len(ended.warnings) == (2 if end is ended_as_failed else 1)
+    assert await db.run(lambda tx: owed_per_backup_job(tx.session)) == {definition.id: 1}
+
+    later, other = await begun(db, definition)  # one that does not come to it says so again
+    await db.run(lambda tx: later.finish(tx, JobState.FAILED, error=Permanent("fell", code="x", remedy="r")))
+    async with db.read() as session:
+        assert (await session.get_one(Job, other.job_id)).warnings == [OWED]
+
+    last, paying = await begun(db, definition)
+    await (await Ledger.open(paying, last)).paid()
+    await db.run(lambda tx: last.finish(tx, JobState.FAILED, error=Permanent("fell", code="x", remedy="r")))
+    async with db.read() as session:
+        assert (await session.get_one(Job, paying.job_id)).warnings == []
+    assert await db.run(lambda tx: owed_per_backup_job(tx.session)) == {}
+
+
+async def test_a_run_that_owes_nothing_or_succeeds_is_not_warned_of_the_debts_of_others(
+    db: Database, definition: BackupJob
+) -> None:
+    ctx, plan = await begun(db, definition)
+    other = await db.run(lambda tx: _another(tx, definition))
+    elsewhere, _ = await owing(db, other)
+    await db.run(lambda tx: ctx.finish(tx, JobState.FAILED, error=Permanent("fell", code="x", remedy="r")))
+    await db.run(lambda tx: elsewhere.finish(tx, JobState.SUCCEEDED))
+    async with db.read() as session:
+        assert [job.warnings for job in await session.scalars(select(Job).where(Job.id == plan.job_id))] == [[]]
+
+
+async def _another(tx: Any, definition: BackupJob) -> BackupJob:
+    made = BackupJob(name=f"k{new_id().hex}", server_id=definition.server_id,
+                     repository_id=definition.repository_id, sources=["/a"])  # fmt: skip
+    tx.session.add(made)
+    await tx.session.flush()
+    return made
+
+
+async def test_a_debt_outlives_the_days_for_which_jobs_are_kept_as_long_as_it_can_be_paid(
+    db: Database, definition: BackupJob
+) -> None:
+    ctx, plan = await owing(db, definition)
+    await db.run(lambda tx: ctx.finish(tx, JobState.CANCELLED))
+    old = update(Job).where(Job.id == plan.job_id).values(created_at=datetime.now(UTC) - 400 * DAY)
+    await db.run(lambda tx: tx.session.execute(old))
+
+    async def kept() -> bool:
+        await Housekeeping(db, KeepSettings()).tick(asyncio.Event())
+        async with db.read() as session:
+            return await session.get(RunEvidenceRow, plan.job_id) is not None
+
+    assert await kept()
+    await db.run(lambda tx: tx.session.execute(delete(BackupJob).where(BackupJob.id == definition.id)))
+    assert not await kept()

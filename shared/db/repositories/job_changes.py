@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, select
 
+from shared.db.repositories.hook_debts import tell_owed
 from shared.db.tables.job import Job
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository
+from shared.domain.job import JobState
 from shared.events.progress import JobChanged
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from shared.db.outbox import Outbox
 
 _AT_ONCE = 200
+_IN_VAIN = (JobState.FAILED.value, JobState.CANCELLED.value)
 _SHOWN = 1000
 """Characters of a reason that an event carries; the row has it whole."""
 _ROW = (
@@ -72,6 +75,7 @@ class JobChanges:
         if not (ids := list(self._ids)):
             return
         connection = await self._session.connection()
+        in_vain: list[uuid.UUID] = []
         for start in range(0, len(ids), _AT_ONCE):
             some = ids[start : start + _AT_ONCE]
             rows = (
@@ -80,4 +84,8 @@ class JobChanges:
             for row in (await rows).mappings():
                 reason = row["reason"]
                 self._outbox.add(JobChanged(**{**row, "reason": reason and reason[:_SHOWN]}))
+                if row["backup_job_id"] is not None and row["state"] in _IN_VAIN:
+                    in_vain.append(row["job_id"])
+        # Here, where every end passes: of a worker, of a queue, of the reaper, of a message that makes no sense.
+        await tell_owed(connection, in_vain)
         self._ids.clear()
