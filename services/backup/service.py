@@ -20,6 +20,7 @@ from services.backup.handlers import (
     recover_repository,
     verify_repository,
 )
+from services.backup.refusals import Refusals
 from services.backup.remote import RemoteServers
 from services.backup.storage import NodeStorage
 from shared.borg.node import BorgNode
@@ -75,5 +76,6 @@ def build(parts: Parts) -> Service:
         tasks=(
             *Endpoint(parts.db, settings.backup, settings.state_dir).tasks(),
             PoolCapacity(parts.db, here).task(),
+            Refusals(parts.db, settings.state_dir).task(),
         ),
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structlog
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, case, func, select
 
 from services.stats.tags import tags_of
 from shared.db.repositories.hook_debts import owed_per_backup_job
@@ -21,7 +21,7 @@ from shared.db.tables.job import Job
 from shared.db.tables.kernel import DeadLetter, OutboxRow, ServiceInstance
 from shared.db.tables.notify import Notification, NotificationChannel
 from shared.db.tables.schedule import MissedRun, Schedule
-from shared.db.tables.server import Server
+from shared.db.tables.server import AccessRefusal, Server
 from shared.db.tables.stats import ServerStatus
 from shared.db.tables.storage import Archive, Repository, StoragePool
 from shared.domain.alerts import DEFAULTS, AlertKind, scope_of, scopes
@@ -306,7 +306,18 @@ async def _ourselves(session: AsyncSession) -> list[Triple]:
     tries = select(NotificationChannel.name, func.max(Notification.attempts)).outerjoin(Notification, waiting)
     for channel, failures in await session.execute(tries.group_by(NotificationChannel.name)):
         figures.append(("borgfleet_channel_failures_in_a_row", (channel,), failures or 0))
-    return figures
+    return figures + await _refused(session)
+
+
+async def _refused(session: AsyncSession) -> list[Triple]:
+    """Return what servers were refused at storage endpoints; 0 once a day has gone, so that its incident closes."""
+    recent = case((AccessRefusal.last_at > db_now(-_LETTERS_SEEN), AccessRefusal.attempts), else_=0)
+    about = (Server.name, AccessRefusal.repository)
+    query = select(*about, func.sum(recent)).join(Server, Server.id == AccessRefusal.server_id).group_by(*about)
+    return [
+        ("borgfleet_server_access_refused_recent", (server, repository), int(attempts))
+        for server, repository, attempts in await session.execute(query)
+    ]
 
 
 def _at(moment: datetime | None) -> float | None:

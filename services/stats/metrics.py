@@ -18,6 +18,7 @@ from typing_extensions import override
 from services.stats.figures import load_figures
 from shared.events.backup import BackupCompleted, BackupFailed, BackupMissed
 from shared.events.repository import RepositoryChecked, RepositoryFrozen, RepositoryPruned
+from shared.events.server import ServerRefused
 from shared.runtime.tasks import Periodic, Supervised
 
 if TYPE_CHECKING:
@@ -33,7 +34,15 @@ if TYPE_CHECKING:
 _EVERY_SECONDS = 30.0
 _LEAST_SECONDS = 2.0
 """Between two refreshes, however much happens."""
-_NEWS = (BackupCompleted, BackupFailed, BackupMissed, RepositoryChecked, RepositoryFrozen, RepositoryPruned)
+_NEWS = (
+    BackupCompleted,
+    BackupFailed,
+    BackupMissed,
+    RepositoryChecked,
+    RepositoryFrozen,
+    RepositoryPruned,
+    ServerRefused,
+)
 
 _SERVER = ("server",)
 _MOUNT = ("server", "mountpoint")
@@ -110,6 +119,10 @@ FAMILIES: dict[str, tuple[str, Sequence[str]]] = {
     "borgfleet_channel_failures_in_a_row": (
         "Failed tries of what a notification channel has not got yet.",
         ("channel",),
+    ),
+    "borgfleet_server_access_refused_recent": (
+        "Attempts within a day on another server's repository, or (empty) at what is no backup.",
+        _REPOSITORY,
     ),
     "borgfleet_outbox_unsent": ("Events decided and not yet published.", ()),
     "borgfleet_outbox_oldest_timestamp_seconds": ("When the oldest of them was decided.", ()),

@@ -78,6 +78,9 @@ def _of_messages(table: Table) -> Iterator[Reading]:
         yield Reading(AlertKind.DEAD_LETTERS, "dead_letters", None, letters)
     for (channel,), failures in table["borgfleet_channel_failures_in_a_row"].items():
         yield Reading(AlertKind.CHANNEL_FAILING, f"channel:{channel}", None, failures)
+    for (server, repository), attempts in table["borgfleet_server_access_refused_recent"].items():
+        about = f"server:{server}:{repository or 'no backup'}"
+        yield Reading(AlertKind.ACCESS_REFUSED, about, server, attempts)
 
 
 def _of_repositories(table: Table) -> Iterator[Reading]:

@@ -37,6 +37,7 @@ class AlertKind(StrEnum):
     SERVICE_MISSING = "service_missing"
     DEAD_LETTERS = "dead_letters"
     CHANNEL_FAILING = "channel_failing"
+    ACCESS_REFUSED = "access_refused"
 
 
 class Level(StrEnum):
@@ -106,12 +107,13 @@ DEFAULTS: dict[AlertKind, Threshold] = {
     AlertKind.SERVICE_MISSING: Threshold(90, 300, for_seconds=60),
     AlertKind.DEAD_LETTERS: Threshold(1, None),
     AlertKind.CHANNEL_FAILING: Threshold(3, 8),
+    AlertKind.ACCESS_REFUSED: Threshold(None, 1),
 }
 """Units: percent; load per core; hours until full; seconds of silence; age of the last good backup in targets;
 failures in a row; runs missed since the last good one; doubtful archives since the last good one; ended runs
 after which no post-hook has succeeded; percent lost against
 the typical run; duration in typical durations; percent of the quota; 1 if frozen; 1 if damaged, and the archives that
-are; seconds of silence; messages given up within a day; failed tries to notify."""
+are; seconds of silence; messages given up within a day; failed tries to notify; attempts within a day."""
 
 
 def scopes(server: str | None, tags: Iterable[str]) -> tuple[str, ...]:

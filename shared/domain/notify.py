@@ -127,4 +127,5 @@ UNITS = {
     "repository_frozen": "(changed without our doing)", "repository_damaged": "(see its last check)",
     "service_missing": "seconds unseen",
     "dead_letters": "within a day", "channel_failing": "failed tries",
+    "access_refused": "attempts refused (treat the server as taken over)",
 }  # fmt: skip

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from shared.domain.names import Name
-from shared.events.base import Command, JobFact
+from shared.events.base import Command, Event, JobFact
 
 
 class ServerSetup(Command):
@@ -35,4 +35,17 @@ class ServerUnreachable(JobFact):
 
     server_id: uuid.UUID
     code: str
+    reason: str
+
+
+class ServerRefused(Event):
+    """A server's key was used for what no honest client asks for, and was refused: treat it as taken over."""
+
+    subject: ClassVar[str] = "server.refused"
+
+    server_id: uuid.UUID
+    repository: str
+    """Another server's, as `server/name`; empty where it asked for something else than a repository."""
+    attempts: int
+    """Since the last such event."""
     reason: str

@@ -24,7 +24,7 @@ from shared.events.repository import (
     RepositoryVerify,
     UpkeepMissed,
 )
-from shared.events.server import ServerReady, ServerSetup, ServerUnreachable
+from shared.events.server import ServerReady, ServerRefused, ServerSetup, ServerUnreachable
 from shared.events.stats import ServerReachable, StatsCollect, StatsCollected
 
 _DAY = 86_400
@@ -51,6 +51,7 @@ FACTS: tuple[type[Event], ...] = (
     BackupStarted, BackupCompleted, BackupFailed, BackupMissed, ArchiveAccepted, ArchiveDeleted, RepositoryPruned,
     RepositoryCompacted, RepositoryChecked, RepositoryFrozen, RepositoryVerified, RepositoryRecovered, UpkeepMissed,
     ServerReady, ServerUnreachable, ServerReachable, StatsCollected, AlertRaised, AlertResolved, JobChanged,
+    ServerRefused,
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (*COMMANDS, *FACTS, JobProgress)
 

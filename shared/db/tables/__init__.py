@@ -17,11 +17,12 @@ from shared.db.tables.kernel import (
 )
 from shared.db.tables.notify import Notification, NotificationChannel
 from shared.db.tables.schedule import MissedRun, Pause, Schedule
-from shared.db.tables.server import Server
+from shared.db.tables.server import AccessRefusal, Server
 from shared.db.tables.stats import ServerMount, ServerRollup, ServerStats, ServerStatus
 from shared.db.tables.storage import Archive, BackupNode, Repository, StoragePool
 
 __all__ = [
+    "AccessRefusal",
     "Alert",
     "AlertChange",
     "AlertRule",

@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON
+from sqlalchemy import JSON, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db.tables.base import Base, binary_text, db_now, long_text
@@ -40,3 +40,19 @@ class Server(Base):
     created_at: Mapped[datetime] = mapped_column(default=db_now())
     ready_at: Mapped[datetime | None] = mapped_column(default=None)
     last_seen_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class AccessRefusal(Base):
+    """What one server's key was refused at a storage endpoint, and no honest client asks for."""
+
+    __tablename__ = "access_refusals"
+    __table_args__ = (Index("ix_access_refusals_server_id", "server_id"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    server_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("servers.id", ondelete="CASCADE"))
+    repository: Mapped[str] = mapped_column(binary_text(130), default="")
+    """Another server's, as `server/name`; empty where it asked for something else than a repository."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    said: Mapped[str] = mapped_column(long_text(), default="")
+    """What it asked for last."""
+    last_at: Mapped[datetime] = mapped_column(default=db_now())
