@@ -95,7 +95,7 @@ class Reaper:
             await self._alone(str(job.id), self._recover(job))
 
     async def _recover(self, job: Job) -> None:
-        if await self._db.run(lambda tx: tx.jobs.recover(job)):
+        if await self._db.run(lambda tx: tx.jobs.recover(job, lease=self._settings.lease)):
             _log.warning("job_recovered", job=str(job.id), title=job.title, attempt=job.attempt)
             self._recovered.labels("lease_expired").inc()
 

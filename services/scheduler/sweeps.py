@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 _TICK_SECONDS = 5.0
 _KEY = "sweep:"
+_NUMBERED = re.compile(_KEY + "[0-9]{12}")
+_MOST = 10**12 - 1
+_LOOKED_AT = 50
+
+
+def _key(number: int) -> str:
+    return f"{_KEY}{number:012}"
 
 
 class Sweeps:
@@ -45,8 +53,12 @@ class Sweeps:
             return  # another scheduler was first
 
     async def _ask(self, tx: UnitOfWork) -> None:
-        query = select(Job.request_key, Job.state, Job.created_at, db_now()).where(Job.request_key.startswith(_KEY))
-        last = (await tx.session.execute(query.order_by(Job.request_key.desc()).limit(1))).one_or_none()
+        query = select(Job.request_key, Job.state, Job.created_at, db_now()).where(
+            Job.request_key.between(_key(0), _key(_MOST)), func.length(Job.request_key) == len(_key(0))
+        )
+        rows = await tx.session.execute(query.order_by(Job.request_key.desc()).limit(_LOOKED_AT))
+        # A key that is none of ours, whoever asked for a job with it, is stepped over.
+        last = next((row for row in rows if _NUMBERED.fullmatch(row[0] or "")), None)
         number = 1
         if last is not None:
             key, state, created_at, now = last
@@ -56,4 +68,4 @@ class Sweeps:
                 return
             number = int(str(key).removeprefix(_KEY)) + 1
         if await tx.session.scalar(select(func.count()).select_from(Server).where(Server.host_key.is_not(None))):
-            await request_collect(tx, None, request_key=f"{_KEY}{number:012}")
+            await request_collect(tx, None, request_key=_key(number))

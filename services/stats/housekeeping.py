@@ -83,7 +83,7 @@ class StatsKeeper:
 
 async def roll_up_samples(tx: UnitOfWork, *, now: float) -> bool:
     """Roll up to an hour of samples into five minutes; tell whether there may be more."""
-    done = await _done(tx, FIVE_MINUTES)
+    done = await _done(tx, FIVE_MINUTES, now)
     first = await tx.session.scalar(select(func.min(ServerStats.bucket)).where(ServerStats.bucket > done))
     span = _span(FIVE_MINUTES, first, HOUR, now)
     if span is None:
@@ -104,7 +104,7 @@ async def roll_up_samples(tx: UnitOfWork, *, now: float) -> bool:
 
 async def roll_up_buckets(tx: UnitOfWork, *, now: float, finer: int, coarser: int) -> bool:
     """Roll up to 24 coarser buckets of finer ones; tell whether there may be more."""
-    waiting = ServerRollup.step == finer, ServerRollup.bucket >= await _done(tx, coarser) + coarser
+    waiting = ServerRollup.step == finer, ServerRollup.bucket >= await _done(tx, coarser, now) + coarser
     first = await tx.session.scalar(select(func.min(ServerRollup.bucket)).where(*waiting))
     span = _span(coarser, first, 24 * coarser, now)
     if span is None:
@@ -123,9 +123,9 @@ async def roll_up_buckets(tx: UnitOfWork, *, now: float, finer: int, coarser: in
     return True
 
 
-async def _done(tx: UnitOfWork, step: int) -> int:
-    """Return the last bucket of a step that is rolled up."""
-    query = select(func.max(ServerRollup.bucket)).where(ServerRollup.step == step)
+async def _done(tx: UnitOfWork, step: int, now: float) -> int:
+    """Return the last bucket of a step that is rolled up; none of the future, which a clock that was ahead made."""
+    query = select(func.max(ServerRollup.bucket)).where(ServerRollup.step == step, ServerRollup.bucket <= int(now))
     return await tx.session.scalar(query) or -step
 
 

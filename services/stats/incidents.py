@@ -120,13 +120,12 @@ def _differs(row: Alert, reading: Reading, threshold: Threshold, incident: Incid
 def _set(tx: UnitOfWork, row: Alert | None, reading: Reading, threshold: Threshold, incident: Incident | None) -> Alert:
     if row is None:
         row = Alert(open_key=open_key(reading), kind=reading.kind.value, subject=reading.subject, server=reading.server)
-        if incident is not None:
-            row.began_at = incident.began_at
         tx.session.add(row)
     if reading.value is not None:
         row.value = reading.value
     if incident is not None:
         row.state, row.level = incident.state.value, incident.level.value
+        row.began_at = incident.began_at
         row.acknowledged_until = incident.acknowledged_until
         row.threshold = _limit(threshold, incident)
     return row

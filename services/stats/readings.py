@@ -16,6 +16,7 @@ _NEVER = 1e6
 SERVICES = frozenset({"api", "backup", "scheduler", "setup", "stats"})
 """Without any one of these, something is never done."""
 _SHORTEST_RUN = 60.0
+_AHEAD = 120.0
 Labels: TypeAlias = "tuple[str, ...]"
 ByLabels: TypeAlias = "Mapping[Labels, float]"
 Table: TypeAlias = "Mapping[str, ByLabels]"
@@ -63,12 +64,22 @@ def _unknown(reading: Reading) -> Reading:
     return Reading(reading.kind, reading.subject, reading.server, None)
 
 
+def _since(at: float, now: float) -> float:
+    """Return for how long something was silent; for long, if it was last heard by a clock that was ahead.
+
+    What lives is heard again within seconds; what is dead would seem to live until the clock has caught up.
+    """
+    return _NEVER if at - now > _AHEAD else now - at
+
+
 def _of_services(table: Table, now: float) -> Iterator[Reading]:
     seen = table["borgfleet_service_seen_timestamp_seconds"]
     nodes = {node for _, node in table["borgfleet_pool_info"]}
     for (service, node), seen_at in seen.items():
         if not node or node in nodes:
-            yield Reading(AlertKind.SERVICE_MISSING, f"service:{service}@{node}".rstrip("@"), None, now - seen_at)
+            yield Reading(
+                AlertKind.SERVICE_MISSING, f"service:{service}@{node}".rstrip("@"), None, _since(seen_at, now)
+            )
     for service in SERVICES - {service for service, _ in seen} if seen else ():
         yield Reading(AlertKind.SERVICE_MISSING, f"service:{service}", None, _NEVER)
 
@@ -97,7 +108,7 @@ def _of_repositories(table: Table) -> Iterator[Reading]:
 
 def _of_servers(table: Table, now: float, growth: Mapping[str, float]) -> Iterator[Reading]:
     for (server,), up in table["borgfleet_server_up"].items():
-        silent = now - table["borgfleet_server_up_since_timestamp_seconds"][(server,)]
+        silent = _since(table["borgfleet_server_up_since_timestamp_seconds"][(server,)], now)
         yield Reading(AlertKind.SERVER_UNREACHABLE, f"server:{server}", server, 0.0 if up else silent)
     for kind, word in _PERCENT_OF_SERVER.items():
         for (server,), ratio in table[f"borgfleet_server_{word}_usage_ratio"].items():
@@ -115,7 +126,7 @@ def _of_servers(table: Table, now: float, growth: Mapping[str, float]) -> Iterat
 
 def _of_pools(table: Table, now: float) -> Iterator[Reading]:
     for (pool,), seen_at in table["borgfleet_pool_measured_timestamp_seconds"].items():
-        yield Reading(AlertKind.POOL_MISSING, f"pool:{pool}", None, now - seen_at)
+        yield Reading(AlertKind.POOL_MISSING, f"pool:{pool}", None, _since(seen_at, now))
     for (pool,), size in table["borgfleet_pool_size_bytes"].items():
         free = table["borgfleet_pool_free_bytes"].get((pool,))
         if free is not None and size > 0:

@@ -55,7 +55,9 @@ class ApiSettings(_Group):
 class WorkerSettings(_Group):
     """The message kernel's patience, in seconds."""
 
-    ack_wait: PositiveFloat = Field(default=30.0, description="After the last heartbeat, a message is delivered again.")
+    ack_wait: PositiveFloat = Field(
+        default=30.0, le=3600.0, description="After the last heartbeat, a message is delivered again."
+    )
     cancel_poll: PositiveFloat = Field(default=1.0, description="How soon a running job hears that it is cancelled.")
     reap_every: PositiveFloat = 2.0
     lost_after: PositiveFloat = Field(

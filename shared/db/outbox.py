@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, func, insert, select, union_all, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, union_all, update
 
-from shared.db.tables.base import db_now
+from shared.db.tables.base import beyond, db_now
 from shared.db.tables.kernel import OutboxRow
 from shared.events.progress import JobChanged
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = (OutboxRow.id, OutboxRow.subject, OutboxRow.event_type, OutboxRow.payload)
 _AT_ONCE = 50
+_LATEST = 60.0
+"""Further ahead than this no row can have been made, but by a clock that was ahead."""
 
 
 class Outbox:
@@ -61,7 +63,10 @@ class Outbox:
 
         Never by `id > last`, because commits are not ordered.
         """
-        query = select(OutboxRow).where(OutboxRow.sent_at.is_(None), OutboxRow.created_at <= db_now(-older_than))
+        query = select(OutboxRow).where(
+            OutboxRow.sent_at.is_(None),
+            or_(OutboxRow.created_at <= db_now(-older_than), beyond(OutboxRow.created_at, _LATEST)),
+        )
         if but:
             query = query.where(OutboxRow.id.not_in(but))
         if but_on:
@@ -74,8 +79,8 @@ class Outbox:
 
     async def purge(self, *, older_than: float, limit: int = 1000) -> int:
         """Delete sent rows older than so many seconds, a batch at a time; return how many went."""
-        query = select(OutboxRow.id).where(OutboxRow.sent_at < db_now(-older_than)).limit(limit)
-        ids = (await self._session.scalars(query)).all()
+        old = or_(OutboxRow.sent_at < db_now(-older_than), beyond(OutboxRow.sent_at))
+        ids = (await self._session.scalars(select(OutboxRow.id).where(old).limit(limit))).all()
         if ids:
             await self._session.execute(delete(OutboxRow).where(OutboxRow.id.in_(ids)))
         return len(ids)

@@ -190,6 +190,8 @@ def _over(incident: Incident | None) -> tuple[Change, Incident | None]:
 def _begun(threshold: Threshold, incident: Incident | None, level: Level, now: datetime) -> tuple[Change, Incident]:
     """Raise what lasted long enough; what has just begun may have to last zero seconds."""
     pending = replace(incident, level=level) if incident else Incident(AlertState.PENDING, level, now)
+    if pending.began_at > now:  # by a clock that was ahead: it would be pending until that moment has come
+        pending = replace(pending, began_at=now)
     if now - pending.began_at >= timedelta(seconds=threshold.for_seconds):
         return Change.RAISE, replace(pending, state=AlertState.FIRING)
     return (Change.NONE if incident else Change.PEND), pending

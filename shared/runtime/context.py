@@ -131,7 +131,7 @@ class Context:
         return self._held[name][0]
 
     async def _acquire(self, name: str, on_beat: Callable[[int], None], tx: UnitOfWork) -> None:
-        epoch = await tx.leases.acquire(name, self.lease, self.lease_seconds)
+        epoch = await tx.leases.acquire(name, self.lease, self.lease_seconds, gently=True)
         if epoch is not None:
             await tx.jobs.begun(self._claimed(), lease=self.lease)
             self._held[name] = epoch, on_beat

@@ -6,9 +6,9 @@ import uuid
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete, or_, update
 
-from shared.db.tables.base import db_now
+from shared.db.tables.base import beyond, db_now
 from shared.db.tables.kernel import ServiceInstance
 from shared.runtime.tasks import Periodic
 
@@ -47,5 +47,6 @@ class Presence:
                     update(ServiceInstance).where(ServiceInstance.id == row_id).values(seen_at=db_now())
                 )
             mine = (ServiceInstance.service == service, ServiceInstance.node == node)
-            forgotten = delete(ServiceInstance).where(*mine, ServiceInstance.seen_at < db_now(-_REMEMBERED))
+            gone = or_(ServiceInstance.seen_at < db_now(-_REMEMBERED), beyond(ServiceInstance.seen_at))
+            forgotten = delete(ServiceInstance).where(*mine, gone)
             await tx.session.execute(forgotten)

@@ -253,13 +253,15 @@ async def seen(db: Database, node: str, seconds_ago: float = 0.0) -> None:
     await db.run(write)
 
 
-@pytest.mark.parametrize("dead", ["seen long ago", "never seen"])
+@pytest.mark.parametrize("dead", ["seen long ago", "never seen", "seen by a clock that was ahead"])
 async def test_the_runs_of_a_dead_node_take_no_turn_of_a_living_one(db: Database, dead: str) -> None:
     jobs = await of_nodes(db)
     await db.run(lambda tx: tx.session.execute(update(RunLimits).values(fleet=4, per_server=None, per_pool=None)))
     await seen(db, "pool1")
     if dead == "seen long ago":
         await seen(db, "pool0", 61.0)
+    elif dead != "never seen":
+        await seen(db, "pool0", -86_400.0)
     for job in jobs["pool0"] + jobs["pool1"]:
         await db.run(lambda tx, job=job: request_backup(tx, job))
     sent = Counter(str(subject) for subject in await subjects(db))

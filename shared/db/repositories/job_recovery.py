@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, func, select, update
+from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.orm import load_only
 
 from shared.db.repositories.job_messages import ADDRESS, Addressed, subject_of, type_unknown, waits_on
-from shared.db.repositories.job_rows import CANCELLED, IS_KNOWN, ORPHANED, QUEUED, JobRows, error_values
-from shared.db.tables.base import db_now
+from shared.db.repositories.job_rows import CANCELLED, IS_KNOWN, ORPHANED, QUEUED, STRANDED, JobRows, error_values
+from shared.db.tables.base import beyond, db_now
 from shared.db.tables.job import Job
 from shared.domain.job import JobState
 
@@ -18,19 +18,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RESENT_AT_ONCE = 50
+_CUT_TO = 120.0
+"""Seconds, at least, in which a living worker has renewed a lease that was cut."""
 
 
 class JobRecovery(JobRows):
     """What the reaper does: every step is a conditional update, so any number of reapers may run."""
 
     async def orphans(self, limit: int = 100) -> Sequence[Job]:
-        """Return running jobs whose worker's lease ran out; of their rows only what is needed to queue them."""
-        query = select(Job).where(ORPHANED, IS_KNOWN).options(load_only(*ADDRESS, Job.title, raiseload=True))
-        return (await self._session.scalars(query.limit(limit))).all()
+        """Return running jobs whose worker's lease ran out, or never will; of their rows what queuing them needs."""
+        few = load_only(*ADDRESS, Job.title, raiseload=True)
+        query = select(Job).where(or_(ORPHANED, STRANDED), IS_KNOWN).options(few).limit(limit)
+        return (await self._session.scalars(query)).all()
 
-    async def recover(self, job: Job) -> bool:
-        """Re-queue an orphan with a fresh message, or end it if it was being cancelled; False if another was first."""
+    async def recover(self, job: Job, *, lease: float = 0.0) -> bool:
+        """Re-queue an orphan with a fresh message, or end it if it was being cancelled; False if another was first.
+
+        A lease from a clock that was ahead is cut to what it may be: a worker that lives renews it within that time.
+        """
         mine = update(Job).where(Job.id == job.id)
+        if await self._changed(mine.where(STRANDED).values(lease_until=db_now(max(lease, _CUT_TO)))):
+            return False
         asked = mine.where(ORPHANED, Job.cancel_requested.is_(True))
         if await self._transition(job.id, asked.values(**CANCELLED)):
             return True
@@ -71,7 +79,7 @@ class JobRecovery(JobRows):
         Few at once, and none that a worker is just claiming: a claim must not wait for this.
         """
         query = select(*ADDRESS).where(
-            Job.state == JobState.QUEUED, Job.sent_at < db_now(-older_than), waits_on(subject)
+            Job.state == JobState.QUEUED, or_(Job.sent_at < db_now(-older_than), beyond(Job.sent_at)), waits_on(subject)
         )
         oldest = query.order_by(Job.created_at).limit(limit).with_for_update(skip_locked=True)
         silent = [Addressed(*row) for row in await self._session.execute(oldest)]

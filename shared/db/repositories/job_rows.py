@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, or_, select, update
 
 from shared.db.repositories.job_changes import JobChanges
 from shared.db.repositories.job_messages import ADDRESS, KNOWN, Addressed, command_of
-from shared.db.tables.base import db_now
+from shared.db.tables.base import beyond, db_now
 from shared.db.tables.job import Job
 from shared.domain.job import JobState
 
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from shared.db.outbox import Outbox
     from shared.errors import AppError
 
+LONGEST_DELAY = 8 * 86_400.0
+"""No failure makes a job wait longer: eight times the longest pause that can be asked for."""
+IS_DUE = or_(Job.not_before.is_(None), Job.not_before <= db_now(), beyond(Job.not_before, LONGEST_DELAY))
 IS_KNOWN = Job.type.in_(KNOWN)
+STRANDED = and_(Job.state == JobState.RUNNING, beyond(Job.lease_until))
+"""Held by a clock that was ahead: for as long as that was off, nobody could tell whether its worker lives."""
 ORPHANED = and_(Job.state == JobState.RUNNING, Job.lease_until < db_now())
 QUEUED: dict[str, Any] = {
     "state": JobState.QUEUED.value,

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, and_, bindparam, case, func, insert, null, or
 
 from shared.db.repositories.job_messages import KNOWN, Addressed, type_unknown
 from shared.db.repositories.job_recovery import JobRecovery
-from shared.db.repositories.job_rows import CANCELLED, ORPHANED, QUEUED, error_values
+from shared.db.repositories.job_rows import CANCELLED, IS_DUE, LONGEST_DELAY, ORPHANED, QUEUED, error_values
 from shared.db.tables.base import db_now, micros, or_ignore
 from shared.db.tables.job import Job, JobLog
 from shared.domain.job import JobState
@@ -90,7 +90,8 @@ class Jobs(JobRecovery):
         if row is None:
             return None
         not_before, now = row
-        return max(0.0, (not_before - now).total_seconds()) if not_before else 0.0
+        remaining = (not_before - now).total_seconds() if not_before else 0.0
+        return max(0.0, remaining) if remaining <= LONGEST_DELAY else 0.0
 
     async def beat(self, job_id: uuid.UUID, *, lease: str, seconds: float, progress: dict[str, Any] | None) -> None:
         """Extend a run's lease and keep its progress; LeaseLost if another took it."""
@@ -234,7 +235,7 @@ class Jobs(JobRecovery):
 _DUE = and_(
     Job.state == JobState.QUEUED,
     Job.sent_at.is_not(None),
-    or_(Job.not_before.is_(None), Job.not_before <= db_now()),
+    IS_DUE,
 )
 _OURS = and_(Job.id == bindparam("of"), Job.lease == bindparam("holder"))
 _CLAIM = (

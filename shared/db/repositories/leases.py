@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import CursorResult, insert, or_, select, update
 
-from shared.db.tables.base import db_now, or_ignore
+from shared.db.tables.base import beyond, db_now, or_ignore
 from shared.db.tables.kernel import Lease
 from shared.errors import LeaseLost
 
@@ -22,9 +22,19 @@ class Leases:
         """Bind to a session."""
         self._session = session
 
-    async def acquire(self, name: str, holder: str, seconds: float) -> int | None:
-        """Take a lease for so many seconds; return its new epoch, or None while another holds it."""
+    async def acquire(self, name: str, holder: str, seconds: float, *, gently: bool = False) -> int | None:
+        """Take a lease for so many seconds; return its new epoch, or None while another holds it.
+
+        One that ends further ahead than any lease may last was written by a clock that was ahead: it counts as free.
+        `gently`, where two may never be at work at once: whoever holds it still has so many seconds to renew it.
+        """
+        impossible = beyond(Lease.until)
         free = or_(Lease.until < db_now(), Lease.holder.in_(("", holder)))
+        if gently:
+            theirs = update(Lease).where(Lease.name == name, impossible, Lease.holder.not_in(("", holder)))
+            await self._changed(theirs.values(until=db_now(seconds)))
+        else:
+            free = or_(free, impossible)
         take = (
             update(Lease)
             .where(Lease.name == name, free)
@@ -49,7 +59,7 @@ class Leases:
 
     async def holder(self, name: str) -> str:
         """Return who holds a lease, or an empty text."""
-        query = select(Lease.holder).where(Lease.name == name, Lease.until > db_now())
+        query = select(Lease.holder).where(Lease.name == name, Lease.until > db_now(), ~beyond(Lease.until))
         return await self._session.scalar(query) or ""
 
     async def _changed(self, statement: Update) -> bool:

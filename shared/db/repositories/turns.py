@@ -24,7 +24,8 @@ from sqlalchemy import (
 )
 
 from shared.db.repositories.job_messages import ADDRESS, KNOWN, Addressed
-from shared.db.tables.base import db_now, or_ignore
+from shared.db.repositories.job_rows import IS_DUE
+from shared.db.tables.base import beyond, db_now, or_ignore
 from shared.db.tables.job import Job
 from shared.db.tables.kernel import RunLimits, ServiceInstance
 from shared.db.tables.server import Server
@@ -45,7 +46,6 @@ _LOOKED_AT = 500
 _OF_EACH_SERVER = 20
 _SEEN_SECONDS = 60.0
 _BEGUN = and_(Job.state.in_((JobState.QUEUED.value, JobState.RUNNING.value)), Job.sent_at.is_not(None))
-_DUE = or_(Job.not_before.is_(None), Job.not_before <= db_now())
 
 
 def _untold(of: type[TypeEngine[Any]]) -> ColumnElement[Any]:
@@ -64,8 +64,12 @@ _OWN_AND_BEGUN: Executable = union_all(
     .join(Repository, Repository.id == Job.repository_id)
     .where(_BEGUN, Job.type.in_(TAKE_TURNS)),
 )
-_SEEN = select(ServiceInstance.node).where(ServiceInstance.node != "", ServiceInstance.seen_at > db_now(-_SEEN_SECONDS))
-_WAITING = and_(Job.state == JobState.QUEUED.value, Job.sent_at.is_(None), Job.type.in_(KNOWN), _DUE)
+_SEEN = select(ServiceInstance.node).where(
+    ServiceInstance.node != "",
+    ServiceInstance.seen_at > db_now(-_SEEN_SECONDS),
+    ~beyond(ServiceInstance.seen_at, _SEEN_SECONDS),  # by a clock that was ahead: a living one says so again at once
+)
+_WAITING = and_(Job.state == JobState.QUEUED.value, Job.sent_at.is_(None), Job.type.in_(KNOWN), IS_DUE)
 _NODES_AWAITED = select(Job.node).where(_WAITING, Job.node.is_not(None)).distinct()
 
 

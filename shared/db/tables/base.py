@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BindParameter, DateTime, Insert, MetaData, String, Text, TypeDecorator, literal
+from sqlalchemy import BindParameter, ColumnElement, DateTime, Insert, MetaData, String, Text, TypeDecorator, literal
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
@@ -66,6 +66,15 @@ class db_now(FunctionElement[datetime]):  # noqa: N801 - reads as a SQL function
     def __init__(self, seconds: float | BindParameter[int] = 0.0) -> None:
         """Take the seconds to add, or a parameter of microseconds, so that the statement is compiled once."""
         super().__init__(seconds if isinstance(seconds, BindParameter) else literal(micros(seconds)))
+
+
+LONGEST_LEASE = 3600.0
+"""No lease lasts longer: `ack_wait`, from which those of runs come, is bounded by it."""
+
+
+def beyond(column: Any, seconds: float = LONGEST_LEASE) -> ColumnElement[bool]:
+    """Select moments further ahead than they can be: a clock that was ahead wrote them, and was set right since."""
+    return column > db_now(seconds)
 
 
 @compiles(db_now)

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from services.scheduler.sweeps import Sweeps
+from shared.db.repositories.requests import request_collect
 from shared.db.session import Database
 from shared.db.tables import Job, Server
 from shared.domain.job import JobState
@@ -62,3 +63,18 @@ async def test_without_servers_or_switched_off_nothing_is_asked(db: Database) ->
     await Sweeps(db, 600).tick()
     await Sweeps(db, 0).tick()
     assert await jobs(db) == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["sweep:", "sweep:later", "sweep:99999999999x", "sweep:999999999999999999999", "sweep:5", "sweep:-00000000001"],
+)
+async def test_a_job_with_a_key_that_looks_like_a_sweeps_ends_no_sweeping(fleet: Database, key: str) -> None:
+    """Keys are chosen by whoever asks: one that sorts behind all of ours, and has no number, must not be the last word."""
+    await fleet.run(lambda tx: request_collect(tx, None, request_key=key))
+    sweeps = Sweeps(fleet, 600)
+    await sweeps.tick()
+    await change(fleet, created_at=datetime.now(UTC) - timedelta(seconds=700), state=JobState.SUCCEEDED.value)
+    await sweeps.tick()
+    ours = [job.request_key for job in await jobs(fleet) if job.request_key != key]
+    assert ours == ["sweep:000000000001", "sweep:000000000002"]
