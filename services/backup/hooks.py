@@ -131,7 +131,7 @@ class HookRunner:
             self._ctx.log("warning", "hook", "the post-hook that is still owed was taken out of the backup job")
             await self._ledger.paid()
             return
-        self._ctx.log("warning", "hook", "no post-hook succeeded since an earlier pre-hook ran: it is run now")
+        self._ctx.log("warning", "hook", "the post-hook of an earlier attempt or run did not succeed: it is run now")
         problem = await self._run(server, "post", self._plan.hooks.after, {"BORGFLEET_RESULT": "failed"})
         await self._settle("late_hook", HookEnd(problem=problem))
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from shared.runtime.context import Context
 
 _RATE_SECONDS = 1.0
+LINES = 1500
+"""Of borg's in a job's log, which keeps its first 2,000: hooks and what follows have to find room."""
 
 
 class Reporter:
@@ -22,6 +24,7 @@ class Reporter:
         self._ctx = ctx
         self._estimate = plan.reference.last_size if plan.reference else None
         self._marks: list[tuple[float, int]] = []
+        self._lines = 0
 
     def __call__(self, output: LogLine | Progress | Phase) -> None:
         """Pass one of borg's messages on."""
@@ -31,7 +34,15 @@ class Reporter:
             case Phase():
                 self._ctx.progress(output.message, estimated_size=self._estimate)
             case LogLine():
-                self._ctx.log(output.level, "borg", output.message, code=output.code)
+                self._line(output)
+
+    def _line(self, line: LogLine) -> None:
+        self._lines += 1
+        if self._lines <= LINES:
+            self._ctx.log(line.level, "borg", line.message, code=line.code)
+        elif self._lines == LINES + 1:
+            text = f"borg said more than {LINES} lines: only the first of them are here, all are counted"
+            self._ctx.log("warning", "kernel", text, code="log_full")
 
     def _progress(self, output: Progress) -> None:
         self._ctx.progress(

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 OWED = (
-    "No post-hook has succeeded since a pre-hook of this backup job ran: see that what it did is undone on the server. "
-    "The next run of this backup job runs the post-hook first of all."
+    "The post-hook of this backup job has not succeeded since a run that needed it: see that what was prepared on the "
+    "server is undone (a frozen database, a snapshot). The next run of this backup job runs the post-hook first of all."
 )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import delete, update
 
 from services.backup.handlers import make_backup
 from services.backup.ledger import Ledger
+from services.backup.reporter import LINES
 from services.backup.shielded import to_its_end
 from shared.borg.output import LogLine
 from shared.bus.memory import MemoryBus
@@ -378,6 +379,20 @@ async def test_what_a_hook_says_is_in_the_log_and_its_last_complaint_in_the_reas
     assert (await hooked.job(job)).warnings == ["the post-hook ended with status 2: mysqldump: Access denied"]
     lines = [(line.source, line.message) for line in await hooked.rows(JobLog)]
     assert ("hook", "hello") in lines
+
+
+async def test_what_the_post_hook_says_is_in_the_log_however_much_borg_complained_of(hooked: World) -> None:
+    """The log keeps its first 2,000 lines: a tree without permissions left nothing of them to the hook."""
+    denied = "/etc/x: open: [Errno 13] Permission denied: 'x'"
+    hooked.server.output = [LogLine("warning", denied)] * 3000
+    hooked.server.said = {"post": [f"word {number}" for number in range(150)]}
+    job = await hooked.request()
+    await disposed(hooked, job)
+    lines = [(line.source, line.message) for line in await hooked.rows(JobLog)]
+    assert ("hook", "word 149") in lines
+    assert sum(source == "borg" for source, _ in lines) == LINES
+    assert any("only the first of them are here" in text for _, text in lines)
+    assert "3,000 entries could not be read" in (await hooked.job(job)).warnings[0]
 
 
 @pytest.mark.parametrize("reason", list(Abort))
