@@ -83,7 +83,21 @@ async def offer_host_key(tx: UnitOfWork, plan: SetupPlan, host_key: str) -> None
 
 
 async def register_key(tx: UnitOfWork, plan: SetupPlan, public_key: str) -> bool:
-    """Keep the server's public key for the endpoints; tell whether it was new."""
+    """Keep the server's public key for the endpoints; tell whether it was new.
+
+    A key belongs to one server: sshd takes the first line that holds it, so that of two servers with one key each
+    backup of the second would be refused, or go where the first one's repositories are.
+    """
+    # One after the other, whichever servers they are: two that are set up at the same time must see one another.
+    await tx.session.execute(select(Secret.name).where(Secret.name == FLEET_PUBLIC_KEY).with_for_update())
+    query = select(Server.name).where(Server.backup_key == public_key, Server.id != plan.server_id).limit(1)
+    if other := await tx.session.scalar(query):
+        message = f"{plan.name} has the backup key of the server {other}"
+        remedy = (
+            f"if {plan.name} was cloned from {other}, remove root's ~/.ssh/borgfleet_ed25519 and its .pub there and "
+            f"run set-up again; if not, find out how it came to that key"
+        )
+        raise Permanent(message, code="key_of_another_server", remedy=remedy)
     server = await tx.session.get_one(Server, plan.server_id)
     changed = server.backup_key != public_key
     server.backup_key = public_key

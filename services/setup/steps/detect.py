@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.setup.ports import StepResult
+from services.setup.sudo import why_no_sudo
+from shared.domain.text import clean
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
@@ -23,18 +25,26 @@ echo "hostname=$(uname -n)"
 for manager in apt-get dnf yum zypper apk pacman; do
     if command -v "$manager" >/dev/null 2>&1; then echo "package_manager=$manager"; break; fi
 done
+# As everything later is run: a rule may allow `true` and nothing else.
 if [ "$(id -u)" = 0 ]; then echo privilege=root
-elif sudo -n true 2>/dev/null; then echo privilege=sudo
-else echo privilege=none
+elif said=$(sudo -n -H -- sh -c : 2>&1 </dev/null); then echo privilege=sudo
+else
+    echo "sudo_said=$(printf '%s' "$said" | tr '\n' ' ' | cut -c 1-300)"
+    echo privilege=none
 fi
 """
+KEPT = frozenset(
+    {"os_id", "os_like", "os_name", "os_version", "kernel", "architecture", "hostname", "package_manager", "privilege"}
+)
+"""What the script tells and the server's row keeps; a server that says more is not believed."""
+_FACT_LENGTH = 200
 
 
 async def detect(work: Work) -> StepResult:
     """Record the facts; without root or password-free sudo nothing else can work."""
     done = await work.login.run(PROBE)
-    facts = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
-    work.facts.update({key: value[:200] for key, value in facts.items()})
+    facts, sudo_said = _read(done.stdout)
+    work.facts.update(facts)
     match facts.get("privilege"):
         case "root":
             work.root = work.login
@@ -43,7 +53,20 @@ async def detect(work: Work) -> StepResult:
         case _:
             user = work.plan.username
             message = f"{user} on {work.plan.name} is neither root nor allowed to use sudo without a password"
-            remedy = f"log in as root, or put `{user} ALL=(root) NOPASSWD: ALL` into /etc/sudoers.d/borgfleet"
-            raise Permanent(message, code="no_privilege", remedy=remedy)
+            said = f"{message}: {sudo_said}" if sudo_said else message
+            raise Permanent(said, code="no_privilege", remedy=why_no_sudo(sudo_said, user))
     system = f"{facts.get('os_name', 'unknown')}, {facts.get('architecture', '?')}, {facts['privilege']}"
     return StepResult(changed=False, detail=system)
+
+
+def _read(answer: str) -> tuple[dict[str, str], str]:
+    """Return the facts of an answer, each once, bounded and clean, and what sudo said of its refusal."""
+    facts: dict[str, str] = {}
+    said = ""
+    for line in answer.splitlines():
+        name, _, value = line.partition("=")
+        if name in KEPT:
+            facts[name] = clean(value, _FACT_LENGTH)
+        elif name == "sudo_said":
+            said = clean(value, 2 * _FACT_LENGTH).strip()
+    return facts, said

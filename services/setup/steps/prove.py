@@ -63,7 +63,12 @@ async def _ask(work: Work, pinned: PinnedEndpoint, home: str) -> AppError | None
     done = await work.root.run('exec 3</dev/null; exec "$@"', *assignments)
     said = [output for line in done.stderr.split("\n") for output in parse_line(line)]
     lines = [output for output in said if isinstance(output, LogLine)]
-    error = failure(done.exit_status, lines)
-    if error is None or error.code == "repository_missing":
-        return None
-    return error
+    error = failure(done.exit_status, lines, answered="{" in done.stdout)
+    if error is None:
+        # Whatever ended well here was not the storage's borg: it would have said that this repository is not there.
+        message = f"`borg list` ended with status {done.exit_status}, and the storage's borg was not heard"
+        remedy = (
+            "see which borg runs there (`command -v borg`, `borg --version`), and whether a wrapper stands before it"
+        )
+        return Permanent(message, code="way_back_unproven", remedy=remedy)
+    return None if error.code == "repository_missing" else error

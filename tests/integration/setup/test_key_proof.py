@@ -179,6 +179,41 @@ async def test_a_key_that_may_run_one_command_alone_is_no_way_in_for_backups(db:
     assert await kept_password(db, server) == PASSWORD
 
 
+def rules(sshd: UserSshd, text: str, mode: int = 0o440) -> None:
+    file = sshd.directory / "sudoers.d/bft"
+    file.write_text(text or f"{USER} ALL=(root) NOPASSWD: ALL\n")
+    file.chmod(mode)
+
+
+SUDOERS: dict[str, tuple[str, int, str, str]] = {
+    "a terminal is demanded": (
+        f"Defaults:{USER} requiretty\n{USER} ALL=(root) NOPASSWD: ALL\n", 0o440, "must have a tty", "!requiretty"
+    ),
+    "a file of rules that all can write": ("", 0o666, "is world writable", "chmod 0440"),
+    "a rule for one command": (f"{USER} ALL=(root) NOPASSWD: /usr/bin/true, /bin/true\n", 0o440, "password is required", "sudo -l -U"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SUDOERS)
+async def test_a_sudo_that_refuses_is_told_in_its_own_words_with_what_helps(
+    db: Database, place: Path, name: str
+) -> None:
+    text, mode, said, remedy = SUDOERS[name]
+    sshd = UserSshd(place)
+    sshd.prepare()
+    rules(sshd, text, mode)
+    sshd.start()
+    try:
+        server, error = await set_up(db, sshd, USER, PASSWORD)
+    finally:
+        sshd.stop()
+    assert error is not None
+    assert error.code == "no_privilege", (error.code, error.message)
+    assert said in error.message, error.message
+    assert remedy in error.remedy
+    assert server.ready_at is None
+
+
 async def test_a_server_on_ipv6_is_set_up(db: Database, tmp_path: Path) -> None:
     try:
         sshd = PrivateSshd(tmp_path / "six", address="::1")

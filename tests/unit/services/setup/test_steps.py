@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from services.setup.handlers import announce_failure, setup_server
 from services.setup.ports import PinnedEndpoint, SetupPlan, Work
 from services.setup.refusal import ASK, why_refused
 from services.setup.steps.authorize import INSTALL, authorize
-from services.setup.steps.detect import PROBE, detect
+from services.setup.steps.detect import KEPT, PROBE, detect
 from services.setup.steps.install import COMMANDS, VERSION, install
 from services.setup.steps.key import WHO, prove_key
 from services.setup.steps.keypair import keypair
@@ -72,6 +73,51 @@ async def test_without_root_or_sudo_the_remedy_is_a_sudoers_line() -> None:
     with pytest.raises(Permanent) as caught:
         await detect(work)
     assert "admin ALL=(root) NOPASSWD" in caught.value.remedy
+
+
+SUDO = {
+    "": "NOPASSWD: ALL",
+    "sudo: a password is required": "sudo -l -U admin",
+    "sudo: /etc/sudoers.d/bft is world writable sudo: a password is required": "chmod 0440",
+    "sudo: /etc/sudoers.d/x is owned by uid 1000, should be 0": "chown root:root",
+    "sudo: sorry, you must have a tty to run sudo": "Defaults:admin !requiretty",
+    "/etc/sudoers.d/bft:2:10: syntax error nonsense sudo: a password is required": "visudo -c",
+    "sh: 12: sudo: not found": "install sudo", "sh: sudo: command not found": "install sudo",
+    'sudo: The "no new privileges" flag is set': "log in as root",
+    "sudo: account validation failure, is your account locked?": "chage -l admin",
+    "sorry {user} {0}": "NOPASSWD: ALL",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("said", SUDO)
+async def test_what_sudo_says_is_handed_on_and_its_remedy_fits(said: str) -> None:
+    work, _ = scripted(lambda *_: (0, f"os_id=debian\nsudo_said={said}\nprivilege=none\n", ""))
+    with pytest.raises(Permanent) as caught:
+        await detect(work)
+    assert caught.value.code == "no_privilege"
+    assert said in str(caught.value)
+    assert SUDO[said] in caught.value.remedy
+
+
+async def test_a_server_that_says_more_than_it_was_asked_fills_no_database() -> None:
+    many = "".join(f"k{number}={'v' * 200}\n" for number in range(35_000))
+    work, _ = scripted(
+        lambda *_: (
+            0,
+            f"{many}os_name=D\x1b[31m\u202e{'x' * 10_000}\n{FACTS.format('apk', 'root')}hostname=\x00\n=\n",
+            "",
+        )
+    )
+    await detect(work)
+    assert set(work.facts) == {"os_id", "os_name", "architecture", "package_manager", "privilege", "hostname"}
+    assert all(len(value) <= 200 and value.isprintable() for value in work.facts.values()), work.facts
+
+
+async def test_the_script_says_what_is_kept_and_nothing_else() -> None:
+    done = subprocess.run(["sh", "-c", PROBE], capture_output=True, text=True, check=True)
+    names = {line.partition("=")[0] for line in done.stdout.splitlines()}
+    assert names - {"sudo_said"} <= KEPT
+    assert {"os_id", "kernel", "hostname", "privilege"} <= names
 
 
 @pytest.mark.parametrize("manager", list(COMMANDS))
@@ -148,6 +194,21 @@ async def test_the_way_back_is_proven_by_borgs_own_answer() -> None:
         await prove(scripted(says("closed", "ConnectionClosed", 81))[0])
 
 
+@pytest.mark.parametrize(
+    ("status", "said", "code"),
+    [(1, "Fatal Python error: init_fs_encoding", "borg_broken"), (1, "", "borg_broken"), (100, "", "borg_broken"),
+     (1, "borg: /lib/libc.so.6: version `GLIBC_2.36' not found", "borg_broken"), (125, "env: x", "borg_broken"),
+     (255, "[1] INTERNAL ERROR: cannot create temporary directory!", "server_tmp"), (0, "", "way_back_unproven"),
+     (1, '{"type": "log_message", "levelname": "WARNING", "message": "x"}', "way_back_unproven")],
+)  # fmt: skip
+async def test_what_never_reached_the_storages_borg_proves_no_way_back(status: int, said: str, code: str) -> None:
+    work, _ = scripted(lambda script, *_: (0, "/root", "") if "exec" not in script else (status, "", said))
+    with pytest.raises(Permanent) as caught:
+        await prove(work)
+    assert (caught.value.code, "node1" in str(caught.value)) == (code, True)
+    assert caught.value.remedy
+
+
 async def test_a_refused_key_is_tried_again_while_the_endpoint_learns_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["services.setup.steps.prove"], "_PAUSE", 0)
     with pytest.raises(Permanent) as caught:
@@ -220,6 +281,32 @@ async def test_a_password_is_used_once_and_forgotten(db: Database, bus: MemoryBu
         await db.run(lambda tx: tx.secrets.get(server_password(server.id)))
     again, _ = await run(db, bus, job, ScriptedServer(HOST_KEY, password="first", answer=answer_all))
     assert again.job is None  # a second delivery finds no claim
+
+
+async def test_a_server_with_the_key_of_another_one_is_refused_and_the_other_is_named(
+    db: Database, bus: MemoryBus
+) -> None:
+    """sshd takes the first line with a key: the second server's backups would be refused, or go to the first one's place."""
+    key = " ".join(SERVER_PUBLIC.split()[:2])
+
+    async def first(tx: Any) -> None:
+        tx.session.add(Server(name="origin", host="o", port=22, facts={}, backup_key=key))
+
+    await db.run(first)
+    server, job = await added(db, host_key=HOST_KEY)
+    _, error = await run(db, bus, job, lets_in())
+    assert isinstance(error, Permanent)
+    assert error.code == "key_of_another_server"
+    assert "origin" in error.message
+    assert ((await row(db, server)).backup_key, (await row(db, server)).ready_at) == (None, None)
+    await db.run(
+        lambda tx: tx.session.execute(update(Server).where(Server.name == "origin").values(backup_key="other"))
+    )
+    job = await db.run(lambda tx: request_setup(tx, server))
+    server_again = lets_in()
+    _, error = await run(db, bus, job, server_again)
+    assert error is None
+    assert (await row(db, server)).backup_key == key
 
 
 async def test_a_password_is_kept_where_the_key_does_not_let_us_in_and_until_when_is_said(
