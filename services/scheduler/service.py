@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.scheduler.ahead import AheadOfTime
 from services.scheduler.housekeeping import Housekeeping
 from services.scheduler.reaper import Reaper
 from services.scheduler.schedules import Schedules
@@ -23,5 +24,5 @@ def build(parts: Parts) -> Service:
     housekeeping = Housekeeping(parts.db, parts.settings.keep)
     return Service(
         name="scheduler",
-        tasks=(*reaper.tasks(), sweeps.task(), schedules.task(), housekeeping.task()),
+        tasks=(*reaper.tasks(), sweeps.task(), schedules.task(), AheadOfTime(parts.db).task(), housekeeping.task()),
     )

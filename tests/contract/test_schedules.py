@@ -13,6 +13,7 @@ from sqlalchemy import func, insert, select, update
 
 from services.api.scheduling import Owner, replace_schedules
 from services.api.schemas.schedule import ScheduleIn
+from services.scheduler.ahead import AheadOfTime
 from services.scheduler.schedules import LEASE, Schedules
 from services.scheduler.targets import Target
 from shared.db.session import Database
@@ -28,6 +29,7 @@ from shared.db.tables import (
     StoragePool,
 )
 from shared.domain.ids import new_id
+from shared.domain.schedule import next_run
 
 DAILY = ScheduleIn.model_validate({"when": {"kind": "days", "times": ["02:30"]}})
 
@@ -91,6 +93,40 @@ async def test_what_is_due_is_made_once_and_moved_on(db: Database, fleet: Any) -
     async with db.read() as session:
         following = list(await session.scalars(select(Schedule.next_run_at)))
     assert all(datetime.now(UTC) < at <= datetime.now(UTC) + timedelta(days=1) for at in following)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=2), timedelta(days=365)])
+async def test_schedules_that_a_clock_ahead_of_its_time_moved_on_run_again_in_time(
+    db: Database, fleet: Any, ahead: timedelta
+) -> None:
+    await due(db, -ahead)
+    honest = await _due_tomorrow(db, fleet[2])
+    bring = AheadOfTime(db)
+    assert await bring.tick(asyncio.Event()) == 2
+    assert await bring.tick(asyncio.Event()) == 0
+    async with db.read() as session:
+        rows = list(await session.scalars(select(Schedule)))
+    latest = datetime.now(UTC) + timedelta(days=1)
+    assert all(datetime.now(UTC) < row.due_at == row.next_run_at <= latest for row in rows)
+    assert {row.due_at.time() for row in rows} == {honest.time()}, "all are due at the same time of the day"
+    await scheduler(db).tick()
+    assert await runs(db) == Counter(), "nothing runs before it is due"
+
+
+async def _due_tomorrow(db: Database, definition: Any) -> datetime:
+    """Let a schedule be due when it is, and return that."""
+    now = datetime.now(UTC)
+    moment = next_run(DAILY.when, now)
+    mine = update(Schedule).where(Schedule.backup_job_id == definition).values(due_at=moment, next_run_at=moment)
+    await db.run(lambda tx: tx.session.execute(mine))
+    return moment
+
+
+async def test_a_schedule_of_no_sense_keeps_no_other_from_being_brought_back(db: Database, fleet: Any) -> None:
+    await due(db, -timedelta(days=365))
+    broken = update(Schedule).where(Schedule.backup_job_id == fleet[0]).values(spec={"kind": "lunar"})
+    await db.run(lambda tx: tx.session.execute(broken))
+    assert await AheadOfTime(db).tick(asyncio.Event()) == 2
 
 
 async def test_a_due_time_that_comes_back_makes_no_second_run_and_stops_no_other(db: Database, fleet: Any) -> None:
