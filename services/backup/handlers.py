@@ -154,7 +154,8 @@ async def verify_repository(event: RepositoryVerify, ctx: Context, *, storage: S
         await ctx.run(lambda tx: ctx.finish(tx, JobState.SUCCEEDED, result={"finished": True, "objects": 0}))
         return
     await require_place(ctx, storage, plan.repository)
-    verified = await run_verify(plan, ctx, storage=storage)
+    async with told_of_its_pool(ctx, storage, plan.repository):
+        verified = await run_verify(plan, ctx, storage=storage)
     finished = verified.reached >= plan.upto
     await ctx.run(lambda tx: record_verify(tx, ctx, plan.repository.id, verified, finished=finished))
 

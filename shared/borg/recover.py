@@ -13,6 +13,7 @@ import importlib
 import json
 import struct
 import sys
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +34,7 @@ _GARBAGE = (
 )  # fmt: skip
 """What borg raises where bytes are none of its own, from whichever of its steps."""
 _LOCK_WAIT = 60
+_ALIVE_SECONDS = 5.0
 _ID, _LONGEST_NAME = 32, 240
 """What borg asserts of an archive: the bytes of its id; at most 255 of its name, which may get nine more here."""
 _LATEST = datetime(9990, 1, 1)  # noqa: DTZ001 - borg writes times without a zone
@@ -48,6 +50,22 @@ class _Manifest:
     archives: dict[bytes, dict[bytes, bytes]]
     written: str
     config: dict[bytes, Any]
+
+
+class _Alive:
+    """Gives signs of life, as blank lines before the answer: who says nothing for long is taken for hung."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._last > _ALIVE_SECONDS:
+            self._last = time.monotonic()
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+
+
+_alive = _Alive()
 
 
 def main(argv: Sequence[str]) -> None:
@@ -140,6 +158,7 @@ def _remove_garbage(repository: Any, key: Any, since: int, upto: int) -> int:
 
 
 def _opens(key: Any, object_id: bytes, data: bytes) -> bool:
+    _alive()
     try:
         key.decrypt(object_id, data)
     except _GARBAGE:

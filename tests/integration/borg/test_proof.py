@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,8 @@ from shared.db.tables import Archive, Job
 from shared.domain.job import JobType
 from shared.errors import AppError, Permanent
 from tests.harness.borg_client import Client, write_behind
+from tests.harness.hanging import hanging
+from tests.harness.patience import WAIT
 from tests.integration.borg.test_recover import Fleet, db, fleet  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
 
@@ -137,3 +141,34 @@ async def test_garbage_of_a_run_that_failed_is_found_and_no_honest_backup_is_bla
     assert (await fleet.recover()).result["removed"] == 1
     await fleet.verify()
     assert all(row.proven_at for row in await fleet.rows(Archive))
+
+
+async def test_a_pool_that_hangs_in_the_middle_of_a_run_is_named(fleet: Fleet) -> None:  # noqa: F811
+    before = (await fleet.repository()).proven_transaction
+    fleet.storage._disks.seconds = 0.5
+    with contextlib.ExitStack() as hangs:
+        fleet.server.attack = lambda _client: hangs.enter_context(hanging(fleet.directory / "pool")) and None
+        assert (await fleet.refused(await fleet.request())).code == "pool_silent"
+        found = await fleet.repository()
+        assert (found.proven_transaction, found.session) == (before, "server")
+    fleet.server.attack, fleet.storage._disks.seconds = None, WAIT
+    assert (await fleet.run()).state == "succeeded"
+    assert (await fleet.repository()).frozen_reason == ""
+
+
+async def test_a_verification_whose_pool_hangs_ends_and_names_it(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    """Without an answer it would be silent for its whole limit, and hold one of the node's few slots."""
+    monkeypatch.setattr("services.backup.storage._VERIFY_SILENCE", -29.0)
+    honest = fleet.storage.verify
+
+    async def verify(*arguments: Any, **more: Any) -> Any:
+        with hanging(fleet.place / "data"):
+            return await honest(*arguments, **more)
+
+    fleet.storage.verify = verify
+    with pytest.raises(AppError) as caught:
+        await fleet.verify()
+    assert caught.value.code == "command_silent"
+    assert str(fleet.directory / "pool") in caught.value.remedy

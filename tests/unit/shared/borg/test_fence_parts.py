@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -11,11 +13,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
-from shared.borg import fence, left_out, recover, sessions
+from shared.borg import fence, left_out, recover, sessions, verify
 from shared.borg.fence import Grant, Report
 from shared.borg.sessions import Garbage, Sessions, parse_garbage
 from shared.errors import Permanent, Transient
+from tests.harness.patience import WAIT
 
 REPOSITORY = "a" * 32
 
@@ -216,3 +220,33 @@ def test_an_answer_that_is_none_is_an_error_of_its_own(stdout: str) -> None:
 
 def test_garbage_is_read() -> None:
     assert parse_garbage('{"lying": ["07"], "sent": []}') == Garbage(("07",), ())
+
+
+@pytest.mark.parametrize("kind", ["session", "own"])
+@pytest.mark.parametrize("how", [fcntl.LOCK_EX, fcntl.LOCK_SH])
+async def test_nothing_begins_beside_a_process_of_an_earlier_lease_be_it_the_servers_or_the_nodes_own(
+    tmp_path: Path, kind: str, how: int
+) -> None:
+    found, repository = Sessions(tmp_path), uuid.uuid4()
+    with (tmp_path / "locks" / f"{repository.hex}.{kind}").open("w") as held:
+        fcntl.flock(held, how)
+        waiting = asyncio.create_task(found.over(repository))
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            assert not waiting.done()
+    await asyncio.wait_for(waiting, WAIT)
+
+
+@pytest.mark.parametrize("script", [left_out, recover, verify])
+def test_a_script_that_works_for_long_gives_signs_of_life_that_its_answer_may_begin_with(
+    script: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = script._Alive()
+    alive()
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(script, "_ALIVE_SECONDS", 0.0)
+    alive()
+    alive()
+    said = capsys.readouterr().out
+    assert said
+    assert TypeAdapter(dict[str, int]).validate_json(said + '{"reached": 1}\n') == {"reached": 1}
