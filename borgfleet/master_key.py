@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shared.db.causes import require_place
+from shared.db.revisions import require_current, schema_missing
 from shared.db.session import Database
 from shared.errors import Internal, Permanent
 from shared.secrets.envelope import KeyRing, make_key_file, read_key_ring
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
 
 def open_database(settings: Settings, ring: KeyRing | None = None) -> Database:
     """Return the database of these settings with the master key of its file; nothing is asked of either yet."""
+    url = settings.database_url()
+    require_place(url)
     return Database(
-        settings.database_url(),
+        url,
         key_ring=read_key_ring(settings.master_key_path) if ring is None else ring,
         pool_size=settings.database.pool_size,
         seconds=settings.database.statement_seconds,
@@ -31,11 +35,9 @@ async def proven_database(settings: Settings) -> Database:
     db = open_database(settings, read_key_ring(path) if path.exists() else KeyRing([]))
     proven = False
     try:
+        await _require_schema(db)
         await db.run(lambda tx: _prove(tx, path, has_file=path.exists()))
         proven = True
-    except Internal as error:
-        message = "the database holds no schema of this version"
-        raise Permanent(message, code="schema_missing", remedy="run `borgfleet migrate` first") from error
     finally:
         if not proven:
             await db.close()
@@ -58,6 +60,13 @@ async def first_database(settings: Settings) -> Database:
         if made and error.code == "master_key_missing":
             path.unlink()
         raise
+
+
+async def _require_schema(db: Database) -> None:
+    try:
+        await db.run(lambda tx: require_current(tx.session))
+    except Internal as error:  # the table of versions is not there: nothing else can be wrong with that question
+        raise schema_missing() from error
 
 
 async def _is_empty(settings: Settings) -> bool:

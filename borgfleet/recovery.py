@@ -10,6 +10,7 @@ from borgfleet.master_key import proven_database
 from shared.db.repositories.secrets import repository_key, repository_passphrase
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
+from shared.errors import Permanent
 
 if TYPE_CHECKING:
     from shared.config.settings import Settings
@@ -44,6 +45,8 @@ def _entry_as_text(entry: dict[str, str]) -> str:
         f"  on node {entry['node']}: {entry['path']}",
         f"  passphrase: {entry['passphrase']}",
     ]
+    if "problem" in entry:
+        lines.append(f"  PROBLEM: {entry['problem']}: take it from an older recovery kit")
     if entry["key"]:
         lines += ["  key:", *(f"    {line}" for line in entry["key"].splitlines())]
     return "\n".join(lines)
@@ -58,17 +61,28 @@ async def _read(tx: UnitOfWork) -> list[dict[str, str]]:
     )
     entries: list[dict[str, str]] = []
     for repository, server, node in await tx.session.execute(query):
-        passphrase = await tx.secrets.find(repository_passphrase(repository.id))
-        if passphrase is not None:
-            entries.append(
-                {
-                    "id": str(repository.id),
-                    "server": server,
-                    "repository": repository.name,
-                    "node": node,
-                    "path": repository.path,
-                    "passphrase": passphrase,
-                    "key": await tx.secrets.find(repository_key(repository.id)) or "",
-                }
-            )
+        problems: list[str] = []
+        passphrase = await _opened(tx, repository_passphrase(repository.id), problems)
+        key = await _opened(tx, repository_key(repository.id), problems)
+        if passphrase is None and not problems:
+            continue
+        entry = {
+            "id": str(repository.id),
+            "server": server,
+            "repository": repository.name,
+            "node": node,
+            "path": repository.path,
+            "passphrase": passphrase or "",
+            "key": key or "",
+        }
+        entries.append(entry | ({"problem": "; ".join(problems)} if problems else {}))
     return entries
+
+
+async def _opened(tx: UnitOfWork, name: str, problems: list[str]) -> str | None:
+    """Open a secret; one that is damaged is told beside the others: they are needed all the more."""
+    try:
+        return await tx.secrets.find(name)
+    except Permanent as error:
+        problems.append(error.message)
+        return None

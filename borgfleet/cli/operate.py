@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from borgfleet.cli.client import fail
 from shared.config.settings import Settings
+from shared.errors import Permanent
 from shared.telemetry.logging import configure_logging
 
 if TYPE_CHECKING:
@@ -103,10 +103,13 @@ def _settings(data_dir: Path | None) -> Settings:
         fail(f"the settings are wrong: {problems}", _SETTINGS_REMEDY, status=2)
     except (SettingsError, TOMLDecodeError, UnicodeError) as error:
         fail(f"the settings cannot be read: {error}", _SETTINGS_REMEDY, status=2)
+    from shared.db.door import URL_REMEDY, translated  # noqa: PLC0415 - loads only where it runs
+
     try:
-        settings.database_url()
-    except (ArgumentError, ValueError):  # its text may hold the password
-        fail("the database's URL is none", "write it as mariadb+aiomysql://user@host/name, or leave it out", status=2)
+        with translated():
+            settings.database_url()
+    except (Permanent, ValueError):  # ValueError: no number for a port; its text may hold the password
+        fail("the database's URL is none", URL_REMEDY, status=2)
     configure_logging(settings.log)
     return settings
 
@@ -114,11 +117,6 @@ def _settings(data_dir: Path | None) -> Settings:
 def _execute(work: Coroutine[None, None, T]) -> T:
     try:
         return asyncio.run(work)
-    except SQLAlchemyError as error:
-        said = str(getattr(error, "orig", None) or error).partition("\n")[0]
-        fail(f"the database cannot be used: {said}", "see that it runs, and that database.url and its password fit")
-    except ImportError as error:
-        fail(f"the database's driver is not there: {error}", "write database.url as mariadb+aiomysql://...", status=2)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

@@ -6,10 +6,18 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+import structlog
+from sqlalchemy import text
+
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_log = structlog.get_logger()
+_MIGRATE = "run `borgfleet migrate` first"
 
 
 @lru_cache(maxsize=1)
@@ -28,3 +36,26 @@ def require_known(found: Iterable[str]) -> None:
         )
         remedy = "run `borgfleet migrate` of the newest version that has ever worked on this database"
         raise Permanent(message, code="schema_newer", remedy=remedy)
+
+
+async def require_current(session: AsyncSession) -> None:
+    """Raise Permanent if the database's schema is older than this version needs: each query would fail by itself.
+
+    A newer one is no reason not to start: images may go back while the schema stays.
+    """
+    found = set(await session.scalars(text("SELECT version_num FROM alembic_version")))
+    if not found:
+        raise schema_missing()
+    if found - set(known_revisions()):
+        _log.warning("schema_newer", found=sorted(found), known=known_revisions()[-1])
+    elif known_revisions()[-1] not in found:
+        message = (
+            "the database's schema is of an older version of Borgfleet: it has the revision"
+            f" {', '.join(sorted(found))}, and this version needs {known_revisions()[-1]}"
+        )
+        raise Permanent(message, code="schema_older", remedy=_MIGRATE)
+
+
+def schema_missing() -> Permanent:
+    """Return what is said of a database without our tables."""
+    return Permanent("the database holds no schema of Borgfleet", code="schema_missing", remedy=_MIGRATE)

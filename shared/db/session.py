@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.db.causes import file_of
 from shared.db.door import translated
 from shared.db.engines import engines
 from shared.db.unit_of_work import UnitOfWork
@@ -67,7 +68,9 @@ class Database:
         """Take a SQLAlchemy URL; `seconds` bounds one try of a unit of work, `patience` all of them."""
         self._key_ring = key_ring
         self.pace = Pace(seconds, patience)
-        self._writer, self._reader = engines(url, pool_size)
+        with translated():
+            self._writer, self._reader = engines(url, pool_size)
+            self._file = file_of(url)
         self._after_emit: list[Callable[[Sequence[OutboxRow]], None]] = []
         self._slots: list[uuid.UUID] = []
 
@@ -152,7 +155,7 @@ class Database:
 
     @asynccontextmanager
     async def _open(self, seconds: float) -> AsyncGenerator[UnitOfWork]:
-        with translated():
+        with translated(self._file):
             async with asyncio.timeout(seconds), AsyncSession(self._writer, expire_on_commit=False) as session:
                 yield UnitOfWork(session, self._key_ring)
 
@@ -164,7 +167,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncSession]:
         """Open a session for reading; nothing it does is committed."""
-        with translated():
+        with translated(self._file):
             async with (
                 asyncio.timeout(self.pace.seconds),
                 AsyncSession(self._reader, expire_on_commit=False) as session,

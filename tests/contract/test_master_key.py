@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, text, update
+from structlog.testing import capture_logs
 
 from borgfleet import bootstrap, doctor
 from borgfleet.doctor import examine
 from borgfleet.master_key import first_database, open_database, proven_database
-from borgfleet.recovery import kit
+from borgfleet.recovery import kit, kit_as_text
 from shared.config.settings import DatabaseSettings, NatsSettings, Settings
-from shared.db.repositories.secrets import FLEET_KEY, MASTER_PROBE
+from shared.db.repositories.secrets import FLEET_KEY, MASTER_PROBE, repository_passphrase
 from shared.db.session import Database
-from shared.db.tables import Secret
+from shared.db.tables import Repository, Secret, Server, StoragePool
+from shared.domain.ids import new_id
 from shared.errors import Permanent
 from shared.secrets.envelope import make_key_file, read_key_ring
 from tests.harness.nats_server import NatsServer
@@ -156,6 +158,59 @@ async def test_a_database_without_our_tables_says_that_migrate_is_to_be_run(db: 
     make_key_file(one.master_key_path)
     error = await refusal(proven_database(one))
     assert (error.code, "migrate" in error.remedy) == ("schema_missing", True)
+
+
+@pytest.mark.parametrize(
+    ("found", "code"), [("0001", "schema_older"), ("0013", "schema_older"), ("", "schema_missing")]
+)
+async def test_no_process_starts_on_a_schema_that_is_older_than_it_needs(
+    db: Database, tmp_path: Path, found: str, code: str
+) -> None:
+    one = machine(db, tmp_path / "one")
+    await begin(one)
+    change = text("UPDATE alembic_version SET version_num = :found" if found else "DELETE FROM alembic_version")
+    await db.run(lambda tx: tx.session.execute(change, {"found": found} if found else {}))
+    for start in (proven_database, kit):
+        error = await refusal(start(one))
+        assert (error.code, "migrate" in error.remedy, found in error.message) == (code, True, True)
+
+
+async def test_a_newer_schema_is_no_reason_not_to_start_since_images_go_back_and_it_stays(
+    db: Database, tmp_path: Path
+) -> None:
+    one = machine(db, tmp_path / "one")
+    await begin(one)
+    await db.run(lambda tx: tx.session.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    with capture_logs() as logs:
+        proven = await proven_database(one)
+    await proven.close()
+    assert [line["event"] for line in logs] == ["schema_newer"]
+
+
+async def test_one_damaged_passphrase_does_not_take_the_recovery_kit_of_all_others(
+    db: Database, tmp_path: Path
+) -> None:
+    one = machine(db, tmp_path / "one")
+    await begin(one)
+    server, pool, repositories = new_id(), new_id(), {name: new_id() for name in ("bad", "good")}
+
+    async def add(tx: Any) -> None:
+        await tx.session.execute(insert(Server).values(id=server, name="web", host="h", facts={}))
+        await tx.session.execute(insert(StoragePool).values(id=pool, name="p", node="n", path="/p"))
+        for name, key in repositories.items():
+            row = {"id": key, "name": name, "server_id": server, "pool_id": pool, "path": f"/{name}"}
+            await tx.session.execute(insert(Repository).values(**row))
+
+    await db.run(add)
+    for name, key in repositories.items():
+        await seal(one, repository_passphrase(key), f"passphrase of {name}")
+    damaged = repository_passphrase(repositories["bad"])
+    await db.run(lambda tx: tx.session.execute(update(Secret).where(Secret.name == damaged).values(sealed=b"x")))
+    bad, good = await kit(one)
+    assert (good["passphrase"], "problem" in good) == ("passphrase of good", False)
+    assert (bad["path"], bad["passphrase"]) == ("/bad", "")
+    assert damaged in bad["problem"]
+    assert bad["problem"] in kit_as_text([bad, good])
 
 
 async def test_no_service_starts_with_a_foreign_key(db: Database, tmp_path: Path, contract_nats: NatsServer) -> None:

@@ -239,7 +239,13 @@ async def garbled(db: Database, channel_id: Any) -> None:
     await db.run(lambda tx: tx.session.execute(update(Secret).where(Secret.name == name).values(sealed=b"x" * 40)))
 
 
-@pytest.mark.parametrize("spoil", [no_secret, another_key, garbled])
+async def cut_short(db: Database, channel_id: Any) -> None:
+    name = channel_url(channel_id)
+    values = {"sealed": b"", "wrapped_key": b""}
+    await db.run(lambda tx: tx.session.execute(update(Secret).where(Secret.name == name).values(**values)))
+
+
+@pytest.mark.parametrize("spoil", [no_secret, another_key, garbled, cut_short])
 async def test_a_channel_whose_address_cannot_be_read_fails_with_its_cause_and_alone(
     db: Database, out: Recorder, spoil: Any
 ) -> None:

@@ -20,8 +20,9 @@ class ServerSilentError(Exception):
 
 
 class MariaServer:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
+        self._options = options
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._names = itertools.count(1)
@@ -42,7 +43,7 @@ class MariaServer:
             [mariadbd, "--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}", f"--port={self.port}",
              "--bind-address=127.0.0.1", f"--socket={self._socket}", f"--pid-file={self.directory / 'pid'}",
              "--innodb-buffer-pool-size=256M", "--skip-name-resolve", "--max-connections=200",
-             f"--log-error={self.directory / 'log'}"],
+             f"--log-error={self.directory / 'log'}", *self._options],
         )  # fmt: skip
         self._wait()
         return self

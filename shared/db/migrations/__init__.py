@@ -7,6 +7,7 @@ from importlib.resources import files
 from alembic import command
 from alembic.config import Config
 
+from shared.db.causes import file_of, require_place
 from shared.db.door import translated
 from shared.db.migrations.alone import still_running
 from shared.errors import Transient
@@ -17,8 +18,9 @@ def migrate(url: str) -> None:
 
     Several may be started at once, and each may be killed at any moment: another goes on where it stopped.
     """
+    require_place(url)
     try:
-        with translated():
+        with translated(file_of(url)):
             command.upgrade(alembic_config(url), "head")
     except Transient as error:
         if error.code == "database_busy" and url.startswith("sqlite"):

@@ -103,6 +103,15 @@ BROKEN: dict[str, tuple[tuple[str, ...], Prepare, str]] = {
     "database URL that is none": (("migrate",), variables(BORGFLEET_DATABASE__URL="canary-token-no-url"), "database"),
     "database driver that is not there": (("recovery-kit",), variables(BORGFLEET_DATABASE__URL="mysql+mysqldb://u:canary-token@h/x"), "driver"),
     "database port that is none": (("migrate",), variables(BORGFLEET_DATABASE__URL="mariadb+aiomysql://u:canary-token@h:x/y"), "database"),
+    "database that nobody serves": (
+        ("migrate",), variables(BORGFLEET_DATABASE__URL="mariadb+aiomysql://u:canary-token@127.0.0.1:1/x"), "cannot be reached"
+    ),
+    "database in a directory that is not there": (
+        ("migrate",), variables(BORGFLEET_DATABASE__URL="sqlite+aiosqlite:////nowhere/b.db"), "no directory /nowhere"
+    ),
+    "service on a database that is not there": (
+        ("run", "setup"), variables(BORGFLEET_DATABASE__URL="sqlite+aiosqlite:////nowhere/b.db"), "no directory /nowhere"
+    ),
     "password file of the database away": (
         ("migrate",),
         variables(BORGFLEET_DATABASE__URL="mariadb+aiomysql://u@h/x", BORGFLEET_DATABASE__PASSWORD_FILE="/nowhere/p"),

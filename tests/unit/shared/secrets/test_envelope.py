@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +27,54 @@ def test_an_altered_value_does_not_open() -> None:
     box = RING.seal("x", bound_to="p")
     with pytest.raises(Permanent):
         RING.open(replace(box, sealed=box.sealed[:-1] + bytes([box.sealed[-1] ^ 1])), bound_to="p")
+
+
+def flipped(box: bytes, at: int) -> bytes:
+    return box[:at] + bytes([box[at] ^ 1]) + box[at + 1 :]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "one byte": lambda box: box[:1],
+    "shorter than a nonce": lambda box: box[:7],
+    "one byte less than a nonce": lambda box: box[:11],
+    "a nonce alone": lambda box: box[:12],
+    "without its tag": lambda box: box[:-16],
+    "one byte less": lambda box: box[:-1],
+    "one byte more": lambda box: box + b"x",
+    "a bit of the nonce": lambda box: flipped(box, 0),
+    "a bit of the text": lambda box: flipped(box, 12),
+    "a bit of the tag": lambda box: flipped(box, len(box) - 1),
+    "zeros": lambda box: bytes(len(box)),
+    "twice": lambda box: box * 2,
+}
+
+
+@pytest.mark.parametrize("part", ["sealed", "wrapped_key"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_secret_says_so_once_and_is_not_tried_for_ever(part: str, damage: str) -> None:
+    box = RING.seal("canary", bound_to="p")
+    with pytest.raises(Permanent) as caught:
+        RING.open(replace(box, **{part: DAMAGES[damage](getattr(box, part))}), bound_to="p")
+    assert caught.value.code == "secret_corrupt"
+    assert caught.value.remedy
+    assert "canary" not in caught.value.message
+
+
+@pytest.mark.parametrize("size", [0, 8, 15, 31, 33, 64])
+def test_a_data_key_of_another_size_opens_nothing(size: int) -> None:
+    nonce = bytes(12)
+    wrapped = nonce + AESGCM(b"a" * 32).encrypt(nonce, bytes(size), f"{RING.current}p".encode())
+    box = replace(RING.seal("x", bound_to="p"), wrapped_key=wrapped)
+    with pytest.raises(Permanent, match="altered"):
+        RING.open(box, bound_to="p")
+
+
+@pytest.mark.parametrize("key_id", ["", "0" * 16, "\x00", "x" * 300])
+def test_the_id_of_a_key_that_is_none_is_named(key_id: str) -> None:
+    with pytest.raises(Permanent) as caught:
+        RING.open(replace(RING.seal("x", bound_to="p"), key_id=key_id), bound_to="p")
+    assert caught.value.code == "master_key_missing"
 
 
 def test_keys_rotate_and_a_missing_one_is_named() -> None:
