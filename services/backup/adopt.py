@@ -13,9 +13,10 @@ from services.backup.evidence import ArchiveEvidence, RunEvidence
 from services.backup.hooks import HookRunner
 from services.backup.ledger import evidence_of
 from services.backup.making import result_of
+from services.backup.reconcile import FORGED, HOSTILE, look, recorded_archives
 from services.backup.shielded import to_its_end
 from shared.db.tables.job import Job
-from shared.db.tables.storage import Archive
+from shared.db.tables.storage import Archive, Repository
 from shared.domain.archive import made_by, maker
 from shared.domain.backup_state import Reason, doubt
 from shared.domain.job import TERMINAL, JobType
@@ -39,6 +40,10 @@ _TEXT = (
     "The run that made this archive ended before it was on record; it was found in the repository later. "
     "Whether it is whole is unknown: run the backup again, or accept this one if it is right."
 )
+_HOSTILE_TEXT = (
+    "This archive was found in the repository later, and the server is taken for hostile. What it holds may be false: "
+    "accept it only when you know who did it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +54,13 @@ class Found:
     job_id: uuid.UUID
     backup_job_id: uuid.UUID
     evidence: ArchiveEvidence
+    hostile: str = ""
+    """Why whoever made it is taken for hostile."""
 
     @property
     def reason(self) -> Reason:
         """Why it is not good."""
-        return doubt("found_later", _TEXT)
+        return doubt(HOSTILE, f"{_HOSTILE_TEXT}: {self.hostile}") if self.hostile else doubt("found_later", _TEXT)
 
 
 async def find_made(
@@ -62,7 +69,9 @@ async def find_made(
     """Look for what an earlier attempt of this very run made: a worker may have died after borg was done."""
     if ledger.found is None and (ctx.job is None or ctx.job.attempt <= 1):
         return None
-    listed = await storage.archives(plan.repository, grant)
+    _, listed = await look(
+        ctx, plan.repository, grant, storage, await ctx.run(lambda tx: recorded_archives(tx, plan.repository.id))
+    )
     recorded = await ctx.run(lambda tx: _on_record(tx, plan.repository.id))
     ours = [one for one in listed if made_by(one.name, plan.job_id, plan.run) and one.borg_id not in recorded]
     if not ours:
@@ -112,13 +121,16 @@ async def strangers_of_ours(
         return []
     ids = {job_id for job_id, _ in named.values()} - {plan.job_id}
     ended = await ctx.run(lambda tx: _ended(tx, plan.repository.id, ids))
+    frozen = await ctx.run(lambda tx: _frozen_for(tx, plan.repository.id))
     found: list[Found] = []
     for name, (job_id, run) in named.items():
         if job_id in ended and len(found) < _AT_ONCE:
             archive = await storage.archive(plan.repository, grant, name)
             known = await ctx.run(lambda tx, job_id=job_id, run=run: evidence_of(tx, job_id, run))
             ctx.log("warning", "kernel", f"{name} was made by a run of ours and is on no record: recorded as doubtful")
-            found.append(Found(archive, job_id, ended[job_id], ArchiveEvidence.of(known or RunEvidence())))
+            backup_job_id, hostile = ended[job_id]
+            evidence = ArchiveEvidence.of(known or RunEvidence())
+            found.append(Found(archive, job_id, backup_job_id, evidence, hostile or frozen))
     return found
 
 
@@ -127,12 +139,24 @@ async def _on_record(tx: UnitOfWork, repository_id: uuid.UUID) -> frozenset[str]
     return frozenset(borg_id for borg_id in rows if borg_id)
 
 
-async def _ended(tx: UnitOfWork, repository_id: uuid.UUID, ids: set[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
-    """Return those of the jobs that have ended, with their backup jobs."""
-    query = select(Job.id, Job.backup_job_id).where(
+async def _frozen_for(tx: UnitOfWork, repository_id: uuid.UUID) -> str:
+    """Return why the repository's server is taken for hostile; empty where it is not: any name may be a lie then."""
+    causes = (await tx.session.get_one(Repository, repository_id)).frozen_for
+    return next((one["reason"] for one in causes if one["code"] in (HOSTILE, FORGED)), "")
+
+
+async def _ended(
+    tx: UnitOfWork, repository_id: uuid.UUID, ids: set[uuid.UUID]
+) -> dict[uuid.UUID, tuple[uuid.UUID, str]]:
+    """Return those of the jobs that have ended: their backup jobs, and for what they were taken for hostile."""
+    query = select(Job.id, Job.backup_job_id, Job.code, Job.reason).where(
         Job.id.in_(ids),
         Job.repository_id == repository_id,
         Job.type == JobType.BACKUP_CREATE.value,
         Job.state.in_([state.value for state in TERMINAL]),
     )
-    return {job_id: backup_job_id for job_id, backup_job_id in await tx.session.execute(query) if backup_job_id}
+    return {
+        job_id: (backup_job_id, (reason or code) if code in (HOSTILE, FORGED) else "")
+        for job_id, backup_job_id, code, reason in await tx.session.execute(query)
+        if backup_job_id
+    }

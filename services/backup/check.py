@@ -128,7 +128,7 @@ def _within(options: CheckOptions, window: Window) -> CheckOptions:
 async def run_check(plan: CheckPlan, grant: Grant, ctx: Context, *, storage: Storage) -> Checked:
     """Compare, check the segments, then the archives; read data if asked to, or to find out what a damage hits."""
     budget, depth = _Budget(plan.options.budget_seconds), plan.options.depth
-    whole, listed = await _look(plan, grant, storage)
+    whole, listed = await _look(plan, grant, ctx, storage)
     gone = missing(plan.recorded, listed) if whole else None
     lost = loss({borg_id: plan.recorded[borg_id] for borg_id in gone}, plan.whole) if gone else None
 
@@ -147,10 +147,10 @@ async def run_check(plan: CheckPlan, grant: Grant, ctx: Context, *, storage: Sto
     return checked
 
 
-async def _look(plan: CheckPlan, grant: Grant, storage: Storage) -> tuple[Whole | None, Sequence[Listed]]:
+async def _look(plan: CheckPlan, grant: Grant, ctx: Context, storage: Storage) -> tuple[Whole | None, Sequence[Listed]]:
     """List what is there; None where borg refuses an older state: what is sound of it is found out all the same."""
     try:
-        return await look(plan.repository, grant, storage)
+        return await look(ctx, plan.repository, grant, storage, plan.recorded)
     except Permanent as error:
         if error.code != ROLLED_BACK:
             raise

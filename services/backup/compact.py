@@ -73,14 +73,14 @@ async def load_compact(tx: UnitOfWork, place: RepositoryPlace) -> CompactPlan:
 
 async def run_compact(plan: CompactPlan, grant: Grant, ctx: Context, *, storage: Storage) -> Compacted:
     """Compare, compact, compare again, measure."""
-    _, listed = await look(plan.repository, grant, storage)
+    _, listed = await look(ctx, plan.repository, grant, storage, plan.recorded)
     if gone := missing(plan.recorded, listed):
         return Compacted(lost=_loss(plan, gone, plan.whole))
     await ctx.run(lambda tx: intend(tx, ctx, plan.repository.id, ()))
     ctx.progress("compacting")
     await storage.compact(plan.repository, grant)
     ctx.progress("measuring")
-    whole, listed = await look(plan.repository, grant, storage)
+    whole, listed = await look(ctx, plan.repository, grant, storage, plan.recorded)
     if gone := missing(plan.recorded, listed):
         return Compacted(lost=_loss(plan, gone, None))
     return Compacted(await storage.figures(plan.repository, grant), whole)

@@ -12,7 +12,7 @@ from services.backup.ledger import Ledger
 from services.backup.making import cut_by_cancel, make
 from services.backup.pools import prepare_repository
 from services.backup.proof import remember_key
-from services.backup.reconcile import Loss, Whole, last_seen_whole, look, loss, recorded_archives
+from services.backup.reconcile import Loss, Whole, last_seen_whole, look, loss, recorded_archives, refuse_lie
 from services.backup.reconcile import missing as missing_archives
 from services.backup.shielded import to_its_end
 from services.backup.source_reasons import why_none
@@ -87,12 +87,17 @@ async def _conclude(
     repository: RepositoryFigures | None,
 ) -> tuple[Evidence, Outcome]:
     await storage.shut_out(plan.repository, grant)  # what is looked at from here on does not change any more
+    recorded = await ctx.run(lambda tx: recorded_archives(tx, plan.repository.id))
+    own = {archive.borg_id} if archive else set[str]()
+    if archive and own & recorded.keys():  # its record would be overwritten
+        reason = f"borg on {plan.repository.shown_as} says that it made {archive.name}, which was there before"
+        raise await refuse_lie(ctx, plan.repository, reason)
+    # Before borg measures anything: it remembers the time of a manifest that it has measured.
+    whole, listed = await look(ctx, plan.repository, grant, storage, recorded, own=own)
     if archive is None:  # what borg answered cannot be read; the gate says so
         archive = await storage.archive(plan.repository, grant, ledger.evidence.archives[-1])
     repository = repository or await storage.figures(plan.repository, grant)
     ctx.progress("verifying", files=archive.files, original_size=archive.original_size)
-    recorded = await ctx.run(lambda tx: recorded_archives(tx, plan.repository.id))
-    whole, listed = await look(plan.repository, grant, storage)
     given = await _given(plan, ctx, storage, grant, archive, ledger.evidence)
     ledger.evidence = ledger.evidence.but(given=given)
     evidence = Evidence(

@@ -10,6 +10,7 @@ from services.backup.ports import RepositoryPlace
 from services.backup.reconcile import (
     Loss,
     Whole,
+    delete_meant,
     intend,
     last_seen_whole,
     look,
@@ -55,7 +56,8 @@ class DeletePlan:
 class Deleted:
     """The repository after the deletion."""
 
-    figures: RepositoryFigures
+    figures: RepositoryFigures | None
+    """None where something is missing: what cannot be measured must not hide that."""
     archive_count: int
     whole: Whole | None = None
     lost: Loss | None = None
@@ -89,35 +91,37 @@ async def load_delete(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> Delet
 async def run_delete(plan: DeletePlan, grant: Grant, ctx: Context, *, storage: Storage) -> Deleted:
     """Delete, compare the rest with the records, compact only if nothing else is missing, measure."""
     ctx.progress("looking", step=1, steps=4)
-    whole, listed = await look(plan.repository, grant, storage)
-    name = _name_of(plan, listed)
-    if not await ctx.run(lambda tx: intend(tx, ctx, plan.repository.id, [plan.archive_id])) and name is not None:
+    recorded = plan.others | ({plan.borg_id: plan.name} if plan.borg_id else {})
+    whole, listed = await look(ctx, plan.repository, grant, storage, recorded)
+    found = _found(plan, listed)
+    if not await ctx.run(lambda tx: intend(tx, ctx, plan.repository.id, [plan.archive_id])) and found is not None:
         message = f"the archive {plan.name} has been held meanwhile"
         raise Conflict(message, code="archive_held", remedy="release the hold first")
-    if name is None and plan.expected:
+    if found is None and plan.expected:
         gone_before = f"the archive {plan.name} was not in the repository any more: another hand deleted it before"
         ctx.warn("archive_gone", gone_before)
-    elif name is None:
+    elif found is None:
         ctx.log("info", "kernel", "the archive is not in the repository: nothing to delete")
     else:
         ctx.progress("deleting", step=2, steps=4)
-        await storage.delete(plan.repository, grant, name)
-        whole, listed = await look(plan.repository, grant, storage)
+        await delete_meant(ctx, plan.repository, grant, storage, found)
+        whole, listed = await look(ctx, plan.repository, grant, storage, plan.others)
     gone = missing(plan.others, listed)
     if not gone:
         ctx.progress("compacting", step=3, steps=4)
         await storage.compact(plan.repository, grant)
-        whole, listed = await look(plan.repository, grant, storage)
+        whole, listed = await look(ctx, plan.repository, grant, storage, plan.others)
         gone = missing(plan.others, listed)
-    ctx.progress("measuring", step=4, steps=4)
-    lost = loss({borg_id: plan.others[borg_id] for borg_id in gone}, plan.whole) if gone else None
-    if lost is not None:
+    if gone:  # kept before anything is measured: what cannot be measured must not hide it
+        lost = loss({borg_id: plan.others[borg_id] for borg_id in gone}, plan.whole)
         ctx.log("error", "kernel", lost.reason, code="archives_missing")
-    return Deleted(await storage.figures(plan.repository, grant), len(listed), None if lost else whole, lost)
+        return Deleted(None, len(listed), None, lost)
+    ctx.progress("measuring", step=4, steps=4)
+    return Deleted(await storage.figures(plan.repository, grant), len(listed), whole)
 
 
-def _name_of(plan: DeletePlan, listed: Sequence[Listed]) -> str | None:
+def _found(plan: DeletePlan, listed: Sequence[Listed]) -> Listed | None:
     """Find the archive by its id; by name only where no id was ever recorded."""
     if plan.borg_id is not None:
-        return next((archive.name for archive in listed if archive.borg_id == plan.borg_id), None)
-    return next((archive.name for archive in listed if plan.name and archive.name == plan.name), None)
+        return next((archive for archive in listed if archive.borg_id == plan.borg_id), None)
+    return next((archive for archive in listed if plan.name and archive.name == plan.name), None)

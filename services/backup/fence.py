@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from services.backup.reconcile import quarantine
+from services.backup.reconcile import HOSTILE, quarantine
 from shared.borg.sessions import Garbage
 from shared.errors import AppError, LeaseLost, Permanent
 from shared.runtime.context import Abort
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from shared.borg.sessions import SessionReport
     from shared.runtime.context import Context
 
-HOSTILE = "hostile_client"
+__all__ = ["HOSTILE", "judged", "shut_out_at_last"]
+
 _REMEDY = (
     "treat the server as taken over: docs/operations/security.md says what it could do and what to do now; "
     "all archives that were made before are intact"

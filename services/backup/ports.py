@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from services.backup.evidence import Ended, Given, Source
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shared.borg.commands import CreateOptions
     from shared.borg.environment import Endpoint
     from shared.borg.node import Grant, OnOutput
-    from shared.borg.output import Listed, LogLine, Phase, Progress
+    from shared.borg.output import Listed, Listing, LogLine, Phase, Progress
     from shared.borg.segments import History
     from shared.borg.sessions import Garbage, SessionReport
     from shared.domain.archive import ArchiveFigures, RepositoryFigures
@@ -127,8 +127,8 @@ class Wanted:
 
     key: str | None
     """As borg exports it; None: the one that is there stays."""
-    recorded: tuple[str, ...]
-    """Archives, by their borg ids."""
+    recorded: Mapping[str, str]
+    """Archives: borg id -> name."""
     rewritten_after: int | None
     """Undo what was deleted, replaced or stored as garbage after this transaction; None: nothing was."""
 
@@ -205,20 +205,20 @@ class Storage(Protocol):
         """Make the repository on first use."""
         ...
 
-    async def archives(self, repository: RepositoryPlace, grant: Grant) -> list[Listed]:
-        """List what is really there."""
+    async def listing(self, repository: RepositoryPlace, grant: Grant, known: Collection[str] = ()) -> Listing:
+        """List what the manifest names, and how archives name themselves; of `known` ones only if they are there."""
         ...
 
-    async def checkpoints(self, repository: RepositoryPlace, grant: Grant) -> list[str]:
-        """List what interrupted runs left behind, by name."""
+    async def archives(self, repository: RepositoryPlace, grant: Grant) -> list[Listed]:
+        """List what is really there; checkpoints are not among it."""
         ...
 
     async def archive(self, repository: RepositoryPlace, grant: Grant, name: str) -> ArchiveFigures:
         """Return one archive's figures."""
         ...
 
-    async def delete(self, repository: RepositoryPlace, grant: Grant, name: str) -> None:
-        """Delete one archive; absent is success."""
+    async def delete(self, repository: RepositoryPlace, grant: Grant, name: str, borg_id: str) -> None:
+        """Delete one archive; absent is success; Permanent `manifest_forged` where the name leads to another one."""
         ...
 
     async def compact(self, repository: RepositoryPlace, grant: Grant) -> None:

@@ -12,6 +12,7 @@ from services.backup.compact import Compacted, CompactPlan, note_compacted, run_
 from services.backup.plan import load_repository
 from services.backup.reconcile import (
     Whole,
+    delete_meant,
     intend,
     last_seen_whole,
     look,
@@ -109,7 +110,7 @@ async def _prunable(tx: UnitOfWork, job: Job) -> Repository:
 async def run_prune(plan: PrunePlan, grant: Grant, ctx: Context, *, storage: Storage) -> Pruned:
     """Compare, judge what is really there, delete, compare again, compact; an unexplained loss ends it at once."""
     ctx.progress("looking", step=1, steps=4)
-    _, listed = await look(plan.repository, grant, storage)
+    seen, listed = await look(ctx, plan.repository, grant, storage, plan.recorded)
     if gone := missing(plan.recorded, listed):
         names = {borg_id: plan.recorded[borg_id] for borg_id in gone}
         return Pruned(compacted=Compacted(lost=loss(names, plan.whole)))
@@ -125,7 +126,7 @@ async def run_prune(plan: PrunePlan, grant: Grant, ctx: Context, *, storage: Sto
         lambda tx: intend(tx, ctx, plan.repository.id, [row.id for row in there if row.id in dropped])
     )
     await _delete(plan, [one for one in listed if _row_id(plan, one) in going], grant, ctx, storage)
-    await _delete_checkpoints(plan, listed, grant, ctx, storage)
+    await _delete_checkpoints(plan, seen, listed, grant, ctx, storage)
     rest = {borg_id: name for borg_id, name in plan.recorded.items() if plan.archives[borg_id].id not in going}
     broken_off = {row.id for row in plan.archives.values() if row.leaving and row not in there}
     result = Pruned((*going, *broken_off), len(there) - len(going), warnings)
@@ -137,11 +138,11 @@ async def _delete(plan: PrunePlan, going: Sequence[Listed], grant: Grant, ctx: C
     for number, archive in enumerate(going, 1):
         ctx.progress(f"deleting {number} of {len(going)}", step=2, steps=4)
         ctx.log("info", "kernel", f"delete {archive.name}")
-        await storage.delete(plan.repository, grant, archive.name)
+        await delete_meant(ctx, plan.repository, grant, storage, archive)
 
 
 async def _delete_checkpoints(
-    plan: PrunePlan, listed: Sequence[Listed], grant: Grant, ctx: Context, storage: Storage
+    plan: PrunePlan, seen: Whole, listed: Sequence[Listed], grant: Grant, ctx: Context, storage: Storage
 ) -> None:
     """Delete what interrupted runs left behind, where a later run of the same backup job made a good archive.
 
@@ -149,9 +150,10 @@ async def _delete_checkpoints(
     """
     rows = [plan.archives[one.borg_id] for one in listed if one.borg_id in plan.recorded]
     good = [row.name for row in rows if is_good(row)]
-    for name in superseded(await storage.checkpoints(plan.repository, grant), good, plan.now):
+    left = {one.name: one for one in seen.checkpoints if one.borg_id not in plan.archives}
+    for name in superseded(left, good, plan.now):
         ctx.log("info", "kernel", f"delete {name}: a later run came to its end")
-        await storage.delete(plan.repository, grant, name)
+        await delete_meant(ctx, plan.repository, grant, storage, left[name])
 
 
 def _strangers(plan: PrunePlan, listed: Sequence[Listed], ctx: Context) -> tuple[str, ...]:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import or_, select, update
 
+from services.backup.forgery import forgeries
+from shared.borg import causes
 from shared.db.clock import read_now
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository, is_held
-from shared.errors import Conflict
+from shared.errors import Conflict, Permanent
 from shared.events.repository import RepositoryFrozen
 
 if TYPE_CHECKING:
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
     from shared.runtime.context import Context
 
 ARCHIVES_MISSING = "archives_missing"
+HOSTILE = "hostile_client"
+FORGED = causes.FORGED.code
+RECOVERY = "recovery"
 _NAMED = 10
+_FORGED_REMEDY = f"{causes.FORGED.remedy}; all archives that were made before are intact, nothing is deleted until then"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class Whole:
     segment: int | None
     ids: frozenset[str] = frozenset()
     """What it lists, while that is at hand: borg ids."""
+    checkpoints: tuple[Listed, ...] = ()
+    """What interrupted runs left behind, while that is at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +112,75 @@ def loss(gone: Mapping[str, str], whole: Whole | None) -> Loss:
     return Loss(tuple(gone), reason)
 
 
-async def look(place: RepositoryPlace, grant: Grant, storage: Storage) -> tuple[Whole, list[Listed]]:
-    """List a repository; the segment is read first, so that what is written meanwhile counts as later."""
+async def look(
+    ctx: Context,
+    place: RepositoryPlace,
+    grant: Grant,
+    storage: Storage,
+    recorded: Mapping[str, str],
+    *,
+    own: Collection[str] = (),
+) -> tuple[Whole, list[Listed]]:
+    """List a repository, and freeze it and raise where its manifest lies; nothing is done that believes it.
+
+    The segment is read first, so that what is written meanwhile counts as later. `own`: archives that this run just
+    made; that their data is not there is for the truth gate to say.
+    """
     at, segment = datetime.now(UTC), await storage.segment(place)
-    listed = await storage.archives(place, grant)
-    return Whole(at, segment, frozenset(archive.borg_id for archive in listed)), listed
+    listing = await storage.listing(place, grant, recorded)
+    there = [archive for archive in listing.archives if archive.there]
+    if found := forgeries(listing, recorded, own):
+        gone = missing(recorded, there) if listing.readable else ()
+        raise await refuse_forged(ctx, place, found, {borg_id: recorded[borg_id] for borg_id in gone})
+    listed = [archive for archive in there if not archive.is_checkpoint]
+    checkpoints = tuple(archive for archive in there if archive.is_checkpoint)
+    return Whole(at, segment, frozenset(archive.borg_id for archive in listed), checkpoints), listed
+
+
+async def delete_meant(ctx: Context, place: RepositoryPlace, grant: Grant, storage: Storage, archive: Listed) -> None:
+    """Delete an archive; freeze the repository where its name leads to another one by now."""
+    try:
+        await storage.delete(place, grant, archive.name, archive.borg_id)
+    except Permanent as error:
+        if error.code != FORGED:
+            raise
+        raise await refuse_forged(ctx, place, [error.message]) from error
+
+
+async def refuse_forged(
+    ctx: Context, place: RepositoryPlace, found: Sequence[str], gone: Mapping[str, str] | None = None
+) -> Permanent:
+    """Freeze a repository whose manifest lies, and return the error that ends the job; `gone`: what it lacks."""
+
+    async def note(tx: UnitOfWork) -> None:
+        await freeze(tx, ctx, place.id, loss(gone or {}, await last_seen_whole(tx, place.id)))
+
+    if gone:
+        await ctx.run(note)
+    return await refuse_lie(
+        ctx, place, f"the list of archives (borg's manifest) of {place.shown_as} is forged: {'; '.join(found)}"
+    )
+
+
+async def refuse_lie(ctx: Context, place: RepositoryPlace, reason: str) -> Permanent:
+    """Freeze a repository for what no honest client says, and return the error that ends the job.
+
+    What was found in the run of a server for the first time is laid at its door; what lies there since is not.
+    """
+    job = ctx.job
+
+    async def note(tx: UnitOfWork) -> str:
+        repository = await tx.session.get_one(Repository, place.id)
+        known = any(one["reason"] == reason for one in repository.frozen_for)
+        code = HOSTILE if place.to_server and not known else FORGED
+        if job is not None:
+            # Not fenced by the lease: whoever learns of an attack keeps it, and twice is no harm.
+            await quarantine(tx, job, place.id, reason, code=code, curable=True)
+        return code
+
+    code = await ctx.run(note)
+    ctx.warn(code, reason)
+    return Permanent(reason, code=code, remedy=_FORGED_REMEDY)
 
 
 def is_sound(repository: Repository) -> bool:
@@ -139,6 +211,11 @@ async def note_whole(tx: UnitOfWork, repository_id: uuid.UUID, whole: Whole) -> 
     repository = await tx.session.get_one(Repository, repository_id)
     if not repository.frozen_reason:
         repository.whole_at, repository.whole_segment = whole.at, whole.segment
+    await note_there(tx, repository_id, whole)
+
+
+async def note_there(tx: UnitOfWork, repository_id: uuid.UUID, whole: Whole) -> None:
+    """Guard again what is there again, or still."""
     strange = or_(Archive.leaving.is_(True), Archive.lost.is_(True))
     for archive in await tx.session.scalars(select(Archive).where(Archive.repository_id == repository_id, strange)):
         if archive.borg_id in whole.ids:
@@ -154,17 +231,26 @@ async def freeze(tx: UnitOfWork, ctx: Context, repository_id: uuid.UUID, found: 
 
 
 async def quarantine(
-    tx: UnitOfWork, job: Job, repository_id: uuid.UUID, reason: str, *, code: str, missing: int = 0
+    tx: UnitOfWork,
+    job: Job,
+    repository_id: uuid.UUID,
+    reason: str,
+    *,
+    code: str,
+    missing: int = 0,
+    curable: bool = False,
 ) -> None:
     """Let nothing be pruned or compacted from now on, and tell the world; a reason is noted once.
 
-    The code says what happened: a recovery takes away those causes that it cured, and leaves the others.
+    The code says what happened: a recovery takes away those causes that it cured, and leaves the others. Of a code that
+    stands for both, `curable` says that a recovery cures this one.
     """
     repository = await tx.session.get_one(Repository, repository_id)
     if not repository.frozen_reason:
         repository.frozen_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable
+    cured = {"cured_by": RECOVERY} if curable else {}
     if not is_noted(repository, code, reason):
-        repository.frozen_for = [*repository.frozen_for, {"code": code, "reason": reason}]
+        repository.frozen_for = [*repository.frozen_for, {"code": code, "reason": reason} | cured]
         repository.frozen_reason = "; then ".join(filter(None, (repository.frozen_reason, reason)))
     tx.emit(
         RepositoryFrozen(

@@ -114,7 +114,8 @@ async def record_deletion(tx: UnitOfWork, ctx: Context, plan: DeletePlan, delete
     """Drop the archive's row, keep the repository's new figures and the job's end."""
     warnings = (f"not compacted: {deleted.lost.reason}",) if deleted.lost else ()
     state = JobState.WARNING if warnings else JobState.SUCCEEDED
-    result = {"archive": plan.name, "deduplicated_size": deleted.figures.deduplicated_size}
+    size = deleted.figures.deduplicated_size if deleted.figures else None
+    result = {"archive": plan.name, "deduplicated_size": size}
     if not await ctx.finish(tx, state, warnings=warnings, result=result):
         return
     await tx.session.execute(delete(Archive).where(Archive.id == plan.archive_id))

@@ -10,7 +10,18 @@ from sqlalchemy import select
 from services.backup.plan import load_repository
 from services.backup.ports import Recovery, Wanted
 from services.backup.proof import KEY_CHANGED, REWRITTEN, WRITTEN_OUTSIDE
-from services.backup.reconcile import ARCHIVES_MISSING, Loss, Whole, freeze, look, missing, note_whole
+from services.backup.reconcile import (
+    ARCHIVES_MISSING,
+    FORGED,
+    RECOVERY,
+    Loss,
+    Whole,
+    freeze,
+    look,
+    missing,
+    note_there,
+    note_whole,
+)
 from services.backup.record import refresh_figures
 from shared.db.repositories.secrets import repository_key
 from shared.db.tables.base import db_now
@@ -65,7 +76,7 @@ async def load_recover(tx: UnitOfWork, place: RepositoryPlace) -> RecoverPlan:
     query = select(Archive.borg_id, Archive.name).where(Archive.repository_id == place.id, Archive.leaving.is_(False))
     recorded = {borg_id: name for borg_id, name in await tx.session.execute(query) if borg_id}
     key = await tx.secrets.find(repository_key(place.id))
-    return RecoverPlan(place, recorded, Wanted(key, tuple(recorded), repository.rewritten_after))
+    return RecoverPlan(place, recorded, Wanted(key, recorded, repository.rewritten_after))
 
 
 async def run_recover(plan: RecoverPlan, grant: Grant, ctx: Context, *, storage: Storage) -> Recovered:
@@ -77,7 +88,7 @@ async def run_recover(plan: RecoverPlan, grant: Grant, ctx: Context, *, storage:
     if recovery.key:
         ctx.log("info", "kernel", "the recorded key was put back")
     ctx.progress("looking", step=2, steps=2)
-    whole, listed = await look(plan.repository, grant, storage)
+    whole, listed = await look(ctx, plan.repository, grant, storage, plan.recorded)
     gone = {borg_id: plan.recorded[borg_id] for borg_id in missing(plan.recorded, listed)}
     return Recovered(recovery, whole, gone)
 
@@ -102,6 +113,7 @@ async def record_recover(tx: UnitOfWork, ctx: Context, plan: RecoverPlan, recove
         repository.rewritten_after = None
     if loss is not None:
         await freeze(tx, ctx, repository.id, loss)
+        await note_there(tx, repository.id, recovered.whole)
     else:
         await note_whole(tx, repository.id, recovered.whole)
     await refresh_figures(tx, repository.id, None)
@@ -121,12 +133,12 @@ async def record_recover(tx: UnitOfWork, ctx: Context, plan: RecoverPlan, recove
 
 def _remaining(repository: Repository, recovered: Recovered) -> list[dict[str, str]]:
     """Return the causes that a recovery does not cure, or did not this time."""
-    cured = {KEY_CHANGED, WRITTEN_OUTSIDE, ARCHIVES_MISSING}  # what is missing still is a cause of its own
+    cured = {KEY_CHANGED, WRITTEN_OUTSIDE, ARCHIVES_MISSING, FORGED}  # what is missing still is a cause of its own
     if not recovered.recovery.lost:
         cured.add(REWRITTEN)
     # What was frozen before causes had codes was frozen for its archives.
     causes = repository.frozen_for or [{"code": ARCHIVES_MISSING, "reason": repository.frozen_reason}]
-    return [one for one in causes if one["code"] not in cured and one["reason"]]
+    return [one for one in causes if one["code"] not in cured and one.get("cured_by") != RECOVERY and one["reason"]]
 
 
 def _loss(gone: dict[str, str]) -> Loss:

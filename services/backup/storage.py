@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from configparser import ConfigParser
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,22 +16,24 @@ from services.backup.pools import borg_id_of, claim_pool, silent_pool, told
 from services.backup.ports import Prepared, Recovery, Segments, Stretch
 from shared.borg import commands, output, segments, vault
 from shared.borg.node import BorgNode, Grant
-from shared.borg.scripts import run_script
+from shared.borg.scripts import run_script, script_answer
 from shared.borg.sessions import parse_garbage
 from shared.errors import Permanent, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 
     from services.backup.evidence import Given
     from services.backup.ports import RepositoryPlace, Storage, Wanted
     from shared.borg.node import OnOutput
-    from shared.borg.output import Listed
+    from shared.borg.output import Listed, Listing
     from shared.borg.sessions import Garbage, SessionReport
     from shared.domain.archive import ArchiveFigures, RepositoryFigures
 
 T = TypeVar("T")
 _VERIFY_SILENCE = 120.0
+_AHEAD = timedelta(days=1)
+"""By how much a server's clock may be ahead: borg writes the time of its own clock into the manifest."""
 
 
 class NodeStorage:
@@ -87,13 +90,16 @@ class NodeStorage:
         """Make the repository on first use."""
         return await ensure_repository(self._node, repository, grant, self._read)
 
+    async def listing(self, repository: RepositoryPlace, grant: Grant, known: Collection[str] = ()) -> Listing:
+        """List what the manifest names, and hold it against what the archives say of themselves."""
+        plan = {"encryption": repository.encryption, "known": sorted(known), "latest": _latest()}
+        answer, _ = await script_answer(self._node, "manifest_reader.py", grant, plan, passphrase=repository.passphrase)
+        return output.parse_listing(answer)
+
     async def archives(self, repository: RepositoryPlace, grant: Grant) -> list[Listed]:
         """List what is really there."""
-        return output.parse_list(await self._json(repository, grant, commands.list_archives))
-
-    async def checkpoints(self, repository: RepositoryPlace, grant: Grant) -> list[str]:
-        """List what interrupted runs left behind."""
-        return output.parse_checkpoints(await self._json(repository, grant, commands.list_all))
+        found = await self.listing(repository, grant)
+        return [one for one in found.archives if one.there and not one.is_checkpoint]
 
     async def archive(self, repository: RepositoryPlace, grant: Grant, name: str) -> ArchiveFigures:
         """Return one archive's figures."""
@@ -114,9 +120,10 @@ class NodeStorage:
         """Return the repository's sizes."""
         return output.parse_info(await self._json(repository, grant, commands.info))[1]
 
-    async def delete(self, repository: RepositoryPlace, grant: Grant, name: str) -> None:
-        """Delete one archive; absent is success."""
-        argv = commands.delete(self._node.borg, repository.path, name)
+    async def delete(self, repository: RepositoryPlace, grant: Grant, name: str, borg_id: str) -> None:
+        """Delete one archive, if it is the one of that id; absent is success."""
+        _, *arguments = commands.delete(self._node.borg, repository.path, name)
+        argv = self._node.script("delete_meant.py", borg_id, *arguments)
         try:
             await self._node.run(grant, argv, passphrase=repository.passphrase)
         except Permanent as error:
@@ -207,9 +214,10 @@ class NodeStorage:
         plan = {
             "encryption": repository.encryption,
             "key": wanted.key,
-            "recorded": wanted.recorded,
+            "recorded": dict(wanted.recorded),
             "copies": await self._read_state(lambda: list(map(str, vault.kept_manifests(self._manifests(repository))))),
             "since": wanted.rewritten_after,
+            "latest": _latest(),
             "originals": [(one.id.hex(), one.segment, one.offset) for one in originals],
         }
         answer = await run_script(self._node, "recover.py", grant, plan, Recovery, passphrase=repository.passphrase)
@@ -265,6 +273,16 @@ def _unfinished(path: str) -> bool:
 def _silent_state(path: str, seconds: float) -> Transient:
     message = f"the node's state directory does not answer: {path} could not be read within {seconds:.0f} seconds"
     return Transient(message, code="state_silent", remedy="look at the backup node's own disk")
+
+
+def _latest() -> str:
+    return (datetime.now(UTC).replace(tzinfo=None) + _AHEAD).isoformat()
+
+
+def _numbered(directory: Path) -> dict[int, Path]:
+    if not directory.is_dir():
+        return {}
+    return {int(entry.name): entry for entry in directory.iterdir() if entry.name.isdecimal()}
 
 
 def _grant(repository: RepositoryPlace, epoch: int) -> Grant:

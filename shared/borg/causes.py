@@ -45,6 +45,11 @@ MANIFEST = Cause(
     "the repository's list of archives cannot be read",
     "`borgfleet repo recover` puts the last whole list back",
 )
+FORGED = Cause(
+    "manifest_forged",
+    "the repository's list of archives is not what honest backups leave",
+    "treat the server as taken over (docs/operations/security.md); `borgfleet repo recover` puts the list right",
+)
 POOL_FULL = Cause("pool_full", "the storage pool has no space left", "free space there; older archives are intact")
 POOL_QUOTA = Cause(
     "pool_quota", "the quota on the storage is used up", "raise the repository's or the pool user's quota, or prune"
@@ -196,5 +201,6 @@ BY_NAME: dict[str, tuple[int, Cause]] = {
     "ArchiveTAMInvalid": (95, CORRUPT), "ArchiveTAMRequiredError": (96, CORRUPT), "TAMInvalid": (97, CORRUPT),
     "TAMRequiredError": (98, CORRUPT), "TAMUnsupportedSuiteError": (99, VERSION),
     "RepositoryReplaced": (64, IS_ROLLED_BACK), "Refused": (77, NOT_OFFERED),
+    "NotMeant": (77, FORGED),
 }  # fmt: skip
 """borg's errors by the name of their class (borg 1.2 says no more), with the status by which borg 1.4 ends."""

@@ -58,11 +58,6 @@ def list_archives(borg: str, path: str) -> list[str]:
     return [borg, "list", "--log-json", "--json", f"--lock-wait={LOCK_WAIT}", "--", path]
 
 
-def list_all(borg: str, path: str) -> list[str]:
-    """Return the argv that lists a repository's archives as JSON, checkpoints among them."""
-    return [borg, "list", "--log-json", "--json", "--consider-checkpoints", f"--lock-wait={LOCK_WAIT}", "--", path]
-
-
 def list_files(borg: str, path: str, archive: str) -> list[str]:
     """Return the argv that lists an archive's entries, `<type> <size> <path>` and a NUL each."""
     target = f"{path}::{literal(archive)}"

@@ -26,6 +26,7 @@ _OLDEST, _NEWEST = (1, 4, 5), (1, 5)
 _RELIED_ON: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (_Repository, "open", ("self", "path", "exclusive", "lock_wait", "lock")),
     (_Repository, "put", ("self", "id", "data", "wait")),
+    (_Repository, "get", ("self", "id")),
     (_Repository, "delete", ("self", "id", "wait")),
     (_Repository, "prepare_txn", ("self", "transaction_id", "do_cleanup")),
     (_Repository, "get_transaction_id", ("self",)),
@@ -62,6 +63,9 @@ def differences() -> list[str]:
     if _helpers.Manifest.MANIFEST_ID != _fence.MANIFEST or not set(_Server.rpc_methods) >= _fence.OFFERED:
         wrong.append("the manifest's id or the calls are others")
     return wrong
+
+
+_FAR = b"\x03" + bytes(32) + (1 << 50).to_bytes(8, "big") + bytes(64)
 
 
 class _Trial:
@@ -105,6 +109,7 @@ def _tried(path: str) -> list[str]:
     inside: dict[str, Callable[[], object]] = {
         "deleting": lambda: server.repository.delete(old),
         "deleting the manifest": lambda: server.repository.delete(_fence.MANIFEST),
+        "a manifest with a nonce that is not given out": lambda: server.repository.put(_fence.MANIFEST, _FAR),
         "raising nonces": lambda: server.repository.commit_nonce_reservation(_fence.NONCES + 1, None),
     }
     wrong = _let_through(attempts, report)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _archiver: Any = importlib.import_module("borg.archiver")
+_key: Any = importlib.import_module("borg.crypto.key")
 _helpers: Any = importlib.import_module("borg.helpers")
 _remote: Any = importlib.import_module("borg.remote")
 _repository: Any = importlib.import_module("borg.repository")
@@ -31,6 +32,12 @@ _LOCK_WAIT = 60
 NONCES = 1 << 32
 """How far one reservation may raise the counter: borg asks for 2^28 blocks of 16 bytes at a time."""
 _REFUSED = 77
+_NONCE = slice(33, 41)
+"""Where an encrypted object says from which nonce on it is encrypted: after its type and its MAC, in the clear."""
+_WITH_NONCE = frozenset(
+    kind.TYPE for kind in (*_key.AVAILABLE_KEY_TYPES, _key.PassphraseKey)
+    if issubclass(kind, _key.AESKeyBase) and not issubclass(kind, _key.AuthenticatedKeyBase)
+)  # fmt: skip
 OFFERED = frozenset(
     {"__len__", "commit", "delete", "get", "list", "negotiate", "open", "put", "rollback", "load_key",
      "get_free_nonce", "commit_nonce_reservation"}
@@ -57,21 +64,27 @@ class FencedRepository(_Repository):
     refuse: Callable[[str], NoReturn]
     left_out: Callable[[bytes, bytes], None]
     before = -1
+    nonce_before: int | None = None
+    """From where the manifest of before this session is encrypted, and by which key; None where it says neither."""
+    kind_before: int | None = None
 
     def open(self, path: str, exclusive: bool, lock_wait: float | None = None, lock: bool = True) -> None:
         """Open, and note where this session begins."""
         super().open(path, exclusive, lock_wait=lock_wait, lock=lock)
         committed = self.io.get_segments_transaction_id()
         self.before = -1 if committed is None else committed
+        self._note_manifest()
 
     def put(self, id: bytes, data: bytes, wait: bool = True) -> None:  # noqa: A002 - borg's clients give arguments by name
         """Store an object; one that is there from before is answered and left out, and reported."""
         if not isinstance(id, bytes) or len(id) != ID_BYTES or not isinstance(data, bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - they come from the client
             self.refuse("put of what is no object")
-        if id != MANIFEST and self._is_from_before(id):
+        if id == MANIFEST:
+            self._require_reserved(data)
+        elif self._is_from_before(id):
             self.left_out(id, data)
-        else:
-            super().put(id, data, wait)
+            return
+        super().put(id, data, wait)
 
     def delete(self, id: bytes, wait: bool = True) -> None:  # noqa: A002 - as above
         """Delete an object that this session wrote; borg needs that for its checkpoints."""
@@ -86,15 +99,49 @@ class FencedRepository(_Repository):
     def commit_nonce_reservation(self, next_unreserved: int, start_nonce: int | None) -> None:
         """Raise the counter of the encryption by a step that borg takes; never lower it."""
         now = self.get_free_nonce() or 0
+        if self.nonce_before is not None and self.nonce_before > now + NONCES:
+            # Whoever wrote that manifest asked for it, not this client: borg counts on from what it finds there.
+            message = (
+                f"the list of archives counts from nonce {self.nonce_before}, only {now} are given out; recover it"
+            )
+            raise Refused(message)
         if type(next_unreserved) is not int or not now <= next_unreserved <= now + NONCES:
             self.refuse(f"nonces from {now} to {next_unreserved!r:.40}")
         super().commit_nonce_reservation(next_unreserved, start_nonce)
+
+    def _require_reserved(self, data: bytes) -> None:
+        """Refuse a manifest that no honest client writes: every later client counts on from its nonce.
+
+        borg reserves nonces in the repository before it uses them, so a manifest never has one that is not given out.
+        """
+        kind = data[0] if data else None
+        if kind is None or (self.kind_before is not None and kind != self.kind_before):
+            self.refuse(f"a manifest of another kind: {data[:1].hex()!r}")
+        if kind in _WITH_NONCE:
+            nonce, free = _nonce(data), self.get_free_nonce() or 0
+            if nonce is None or nonce > free:
+                self.refuse(f"a manifest with the nonce {nonce}, while {free} are given out")
+
+    def _note_manifest(self) -> None:
+        try:
+            stored: bytes = super().get(MANIFEST)
+        except (_helpers.Error, _helpers.IntegrityError, OSError):  # none, or none that can be read
+            return
+        if stored[:1] and stored[0] in _WITH_NONCE:
+            self.nonce_before = _nonce(stored)
+        self.kind_before = stored[0] if stored else None
 
     def _is_from_before(self, object_id: bytes) -> bool:
         if not self._active_txn:
             self.prepare_txn(self.get_transaction_id())
         place = self.index.get(object_id)
         return place is not None and place[0] <= self.before
+
+
+def _nonce(sealed: bytes) -> int | None:
+    """Return from where an encrypted object is encrypted; None where it is too short to say."""
+    found = sealed[_NONCE]
+    return int.from_bytes(found, "big") if len(found) == _NONCE.stop - _NONCE.start else None
 
 
 class _Offered:

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -14,6 +14,9 @@ from shared.domain.archive import ArchiveFigures, RepositoryFigures, is_checkpoi
 from shared.domain.lines import LONGEST_LINE
 from shared.domain.text import LINE, clean
 from shared.errors import Transient
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,24 @@ class Listed:
 
     name: str
     borg_id: str
+    inside: str | None = None
+    """The name in the archive's own object; None where that was not read."""
+    there: bool = True
+    """Its own object is in the repository."""
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether an interrupted run left it behind."""
+        return is_checkpoint(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All that a manifest names, checkpoints too, the oldest first; and what no honest client leaves in one."""
+
+    archives: Sequence[Listed] = ()
+    wrong: Sequence[str] = ()
+    readable: bool = True
 
 
 Output: TypeAlias = "LogLine | Progress | Phase"
@@ -168,9 +189,14 @@ class _Entry(_Model):
     name: _Name
     id: Annotated[str, _cleaned(64)]
 
+    inside: _Name | None = None
+    there: bool = True
+
 
 class _Listing(_Model):
     archives: list[_Entry]
+    wrong: list[_Text] = Field(default_factory=list["_Text"])
+    readable: bool = True
 
 
 _Parsed = TypeVar("_Parsed", bound=_Model)
@@ -267,17 +293,15 @@ def parse_info(stdout: str) -> tuple[list[ArchiveFigures], RepositoryFigures]:
 
 
 def parse_list(stdout: str) -> list[Listed]:
-    """Read `list --json`; without its `archives` key it is a failed listing and not an empty one."""
-    return [archive for archive in _listed(stdout) if not is_checkpoint(archive.name)]
+    """Read the archives without checkpoints; without its `archives` key it is a failed listing and not an empty one."""
+    return [archive for archive in parse_listing(stdout).archives if not archive.is_checkpoint]
 
 
-def parse_checkpoints(stdout: str) -> list[str]:
-    """Read of `list --json` the names of checkpoints."""
-    return [archive.name for archive in _listed(stdout) if is_checkpoint(archive.name)]
-
-
-def _listed(stdout: str) -> list[Listed]:
-    return [Listed(archive.name, archive.id) for archive in _load(_Listing, stdout).archives]
+def parse_listing(stdout: str) -> Listing:
+    """Read what manifest_reader.py prints, or `list --json`."""
+    found = _load(_Listing, stdout)
+    listed = (Listed(archive.name, archive.id, archive.inside, archive.there) for archive in found.archives)
+    return Listing(tuple(listed), tuple(found.wrong), found.readable)
 
 
 def _load(model: type[_Parsed], stdout: str) -> _Parsed:

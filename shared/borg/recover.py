@@ -1,17 +1,17 @@
 """Puts a repository back as it was: its key, the objects that were deleted or replaced, a manifest with all archives.
 
 A script, run by the Python that runs the node's borg: `recover.py PATH PLAN`, the passphrase by BORG_PASSPHRASE_FD.
-PLAN is a JSON file: `encryption`; `key` as borg exports it; `recorded`, the ids of archives; `copies`, files with
+PLAN is a JSON file: `encryption`; `key` as borg exports it; `recorded`, archives, id -> name; `copies`, files with
 manifests, the newest first; `originals`, where objects stand as they were before: [id, segment, offset]; `since`,
-the segment after which objects are suspect. It prints JSON: how many `archives` the manifest names now, how many
-objects were `put_back`, are `lost`, or were garbage and `removed`, whether the `key` was another.
+the segment after which objects are suspect; `latest`, the time after which no manifest is believed. It prints JSON: how
+many `archives` the manifest names now, how many objects were `put_back`, are `lost`, or were garbage and `removed`,
+whether the `key` was another.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import struct
 import sys
 import time
 from dataclasses import dataclass
@@ -20,36 +20,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+# Python looks for no module beside a script that it runs isolated.
+sys.path.append(str(Path(__file__).resolve().parent))
 # borg has no types.
+_manifest: Any = importlib.import_module("manifest_reader")
+_counter: Any = importlib.import_module("nonce_counter")
 _helpers: Any = importlib.import_module("borg.helpers")
-_key: Any = importlib.import_module("borg.crypto.key")
-_low_level: Any = importlib.import_module("borg.crypto.low_level")
 _repository: Any = importlib.import_module("borg.repository")
 
-_GARBAGE = (
-    _low_level.IntegrityError, _helpers.Error, ArithmeticError, LookupError, MemoryError, TypeError, ValueError,
-    struct.error, OSError,
-)  # fmt: skip
-"""What borg raises where bytes are none of its own, from whichever of its steps."""
+_GARBAGE = _manifest.GARBAGE
 _LOCK_WAIT = 60
 _ALIVE_SECONDS = 5.0
-_ID, _LONGEST_NAME = 32, 240
-"""What borg asserts of an archive: the bytes of its id; at most 255 of its name, which may get nine more here."""
-_LATEST = datetime(9990, 1, 1)  # noqa: DTZ001 - borg writes times without a zone
-"""A time that leaves room for later ones."""
-_MANIFEST = _helpers.Manifest.MANIFEST_ID
+_LONGEST_NAME = 240
+"""A name may get nine bytes more here; borg takes 255."""
+_MANIFEST = _manifest.MANIFEST
 
 
 @dataclass(frozen=True)
 class _Manifest:
-    """One that could be opened: its bytes, its archives by name, when it was written."""
+    """One that could be opened: its bytes, the ids that it names, when it was written, whether it is a copy of ours."""
 
     sealed: bytes
-    archives: dict[bytes, dict[bytes, bytes]]
-    written: str
+    ids: tuple[bytes, ...]
+    written: datetime
     config: dict[bytes, Any]
+    ours: bool
 
 
 class _Alive:
@@ -73,28 +70,40 @@ def main(argv: Sequence[str]) -> None:
     path, file = argv
     importlib.import_module("borg.logger").setup_logging(level="error")
     plan = json.loads(Path(file).read_text())
-    try:
-        answer = _recovered(path, plan)
-    except _helpers.Error as error:
-        said = {"type": "log_message", "levelname": "ERROR", "name": "borg", "message": error.get_message()}
-        sys.stderr.write(json.dumps(said | {"msgid": type(error).__qualname__}) + "\n")
-        sys.exit(error.exit_mcode)
-    sys.stdout.write(json.dumps(answer) + "\n")
+    _manifest.told(lambda: _recovered(path, plan))
 
 
 def _recovered(path: str, plan: dict[str, Any]) -> dict[str, Any]:
+    recorded = {bytes.fromhex(borg_id): name.encode() for borg_id, name in plan["recorded"].items()}
     with _repository.Repository(path, exclusive=True, lock_wait=_LOCK_WAIT) as repository:
         upto = repository.get_transaction_id()
         changed = _put_key_back(repository, plan["key"])
-        key = _opened(repository, plan["encryption"])
+        key = _manifest.opened(repository, plan["encryption"])
         put_back, lost = _put_objects_back(repository, key, plan["originals"])
+        brought, missed = _bring_back(repository, key, recorded, upto)
         removed = 0 if plan["since"] is None else _remove_garbage(repository, key, plan["since"], upto)
-        copies = [Path(copy).read_bytes() for copy in plan["copies"]]
-        manifests = [*_manifests(key, [_stored(repository, _MANIFEST), *copies])]
-        archives = _joined(repository, key, manifests, plan["recorded"])
-        _write_manifest(repository, key, manifests, archives)
+        stored = _stored(repository, _MANIFEST)
+        manifests = [*_manifests(key, [stored], ours=False), *_manifests(key, _copies(plan["copies"]), ours=True)]
+        _counter.begin(repository, key, [one.sealed for one in manifests if one.ours])
+        archives = _joined(repository, key, manifests, recorded)
+        latest = datetime.fromisoformat(plan["latest"])
+        _write_manifest(repository, key, [one for one in manifests if one.written <= latest], archives)
         repository.commit(compact=False)
-    return {"archives": len(archives), "put_back": put_back, "lost": lost, "removed": removed, "key": changed}
+    return {
+        "archives": len(archives),
+        "put_back": put_back + brought,
+        "lost": lost + missed,
+        "removed": removed,
+        "key": changed,
+    }
+
+
+def _copies(files: Sequence[str]) -> Iterator[bytes | None]:
+    for file in files:
+        try:
+            yield Path(file).read_bytes()
+        except OSError:
+            yield None
 
 
 def _put_key_back(repository: Any, exported: str | None) -> bool:
@@ -105,16 +114,6 @@ def _put_key_back(repository: Any, exported: str | None) -> bool:
         return False
     repository.save_key(blob.encode())
     return True
-
-
-def _opened(repository: Any, encryption: str) -> Any:
-    """Return the repository's key, whatever the manifest says."""
-    kind = next(kind for kind in _key.AVAILABLE_KEY_TYPES if encryption == kind.ARG_NAME)
-    key = kind(repository)
-    if not key.load(repository, _key.Passphrase.env_passphrase()):
-        raise _key.PassphraseWrong
-    key.init_ciphers()
-    return key
 
 
 def _put_objects_back(repository: Any, key: Any, originals: list[tuple[str, int, int]]) -> tuple[int, int]:
@@ -129,6 +128,71 @@ def _put_objects_back(repository: Any, key: Any, originals: list[tuple[str, int,
             repository.put(object_id, data)
             put_back += 1
     return put_back, lost
+
+
+def _bring_back(repository: Any, key: Any, recorded: Mapping[bytes, bytes], upto: int) -> tuple[int, int]:
+    """Write again what archives on record need and the repository holds no more, from where it stands deleted.
+
+    An archive that was deleted under another's name, by whomever, stands in the segments until they are compacted.
+    """
+    gone = [archive_id for archive_id in recorded if archive_id not in repository]
+    if not gone:
+        return 0, 0
+    deleted = _deleted(repository, upto)
+    put_back = lost = 0
+    for archive_id in gone:
+        if archive_id not in deleted:
+            continue  # nothing of it can be named; that it is missing is told by the list
+        for object_id in _needed(repository, key, archive_id, deleted):
+            if object_id in repository:
+                continue
+            data = _read(repository, *deleted[object_id], object_id) if object_id in deleted else None
+            if data is None or not _opens(key, object_id, data):
+                lost += 1
+            else:
+                repository.put(object_id, data)
+                put_back += 1
+    return put_back, lost
+
+
+def _deleted(repository: Any, upto: int) -> dict[bytes, tuple[int, int]]:
+    """Return where each object that the index knows no more was put last; what cannot be read is passed over."""
+    found: dict[bytes, tuple[int, int]] = {}
+    for segment, _ in repository.io.segment_iterator():
+        if segment > upto:
+            break
+        try:
+            for tag, object_id, offset, _ in repository.io.iter_objects(segment, read_data=False):
+                if tag == _repository.TAG_PUT and object_id not in repository:
+                    found[object_id] = (segment, offset)
+        except _GARBAGE:
+            continue
+    return found
+
+
+def _needed(repository: Any, key: Any, archive_id: bytes, deleted: Mapping[bytes, tuple[int, int]]) -> Iterator[bytes]:
+    """Return what an archive consists of, itself first, by what its own objects say."""
+
+    def content(object_id: bytes) -> bytes | None:
+        sealed = _stored(repository, object_id)
+        if sealed is None and object_id in deleted:
+            sealed = _read(repository, *deleted[object_id], object_id)
+        try:
+            return None if sealed is None else key.decrypt(object_id, sealed)
+        except _GARBAGE:
+            return None
+
+    yield archive_id
+    unpacker = _helpers.msgpack.Unpacker(use_list=False)
+    try:
+        archive = _helpers.msgpack.unpackb(content(archive_id))
+        for object_id in archive[b"items"]:
+            yield object_id
+            unpacker.feed(content(object_id) or b"")
+            for item in unpacker:
+                yield from (chunk[0] for chunk in item.get(b"chunks") or ())
+    except _GARBAGE:
+        return
 
 
 def _read(repository: Any, segment: int, offset: int, object_id: bytes) -> bytes | None:
@@ -174,81 +238,63 @@ def _stored(repository: Any, object_id: bytes) -> bytes | None:
     return found
 
 
-def _manifests(key: Any, sealed: list[bytes | None]) -> Iterator[_Manifest]:
+def _manifests(key: Any, sealed: Iterator[bytes | None] | list[bytes | None], *, ours: bool) -> Iterator[_Manifest]:
     """Return those that can be read: who has the passphrase can write one of any shape."""
     for one in sealed:
         if one is None:
             continue
         try:
             opened, _ = key.unpack_and_verify_manifest(key.decrypt(None, one))
-            archives = {
-                name: {b"id": entry[b"id"], b"time": entry[b"time"]}
-                for name, entry in opened[b"archives"].items()
-                if _fits(name, entry)
-            }
-            written = datetime.fromisoformat(opened[b"timestamp"].decode())
-            found = _Manifest(
-                one,
-                archives,
-                min(written, _LATEST).isoformat(timespec="microseconds"),
-                dict(opened.get(b"config", {})),
-            )
-        except (*_GARBAGE, AttributeError):
+            ids = tuple(entry[b"id"] for name, entry in opened[b"archives"].items() if _manifest.fits(name, entry))
+            written = datetime.fromisoformat(opened[b"timestamp"].decode()).replace(tzinfo=None)
+            found = _Manifest(one, ids, written, dict(opened.get(b"config", {})), ours)
+        except _GARBAGE:
             continue
         yield found
 
 
-def _fits(name: Any, entry: Any) -> bool:
-    """Tell whether borg can list an archive of this name and entry: one that it cannot keeps it from listing any."""
-    try:
-        moment = datetime.fromisoformat(entry[b"time"].decode())
-        return len(entry[b"id"]) == _ID and 0 < len(name) <= _LONGEST_NAME and moment.tzinfo is None
-    except (*_GARBAGE, AttributeError):
-        return False
-
-
 def _joined(
-    repository: Any, key: Any, manifests: list[_Manifest], recorded: list[str]
+    repository: Any, key: Any, manifests: list[_Manifest], recorded: Mapping[bytes, bytes]
 ) -> dict[bytes, dict[bytes, bytes]]:
-    """Return every archive that a manifest or the records name, and whose own object can be opened.
+    """Return every archive that a manifest or the records name, and whose own object can be opened, by its right name.
 
-    What we deleted is named by older copies: its object is gone, so it does not come back.
+    The right name is the recorded one, else what the archive calls itself: what a manifest says leads anywhere. What we
+    deleted is named by older copies: its object is gone, so it does not come back.
     """
-    ours = {bytes.fromhex(borg_id) for borg_id in recorded}
-    named = [entry for one in manifests for entry in one.archives.items()]
-    unnamed = ours - {entry[b"id"] for _, entry in named}
-    named += [found for one in unnamed if (found := _from_its_object(repository, key, one))]
     joined: dict[bytes, dict[bytes, bytes]] = {}
-    seen: set[bytes] = set()
-    # Ours first: an archive that somebody else gave the name of one of ours gets another.
-    for name, entry in sorted(named, key=lambda one: one[1][b"id"] not in ours):
-        archive_id = entry[b"id"]
-        if archive_id not in seen and _from_its_object(repository, key, archive_id) is not None:
-            joined[name if name not in joined else name + b"." + archive_id.hex()[:8].encode()] = entry
-        seen.add(archive_id)
+    for archive_id in dict.fromkeys([*recorded, *(one for found in manifests for one in found.ids)]):
+        sealed = _stored(repository, archive_id)
+        own = None if sealed is None else _manifest.inside(key, archive_id, sealed)
+        entry = None if own is None else {b"id": archive_id, b"time": own[b"time"]}
+        name = None if own is None else recorded.get(archive_id, own[b"name"])
+        if own is None or entry is None or not _manifest.fits(name, entry):
+            continue
+        if name in joined:  # somebody gave it the name of another: that one keeps it
+            name, entry = _renamed(repository, key, own, archive_id)
+        joined[name] = entry
     return joined
 
 
-def _from_its_object(repository: Any, key: Any, archive_id: bytes) -> tuple[bytes, dict[bytes, bytes]] | None:
-    sealed = _stored(repository, archive_id)
-    if sealed is None:
-        return None
-    try:
-        opened, *_ = key.unpack_and_verify_archive(key.decrypt(archive_id, sealed), force_tam_not_required=True)
-        return opened[b"name"], {b"id": archive_id, b"time": opened[b"time"]}
-    except _GARBAGE:
-        return None
+def _renamed(repository: Any, key: Any, own: dict[bytes, Any], archive_id: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """Give an archive another name, as `borg rename` does: a name that it does not have itself counts as forged."""
+    name = own[b"name"][:_LONGEST_NAME] + b"." + archive_id.hex()[:8].encode()
+    data = key.pack_and_authenticate_metadata(own | {b"name": name}, context=b"archive")
+    renamed = key.id_hash(data)
+    repository.put(renamed, key.encrypt(data))
+    repository.delete(archive_id)
+    return name, {b"id": renamed, b"time": own[b"time"]}
 
 
 def _write_manifest(repository: Any, key: Any, manifests: list[_Manifest], archives: dict[bytes, Any]) -> None:
-    """Write it later than any that a client may have seen: borg takes an older one for a replayed repository."""
-    key.init_ciphers(manifests[0].sealed if manifests else None)
+    """Write it later than any that an honest client has seen: borg takes an older one for a replayed repository."""
     made = _helpers.Manifest(key, repository)
     made.archives.set_raw_dict(archives)
+    copies = [one for one in manifests if one.ours]
     if manifests:
-        made.config = manifests[-1].config  # of a copy, where there is one: ours, not what lies there now
-        made.timestamp = max(one.written for one in manifests)
+        made.config = (copies or manifests)[0].config
+        made.timestamp = max(one.written for one in manifests).isoformat(timespec="microseconds")
     made.write()
+    _counter.forget_later(repository, made.timestamp)
 
 
 if __name__ == "__main__":

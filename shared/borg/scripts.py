@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.borg.node import BorgNode, Grant
+    from shared.borg.output import LogLine
 
 Answer = TypeVar("Answer")
 _SHOWN = 200
@@ -30,7 +31,29 @@ async def run_script(
     guarded: bool = True,
     silence: float | None = None,
 ) -> Answer:
-    """Run a script on a repository and return its answer; `silence`: for how long it may give no sign of life.
+    """Run a script on a repository and return its answer; `silence`: for how long it may give no sign of life."""
+    stdout, lines = await script_answer(
+        node, name, grant, plan, passphrase=passphrase, guarded=guarded, silence=silence
+    )
+    try:
+        return TypeAdapter(answer).validate_json(stdout)
+    except ValidationError as error:
+        said = " ".join(line.message for line in lines) or stdout
+        message = f"{name} gave no answer: {said[-_SHOWN:]}"
+        raise Permanent(message, code="borg_garbled", remedy="see the job's log") from error
+
+
+async def script_answer(
+    node: BorgNode,
+    name: str,
+    grant: Grant,
+    plan: Mapping[str, Any],
+    *,
+    passphrase: str,
+    guarded: bool = True,
+    silence: float | None = None,
+) -> tuple[str, list[LogLine]]:
+    """Run a script on a repository and return what it prints, and its messages.
 
     The plan is a file that nobody else may read: a million objects fit into no argv, and a key belongs into none.
     """
@@ -38,10 +61,4 @@ async def run_script(
         json.dump(plan, file)
         file.flush()
         argv = node.script(name, grant.path, file.name)
-        stdout, lines = await node.run(grant, argv, passphrase=passphrase, guarded=guarded, silence=silence)
-    try:
-        return TypeAdapter(answer).validate_json(stdout)
-    except ValidationError as error:
-        said = " ".join(line.message for line in lines) or stdout
-        message = f"{name} gave no answer: {said[-_SHOWN:]}"
-        raise Permanent(message, code="borg_garbled", remedy="see the job's log") from error
+        return await node.run(grant, argv, passphrase=passphrase, guarded=guarded, silence=silence)

@@ -19,7 +19,9 @@ _SECONDS = {
     "check": 8 * _DAY, "extract": 8 * _DAY,
 }  # fmt: skip
 """How long each verb may take altogether, whatever it says meanwhile. A check with a budget ends by itself."""
-_SCRIPTS = {"left_out": _HOUR, "verify": _DAY, "recover": 2 * _DAY}
+_SCRIPTS = {
+    "left_out": _HOUR, "verify": _DAY, "recover": 2 * _DAY, "manifest_reader": 6 * _HOUR, "delete_meant": 2 * _DAY,
+}  # fmt: skip
 """The same for our own scripts, which give signs of life as borg does: see `alive` in each of them."""
 _SILENT_SCRIPTS = {"recover": _HOUR}
 """What may be mute for longer than a borg: without its index a large repository is opened for a long time."""

@@ -18,11 +18,14 @@ import pytest
 
 from shared.borg import fencing
 from shared.borg.fence import Report
+from shared.borg.segments import entries, read, segments
 from shared.domain.ids import new_id
+from tests.harness.borg_client import write_behind
 from tests.harness.borg_many import borg_many
 from tests.harness.patience import WAIT
 from tests.harness.rpc import MANIFEST, Gone, RawClient, RemoteError
-from tests.integration.borg.conftest import SCRIPTS, World
+from tests.integration.borg.conftest import BORG, SCRIPTS, World, make_files
+from tests.integration.borg.test_fence_honest import DEBIANS, client, ended
 
 CALLS: dict[str, dict[str, Any]] = {
     "destroy": {}, "save_key": {"keydata": b"BORG_KEY 0"}, "break_lock": {}, "check": {"repair": True},
@@ -98,6 +101,56 @@ def test_an_attack_by_calls_that_are_offered_changes_nothing_from_before(
         attack(client)
     assert world.refused()
     world.assert_whole()
+
+
+def manifest_with(world: World, nonce: int) -> bytes:
+    """The repository's manifest, with another nonce: what a client counts on from is not what is sealed."""
+    file, entry = next(
+        (file, one)
+        for number, file in reversed(segments(world.grant.path, -1, 1 << 40))
+        for one in entries(file, number)
+        if one.id == MANIFEST
+    )
+    sealed = read(file, entry)
+    return sealed[:33] + nonce.to_bytes(8, "big") + sealed[41:]
+
+
+FORGED_MANIFESTS: dict[str, Callable[[World, int], bytes]] = {
+    "the next nonce but one": lambda world, free: manifest_with(world, free + 1),
+    "a nonce far ahead": lambda world, _: manifest_with(world, 1 << 50),
+    "the last nonce but one": lambda world, _: manifest_with(world, 2**64 - 2),
+    "the last nonce": lambda world, _: manifest_with(world, 2**64 - 1),
+    "no nonce": lambda world, _: manifest_with(world, 0)[:40],
+    "the kind of plaintext": lambda world, _: b"\x02" + manifest_with(world, 0)[1:],
+    "the kind without encryption": lambda world, _: b"\x07" + manifest_with(world, 0)[1:],
+    "the kind of a passphrase": lambda world, _: b"\x01" + manifest_with(world, 0)[1:],
+    "no kind": lambda *_: b"",
+    "no kind that there is": lambda world, _: b"\xff" + manifest_with(world, 0)[1:],
+}
+
+
+def test_no_manifest_makes_later_honest_clients_count_on_from_where_nothing_is_given_out(world: World) -> None:
+    with world.opened() as attacker:
+        free = attacker.call("get_free_nonce")
+        for forged in FORGED_MANIFESTS.values():
+            with pytest.raises(RemoteError, match="Refused"):
+                attacker.call("put", id=MANIFEST, data=forged(world, free))
+    (report,) = world.reports()
+    assert len(report.refused) == len(FORGED_MANIFESTS)
+    world.node.sessions.forget(report)
+    make_files(world.directory / "source" / "more", 2)
+    for number, borg in enumerate((DEBIANS, BORG)):
+        assert ended(client(world, borg, f"rebuilt{number}", f"honest{number}"))[0] == 0
+    assert world.reports() == []
+    world.assert_whole()
+
+
+def test_an_honest_client_is_not_accused_of_a_nonce_that_another_left_far_ahead(world: World) -> None:
+    """An earlier fence let such a manifest in: the client is refused, since it asks for too much, but not reported."""
+    write_behind(Path(world.grant.path), {MANIFEST: manifest_with(world, 1 << 50)})
+    with world.opened() as honest, pytest.raises(RemoteError, match="recover"):
+        honest.call("commit_nonce_reservation", next_unreserved=(1 << 50) + 2**28, start_nonce=None)
+    assert world.reports() == []
 
 
 OPENINGS: list[tuple[dict[str, Any], str]] = [
@@ -201,7 +254,7 @@ def test_the_repositorys_quota_ends_a_flood_and_the_next_honest_run_is_told(worl
     world.node.permit(replace(world.grant, quota=200_000), 600)
     with world.opened() as client:
         with pytest.raises(RemoteError, match="StorageQuotaExceeded"):
-            for number in range(1000):
+            for number in range(1, 1000):
                 client.call("put", id=number.to_bytes(32, "big"), data=os.urandom(20_000))
         with pytest.raises(RemoteError, match="StorageQuotaExceeded"):
             client.call("commit", save_space=False)

@@ -53,6 +53,7 @@ def test_a_changed_signature_a_changed_loop_and_another_manifest_are_named(
             {"replacing is let through", "deleting is let through", "an object from before was replaced"},
         ),
         ("commit_nonce_reservation", {"raising nonces is let through"}),
+        ("_require_reserved", {"a manifest with a nonce that is not given out is let through"}),
     ],
 )
 def test_a_fence_with_a_hole_is_found_by_its_trial(

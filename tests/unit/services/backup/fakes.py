@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -24,7 +24,7 @@ from services.backup.ports import (
 )
 from services.backup.tally import Tally
 from shared.borg.node import Grant, OnOutput
-from shared.borg.output import Listed, LogLine, Phase, Progress
+from shared.borg.output import Listed, Listing, LogLine, Phase, Progress
 from shared.borg.segments import History
 from shared.borg.sessions import Garbage, SessionReport
 from shared.domain.archive import ArchiveFigures, RepositoryFigures
@@ -58,6 +58,11 @@ class FakeStorage:
     dies_at: str = ""
     left_behind: list[str] = field(default_factory=list)
     """Checkpoints."""
+    also_listed: list[Listed] = field(default_factory=list)
+    """What else the manifest names."""
+    wrong: list[str] = field(default_factory=list)
+    """With the manifest."""
+    fails_to_delete: AppError | None = None
     segments: list[Segments] = field(default_factory=list)
     """What the next checks of the segments find; sound, when there are no more."""
     archives_damage: tuple[str, ...] = ()
@@ -127,13 +132,17 @@ class FakeStorage:
             await self.on_list()
         return [Listed(archive.name, archive.borg_id) for archive in self.kept.values()]
 
-    async def checkpoints(self, repository: RepositoryPlace, grant: Grant) -> list[str]:
-        return self.left_behind
+    async def listing(self, repository: RepositoryPlace, grant: Grant, known: Collection[str] = ()) -> Listing:
+        found = await self.archives(repository, grant)
+        left = [Listed(name, f"{number:064x}") for number, name in enumerate(self.left_behind)]
+        return Listing([*found, *left, *self.also_listed], self.wrong)
 
     async def archive(self, repository: RepositoryPlace, grant: Grant, name: str) -> ArchiveFigures:
         return self.kept[name]
 
-    async def delete(self, repository: RepositoryPlace, grant: Grant, name: str) -> None:
+    async def delete(self, repository: RepositoryPlace, grant: Grant, name: str, borg_id: str) -> None:
+        if isinstance(self.fails_to_delete, AppError):
+            raise self.fails_to_delete
         self.calls.append(f"delete {name}")
         self.kept.pop(name, None)
         self.kept.pop(self.also, None)
