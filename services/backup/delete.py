@@ -91,8 +91,9 @@ async def load_delete(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> Delet
 async def run_delete(plan: DeletePlan, grant: Grant, ctx: Context, *, storage: Storage) -> Deleted:
     """Delete, compare the rest with the records, compact only if nothing else is missing, measure."""
     ctx.progress("looking", step=1, steps=4)
-    recorded = plan.others | ({plan.borg_id: plan.name} if plan.borg_id else {})
-    whole, listed = await look(ctx, plan.repository, grant, storage, recorded)
+    # The name on record may be broken: what is to go is known by its id, and the name that it gives itself is compared.
+    own = {plan.borg_id} if plan.borg_id else set[str]()
+    whole, listed = await look(ctx, plan.repository, grant, storage, plan.others, own=own)
     found = _found(plan, listed)
     if not await ctx.run(lambda tx: intend(tx, ctx, plan.repository.id, [plan.archive_id])) and found is not None:
         message = f"the archive {plan.name} has been held meanwhile"

@@ -279,12 +279,6 @@ def _latest() -> str:
     return (datetime.now(UTC).replace(tzinfo=None) + _AHEAD).isoformat()
 
 
-def _numbered(directory: Path) -> dict[int, Path]:
-    if not directory.is_dir():
-        return {}
-    return {int(entry.name): entry for entry in directory.iterdir() if entry.name.isdecimal()}
-
-
 def _grant(repository: RepositoryPlace, epoch: int) -> Grant:
     return Grant(repository.server_id, repository.id, repository.path, epoch, repository.to_server, repository.quota)
 

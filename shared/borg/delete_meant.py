@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
                 raise NotMeant(name, f"it has the id {found[:12]}, not {meant[:12]}")
             if sum(entry[b"id"].hex() == meant for entry in entries.values()) > 1:
                 raise NotMeant(name, "it has another name too, under which it would be gone as well")
-            super().__init__(repository, key, manifest, name, **more)
+            super().__init__(repository, key, manifest, name, **more)  # pyright: ignore[reportUnknownMemberType] - borg has no types
             self.name = name  # what borg takes off the list is the name that the archive gives itself
 
     _archiver.Archive = Meant

@@ -116,7 +116,7 @@ class FencedRepository(_Repository):
         """
         kind = data[0] if data else None
         if kind is None or (self.kind_before is not None and kind != self.kind_before):
-            self.refuse(f"a manifest of another kind: {data[:1].hex()!r}")
+            self.refuse(f"a manifest of another kind: {kind}")
         if kind in _WITH_NONCE:
             nonce, free = _nonce(data), self.get_free_nonce() or 0
             if nonce is None or nonce > free:
@@ -124,7 +124,7 @@ class FencedRepository(_Repository):
 
     def _note_manifest(self) -> None:
         try:
-            stored: bytes = super().get(MANIFEST)
+            stored = bytes(super().get(MANIFEST))
         except (_helpers.Error, _helpers.IntegrityError, OSError):  # none, or none that can be read
             return
         if stored[:1] and stored[0] in _WITH_NONCE:

@@ -129,13 +129,13 @@ def _listed(path: str, plan: dict[str, Any]) -> dict[str, Any]:
         known = frozenset(plan["known"])
         right = sorted((one for one in entries if fits(*one)), key=lambda one: one[1][b"time"])
         archives = [_entry(repository, key, name, entry, known) for name, entry in right]
-    return {"archives": archives, "wrong": wrong}
+    return {"archives": archives, "wrong": wrong, "readable": len(right) == len(entries)}
 
 
 def _wrong(
     path: str, key: Any, manifest: Any, sealed: bytes, entries: list[tuple[Any, Any]], latest: str
 ) -> Iterator[str]:
-    written = datetime.fromisoformat(manifest.timestamp)
+    written = datetime.fromisoformat(manifest.timestamp)  # what is no time makes it unreadable
     if written.replace(tzinfo=None) > datetime.fromisoformat(latest):
         yield f"it was written at {manifest.timestamp[:19]}, later than now: it is forged, or that clock was wrong"
     nonce = first_nonce(key, sealed)

@@ -6,12 +6,15 @@ A part of recover.py: a nonce must never be used twice, and a counter near its e
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+# Python looks for no module beside a script that it runs isolated.
+sys.path.append(str(Path(__file__).resolve().parent))
 # borg has no types; manifest_reader.py lies beside this script.
 _manifest: Any = importlib.import_module("manifest_reader")
 _cache: Any = importlib.import_module("borg.cache")

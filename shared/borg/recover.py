@@ -33,8 +33,8 @@ _repository: Any = importlib.import_module("borg.repository")
 _GARBAGE = _manifest.GARBAGE
 _LOCK_WAIT = 60
 _ALIVE_SECONDS = 5.0
-_LONGEST_NAME = 240
-"""A name may get nine bytes more here; borg takes 255."""
+_ID, _LONGEST_NAME = 32, 240
+"""The bytes of an id; those of a name, which may get nine more here: borg takes 255."""
 _MANIFEST = _manifest.MANIFEST
 
 
@@ -161,6 +161,7 @@ def _deleted(repository: Any, upto: int) -> dict[bytes, tuple[int, int]]:
     for segment, _ in repository.io.segment_iterator():
         if segment > upto:
             break
+        _alive()
         try:
             for tag, object_id, offset, _ in repository.io.iter_objects(segment, read_data=False):
                 if tag == _repository.TAG_PUT and object_id not in repository:
@@ -245,12 +246,26 @@ def _manifests(key: Any, sealed: Iterator[bytes | None] | list[bytes | None], *,
             continue
         try:
             opened, _ = key.unpack_and_verify_manifest(key.decrypt(None, one))
-            ids = tuple(entry[b"id"] for name, entry in opened[b"archives"].items() if _manifest.fits(name, entry))
-            written = datetime.fromisoformat(opened[b"timestamp"].decode()).replace(tzinfo=None)
-            found = _Manifest(one, ids, written, dict(opened.get(b"config", {})), ours)
+            ids = tuple(entry[b"id"] for entry in opened[b"archives"].values() if _names_one(entry))
+            found = _Manifest(one, ids, _moment(opened.get(b"timestamp")), dict(opened.get(b"config", {})), ours)
         except _GARBAGE:
             continue
         yield found
+
+
+def _names_one(entry: Any) -> bool:
+    try:
+        return isinstance(entry[b"id"], bytes) and len(entry[b"id"]) == _ID
+    except _GARBAGE:
+        return False
+
+
+def _moment(text: Any) -> datetime:
+    """Return when a manifest was written; what is no time is later than all, so that nobody believes it."""
+    try:
+        return datetime.fromisoformat(text.decode()).replace(tzinfo=None)
+    except _GARBAGE:
+        return datetime(9999, 12, 31)  # noqa: DTZ001 - borg writes times without a zone
 
 
 def _joined(
@@ -265,9 +280,11 @@ def _joined(
     for archive_id in dict.fromkeys([*recorded, *(one for found in manifests for one in found.ids)]):
         sealed = _stored(repository, archive_id)
         own = None if sealed is None else _manifest.inside(key, archive_id, sealed)
-        entry = None if own is None else {b"id": archive_id, b"time": own[b"time"]}
-        name = None if own is None else recorded.get(archive_id, own[b"name"])
-        if own is None or entry is None or not _manifest.fits(name, entry):
+        if own is None:
+            continue
+        name: bytes = recorded.get(archive_id, own[b"name"])
+        entry: dict[bytes, bytes] = {b"id": archive_id, b"time": own[b"time"]}
+        if not _manifest.fits(name, entry):
             continue
         if name in joined:  # somebody gave it the name of another: that one keeps it
             name, entry = _renamed(repository, key, own, archive_id)

@@ -103,7 +103,7 @@ def test_borgs_output_with_any_content_is_text_or_one_error(as_bytes: bool) -> N
             logged = [one for one in lines if isinstance(one, output.LogLine)]
             for status in (0, 1, 2, 100, 255):
                 failure(status, logged)
-            for parse in (output.parse_create, output.parse_info, output.parse_list, output.parse_checkpoints):
+            for parse in (output.parse_create, output.parse_info, output.parse_list, output.parse_listing):
                 with contextlib.suppress(AppError):
                     parse(text)
 

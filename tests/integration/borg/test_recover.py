@@ -134,7 +134,7 @@ ON_BOTH_DATABASES = pytest.mark.parametrize("db", ["sqlite", "mariadb"], indirec
 def measured_scripts(storage: NodeStorage) -> None:
     """Let the scripts run from where they are developed, so that what of them runs is measured."""
     node = storage._node
-    for script in ("recover.py", "verify.py"):
+    for script in ("recover.py", "verify.py", "manifest_reader.py", "nonce_counter.py", "delete_meant.py"):
         copy = node.state_dir / "fence" / script
         copy.unlink()
         copy.symlink_to(Path(__file__).parents[3] / "shared" / "borg" / script)
@@ -344,7 +344,7 @@ async def test_with_a_wrong_passphrase_nothing_is_touched_and_the_cause_is_named
     place = await fleet.db.run(lambda tx: load_repository(tx, fleet.definition.repository_id))
     upto = last_transaction(str(fleet.place))
     assert upto is not None
-    wanted = Wanted(None, (), None)
+    wanted = Wanted(None, {}, None)
     async with fleet.storage.open(place, 1) as grant:
         for asked in (
             fleet.storage.recover(place, grant, wanted),

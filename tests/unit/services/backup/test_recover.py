@@ -73,7 +73,7 @@ async def test_what_is_cured_freezes_no_longer_and_the_rest_stays(kept: World, c
     assert found.frozen_at is None or found.frozen_reason
     (wanted,) = kept.storage.wanted
     assert (len(wanted.recorded), wanted.rewritten_after) == (2, 4)
-    assert "BORG_KEY" not in repr(Wanted("BORG_KEY x", (), None))
+    assert "BORG_KEY" not in repr(Wanted("BORG_KEY x", {}, None))
     assert "repository.recovered" in [row.subject for row in await kept.rows(OutboxRow)]
 
 

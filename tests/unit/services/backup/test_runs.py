@@ -750,7 +750,7 @@ async def test_archives_of_ended_runs_that_are_on_no_record_are_adopted_as_doubt
     assert len(await world.rows(Archive)) == 3
 
 
-async def test_recording_the_same_archive_twice_is_one_record(world: World) -> None:
+async def test_a_report_that_names_an_archive_of_before_does_not_overwrite_its_record(world: World) -> None:
     await world.backup(await world.request())
     first = await only(world)
     job = await world.request()
@@ -764,5 +764,6 @@ async def test_recording_the_same_archive_twice_is_one_record(world: World) -> N
 
     made_as_ever = world.server.create
     world.server.create = same  # type: ignore[method-assign]
-    await world.backup(job)
-    assert (await only(world)).job_id == job.id
+    assert (await world.refused(job)).code == "hostile_client"
+    kept = await only(world)
+    assert (kept.job_id, kept.name) == (first.job_id, first.name)

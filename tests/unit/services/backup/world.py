@@ -94,7 +94,10 @@ class World:
 
     async def delete(self, job: Job) -> None:
         ctx = Context(self.db, self.bus, key="k", lease_seconds=30)
-        await delete_archive(ArchiveDelete(job_id=job.id), ctx, storage=self.storage)
+        try:
+            await delete_archive(ArchiveDelete(job_id=job.id), ctx, storage=self.storage)
+        finally:
+            await self.db.run(ctx.release)
 
     async def keep(self, **policy: int) -> None:
         await self.db.run(

@@ -80,7 +80,6 @@ def test_bad_excludes(bad: str) -> None:
 def test_the_other_commands() -> None:
     assert commands.init("borg", "/r", "repokey-blake2")[-3:] == ["--make-parent-dirs", "--", "/r"]
     assert commands.list_archives("borg", "/r")[-2:] == ["--", "/r"]
-    assert "--consider-checkpoints" in commands.list_all("borg", "/r")
     assert commands.info("borg", "/r")[-1] == "/r"
     assert commands.info("borg", "/r", "{a}")[-1] == "/r::{{a}}"
     assert commands.compact("borg", "/r", 10)[1:5] == ["compact", "--log-json", "--progress", "--threshold=10"]

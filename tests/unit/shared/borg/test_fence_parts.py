@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from shared.borg import fence, left_out, recover, sessions, verify
+from shared.borg import fence, left_out, manifest_reader, recover, sessions, verify
 from shared.borg.fence import Grant, Report
 from shared.borg.sessions import Garbage, Sessions, parse_garbage
 from shared.errors import Permanent, Transient
@@ -123,11 +123,8 @@ def test_an_archives_object_that_is_garbage_names_no_archive() -> None:
     def decrypt(_id: bytes, _data: bytes) -> bytes:
         raise ValueError
 
-    stored, key = (
-        SimpleNamespace(get=lambda _id: b"garbage"),
-        SimpleNamespace(decrypt=decrypt, unpack_and_verify_archive=decrypt),
-    )
-    assert recover._from_its_object(stored, key, bytes(32)) is None
+    key = SimpleNamespace(decrypt=decrypt, unpack_and_verify_archive=decrypt)
+    assert manifest_reader.inside(key, bytes(32), b"garbage") is None
 
 
 def test_a_grant_that_passes_on_while_a_session_starts_serves_nothing(

@@ -14,11 +14,11 @@ from shared.borg.output import (
     LogLine,
     Phase,
     Progress,
-    parse_checkpoints,
     parse_create,
     parse_info,
     parse_line,
     parse_list,
+    parse_listing,
 )
 from shared.errors import Transient
 
@@ -186,8 +186,8 @@ def test_info_of_a_repository_has_no_archives() -> None:
 def test_a_listing_leaves_checkpoints_out_and_they_have_one_of_their_own() -> None:
     names = [{"name": name, "id": name} for name in ("a", "a.checkpoint", "a.checkpoint.1", "checkpoint")]
     answer = json.dumps({"archives": names})
+    assert [one.is_checkpoint for one in parse_listing(answer).archives] == [False, True, True, False]
     assert parse_list(answer) == [Listed("a", "a"), Listed("checkpoint", "checkpoint")]
-    assert parse_checkpoints(answer) == ["a.checkpoint", "a.checkpoint.1"]
 
 
 @pytest.mark.parametrize("garbage", ["", "Killed", "[]", "null"])
@@ -239,7 +239,7 @@ def test_a_time_that_no_database_holds_is_refused(time: str) -> None:
 @pytest.mark.parametrize("answer", ["{}", '{"archives": {}}', '{"archives": [{"name": "a"}]}', '{"archives": ' + "[" * 100_000,
                                     '{"archives": ' + "9" * 5000 + "}", "{" + " " * (16 << 20)])  # fmt: skip
 def test_a_listing_that_is_none_or_too_long_is_one_error(answer: str) -> None:
-    for parse in (parse_list, parse_checkpoints):
+    for parse in (parse_list, parse_listing):
         with pytest.raises(Transient) as caught:
             parse(answer)
         assert caught.value.code == "borg_garbled"
@@ -263,7 +263,7 @@ def test_an_archive_that_a_hostile_client_named_is_shown_and_breaks_no_listing()
     | st.text()
 )
 def test_no_answer_whatever_is_anything_but_read_or_garbled(answer: str) -> None:
-    for parse in (parse_create, parse_info, parse_list, parse_checkpoints):
+    for parse in (parse_create, parse_info, parse_list, parse_listing):
         with contextlib.suppress(Transient):  # nothing else comes out
             parse(answer)
 

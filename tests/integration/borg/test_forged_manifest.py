@@ -1,0 +1,110 @@
+"""A manifest that is whole and lies: the run is red, nothing of ours deletes by it, and one job puts it right."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from shared.borg.segments import last_transaction
+from shared.db.repositories.requests import request_delete
+from shared.db.tables import Archive, Job, Repository
+from shared.domain.job import JobType
+from shared.errors import AppError
+from tests.integration.borg import test_recover
+from tests.integration.borg.test_recover import Fleet, rewrite
+
+db, fleet = test_recover.db, test_recover.fleet
+NAMES = "old = manifest.archives._archives; names = sorted(old); "
+CHECKPOINT = "b'web1-system-2000-01-01T00000%dZ-' % number + b'0' * 32 + b'.checkpoint'"
+LATE = "key.nonce_manager.ensure_reservation = lambda nonce, need: {}"
+FORGERIES: dict[str, str] = {
+    "a checkpoint for each archive": f"{NAMES}[old.update({{{CHECKPOINT}: dict(old[name])}}) for number, name in enumerate(names)]",
+    "a checkpoint instead of an archive": f"{NAMES}number = 1; old[{CHECKPOINT}] = old.pop(names[0])",
+    "ten more names of one archive": f"{NAMES}old.update({{b'x%d' % n: dict(old[names[0]]) for n in range(10)}})",
+    "two exchanged": f"{NAMES}old[names[0]], old[names[1]] = old[names[1]], old[names[0]]",
+    "one renamed": f"{NAMES}old[b'other'] = old.pop(names[0])",
+    "a name that leads nowhere": f"{NAMES}old[b'nowhere'] = {{b'id': b'n' * 32, b'time': old[names[0]][b'time']}}",
+    "an entry that is none": f"{NAMES}old[b'odd'] = {{b'id': b'short', b'time': b'never'}}",
+    "an archive of the year 9999": f"{NAMES}old[names[-1]] = old[names[-1]] | {{b'time': b'9999-12-31T23:59:59.999997'}}",
+    "a nonce far ahead": LATE.format(2**50),
+    "the last nonces": LATE.format(2**64 - 2),
+    "the year 9995": "manifest.timestamp = '9995-01-01T00:00:00.000000'",
+    "the end of time": "manifest.timestamp = '9999-12-31T23:59:59.999997'",
+    "no time": "manifest.__class__.last_timestamp = manifest.timestamp = None; import borg.item; "
+    "manifest.write = lambda: repository.put(b'\\0' * 32, key.encrypt(key.pack_and_authenticate_metadata("
+    "{'version': 1, 'archives': dict(manifest.archives._archives), 'timestamp': 'never', 'config': {}, 'item_keys': ()})))",
+    "a feature that no borg has": "manifest.config = {b'feature_flags': {b'delete': {b'mandatory': [b'x']}}}",
+}  # fmt: skip
+WHOLE_WAY = ("a checkpoint for each archive", "two exchanged", "the last nonces", "the end of time")
+"""Those of which every step is tried; of the others, that they are seen and put right."""
+MAINTENANCE = (JobType.REPOSITORY_PRUNE, JobType.REPOSITORY_COMPACT, JobType.REPOSITORY_CHECK, JobType.ARCHIVE_DELETE)
+
+
+async def attempted(fleet: Fleet, kind: JobType) -> AppError | None:
+    try:
+        if kind is JobType.ARCHIVE_DELETE:
+            first = min(await fleet.rows(Archive), key=lambda row: row.name)
+            await fleet.delete(await fleet.db.run(lambda tx: request_delete(tx, first)))
+        else:
+            await fleet.upkeep(kind, **({"depth": "archives"} if kind is JobType.REPOSITORY_CHECK else {}))
+    except AppError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("forgery", WHOLE_WAY)
+async def test_a_manifest_that_lies_is_red_deletes_nothing_and_is_put_right(fleet: Fleet, forgery: str) -> None:
+    before = {row.name for row in await fleet.rows(Archive)}
+    fleet.server.attack = lambda c: rewrite(c.repository, c.home, FORGERIES[forgery])
+    error = await fleet.refused(await fleet.request())
+    fleet.server.attack = None
+    assert error.code == "hostile_client"
+    ended = update(Job).where(Job.state == "running").values(state="failed", code=error.code, reason=error.message)
+    await fleet.db.run(lambda tx: tx.session.execute(ended))
+    assert "hostile_client" in await fleet.codes()
+    await fleet.keep(keep_last=1)
+    for kind in MAINTENANCE:
+        refused = await attempted(fleet, kind)
+        assert refused, kind
+        assert refused.code in ("repository_frozen", "manifest_forged"), kind
+    recovered = await fleet.recover()
+    assert (recovered.state, await fleet.codes()) == ("succeeded", [])
+    assert before <= fleet.listed()
+    assert (await fleet.run()).state == "succeeded"
+    await fleet.assert_all_extract()
+    made = [row for row in await fleet.rows(Archive) if row.name not in before]
+    # What the attacker's run left is found, and is not taken for an ordinary late find.
+    assert sorted([one["code"] for row in made for one in row.reasons]) == ["hostile_client"]
+    assert (await attempted(fleet, JobType.REPOSITORY_COMPACT)) is None
+    assert counter(fleet) < 1 << 41
+
+
+def counter(fleet: Fleet) -> int:
+    return int((fleet.place / "nonce").read_text(), 16)
+
+
+async def test_every_lie_of_a_manifest_is_seen_before_anything_believes_it(fleet: Fleet) -> None:
+    """Found by whoever takes the repository next: a worker that was killed in the attacker's run has told nobody."""
+    await fleet.keep(keep_last=1)
+    sound = fleet.directory / "sound"
+    shutil.copytree(fleet.place, sound)
+    security = fleet.directory / "state" / "borg" / ".config" / "borg" / "security"
+    for number, forgery in enumerate(FORGERIES):
+        rewrite(fleet.place, fleet.directory / "attacker", FORGERIES[forgery])
+        proven = last_transaction(str(fleet.place))
+        await settle(fleet, session="", proven_transaction=proven, frozen_for=[], frozen_reason="", frozen_at=None)
+        kind = MAINTENANCE[number % len(MAINTENANCE)]
+        error = await attempted(fleet, kind)
+        assert error, forgery
+        assert (error.code, await fleet.codes()) == ("manifest_forged", ["manifest_forged"]), forgery
+        assert last_transaction(str(fleet.place)) == proven, forgery
+        assert all(file.read_text() < "2100" for file in security.rglob("manifest-timestamp")), forgery
+        shutil.rmtree(fleet.place)
+        shutil.copytree(sound, fleet.place)
+
+
+async def settle(fleet: Fleet, **values: Any) -> None:
+    await fleet.db.run(lambda tx: tx.session.execute(update(Repository).values(**values)))
