@@ -124,7 +124,7 @@ class FencedRepository(_Repository):
 
     def _note_manifest(self) -> None:
         try:
-            stored = bytes(super().get(MANIFEST))
+            stored: Any = super().get(MANIFEST)
         except (_helpers.Error, _helpers.IntegrityError, OSError):  # none, or none that can be read
             return
         if stored[:1] and stored[0] in _WITH_NONCE:
