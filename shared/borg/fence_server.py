@@ -12,7 +12,7 @@ import importlib
 import inspect
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,7 +124,7 @@ class FencedRepository(_Repository):
 
     def _note_manifest(self) -> None:
         try:
-            stored: Any = super().get(MANIFEST)
+            stored = cast("bytes", super().get(MANIFEST))
         except (_helpers.Error, _helpers.IntegrityError, OSError):  # none, or none that can be read
             return
         if stored[:1] and stored[0] in _WITH_NONCE:
