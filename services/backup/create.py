@@ -12,12 +12,24 @@ from services.backup.ledger import Ledger
 from services.backup.making import cut_by_cancel, make
 from services.backup.pools import prepare_repository
 from services.backup.proof import remember_key
-from services.backup.reconcile import Loss, Whole, last_seen_whole, look, loss, recorded_archives, refuse_lie
+from services.backup.reconcile import (
+    FORGED,
+    HOSTILE,
+    Loss,
+    Whole,
+    last_seen_whole,
+    look,
+    loss,
+    recorded_archives,
+    refuse_lie,
+)
 from services.backup.reconcile import missing as missing_archives
 from services.backup.shielded import to_its_end
 from services.backup.source_reasons import why_none
 from services.backup.truth import Evidence, Verdict, judge
-from shared.errors import AppError, LeaseLost
+from shared.domain.backup_state import doubt
+from shared.domain.job import JobState
+from shared.errors import AppError, LeaseLost, Permanent
 from shared.runtime.context import Abort
 
 if TYPE_CHECKING:
@@ -73,7 +85,8 @@ async def run_backup(plan: BackupPlan, grant: Grant, ctx: Context, *, storage: S
     (evidence, outcome), cut_now = await to_its_end(conclusion, give_up=goes_on_elsewhere)
     if cut or cut_now:
         await cut_by_cancel(ctx, ledger)
-        outcome = replace(outcome, verdict=judge(replace(evidence, run=ledger.evidence)))
+        if outcome.verdict.error is None:
+            outcome = replace(outcome, verdict=judge(replace(evidence, run=ledger.evidence)))
     return outcome
 
 
@@ -93,7 +106,12 @@ async def _conclude(
         reason = f"borg on {plan.repository.shown_as} says that it made {archive.name}, which was there before"
         raise await refuse_lie(ctx, plan.repository, reason)
     # Before borg measures anything: it remembers the time of a manifest that it has measured.
-    whole, listed = await look(ctx, plan.repository, grant, storage, recorded, own=own)
+    try:
+        whole, listed = await look(ctx, plan.repository, grant, storage, recorded, own=own)
+    except Permanent as error:
+        if error.code not in (HOSTILE, FORGED) or archive is None or archive.name not in ledger.evidence.archives:
+            raise
+        return _forged(plan, ledger, archive, error)
     if archive is None:  # what borg answered cannot be read; the gate says so
         archive = await storage.archive(plan.repository, grant, ledger.evidence.archives[-1])
     repository = repository or await storage.figures(plan.repository, grant)
@@ -116,6 +134,13 @@ async def _conclude(
     since = plan.reference.since if plan.reference else None
     kept = ArchiveEvidence.of(ledger.evidence, since, why_none(evidence))
     return evidence, Outcome(archive, repository, verdict, None if lost else whole, lost, kept, found)
+
+
+def _forged(plan: BackupPlan, ledger: Ledger, archive: ArchiveFigures, error: Permanent) -> tuple[Evidence, Outcome]:
+    """Keep what the run made with why nobody may trust it: what is on record, a recovery brings back."""
+    evidence = Evidence(archive, (), ledger.evidence, plan.options, plan.reference)
+    verdict = Verdict(JobState.FAILED, (doubt(error.code, error.message),), error)
+    return evidence, Outcome(archive, None, verdict, None, None, ArchiveEvidence.of(ledger.evidence))
 
 
 async def _given(

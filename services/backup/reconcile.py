@@ -173,7 +173,7 @@ async def refuse_lie(ctx: Context, place: RepositoryPlace, reason: str) -> Perma
         repository = await tx.session.get_one(Repository, place.id)
         known = any(one["reason"] == reason for one in repository.frozen_for)
         code = HOSTILE if place.to_server and not known else FORGED
-        if job is not None:
+        if job is not None and not known:
             # Not fenced by the lease: whoever learns of an attack keeps it, and twice is no harm.
             await quarantine(tx, job, place.id, reason, code=code, curable=True)
         return code
@@ -267,5 +267,5 @@ async def quarantine(
 def is_noted(repository: Repository, code: str, reason: str) -> bool:
     """Tell whether a repository is frozen for this very cause; what was frozen before causes had codes has its text."""
     if repository.frozen_for:
-        return {"code": code, "reason": reason} in repository.frozen_for
+        return any((one["code"], one["reason"]) == (code, reason) for one in repository.frozen_for)
     return reason in repository.frozen_reason.split("; then ")

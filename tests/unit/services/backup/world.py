@@ -82,7 +82,10 @@ class World:
 
     async def backup(self, job: Job) -> Context:
         ctx = Context(self.db, self.bus, key="k", lease_seconds=30)
-        await make_backup(BackupRequested(job_id=job.id), ctx, storage=self.storage, servers=self.server)
+        try:
+            await make_backup(BackupRequested(job_id=job.id), ctx, storage=self.storage, servers=self.server)
+        finally:
+            await self.db.run(ctx.release)
         return ctx
 
     async def refused(self, job: Job) -> AppError:
