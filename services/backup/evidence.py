@@ -93,6 +93,8 @@ class Ended(_Stored):
     status: int
     counts: Mapping[Trouble, NonNegativeInt] = Field(default_factory=dict[Trouble, int])
     shown: tuple[Line, ...] = ()
+    plain: NonNegativeInt = 0
+    """Lines that complain of something and are no messages of borg's: what they are about is unknown."""
 
     def count(self, *troubles: Trouble) -> int:
         """Return how many lines were about any of these."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from services.backup.compact import Compacted, CompactPlan, note_compacted, run_compact
+from services.backup.measures import keep_measures
 from services.backup.plan import load_repository
 from services.backup.reconcile import (
     Whole,
@@ -196,4 +197,5 @@ async def record_prune(tx: UnitOfWork, ctx: Context, plan: PrunePlan, pruned: Pr
 
 async def _forget(tx: UnitOfWork, ids: Sequence[uuid.UUID]) -> None:
     if ids:
+        await keep_measures(tx, ids)
         await tx.session.execute(delete(Archive).where(Archive.id.in_(ids)))

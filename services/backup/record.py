@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select
 
 from services.backup.ledger import forget, observed_at
+from services.backup.measures import keep_measures
 from services.backup.reconcile import freeze, is_sound, note_whole
 from services.backup.verify import request_verify
 from shared.db.repositories.requests import request_upkeep
@@ -118,6 +119,7 @@ async def record_deletion(tx: UnitOfWork, ctx: Context, plan: DeletePlan, delete
     result = {"archive": plan.name, "deduplicated_size": size}
     if not await ctx.finish(tx, state, warnings=warnings, result=result):
         return
+    await keep_measures(tx, [plan.archive_id])
     await tx.session.execute(delete(Archive).where(Archive.id == plan.archive_id))
     await refresh_figures(tx, plan.repository.id, deleted.figures)
     if deleted.lost is not None:

@@ -28,6 +28,13 @@ _CACHE = re.compile(
 )
 """What borg says of its own cache, which it makes anew: nothing is missing from the archive. No path begins so."""
 
+_COMPLAINS = re.compile(
+    r"\[Errno \d+\]|: (?:permission denied|input/output error|stale file handle|no such file or directory)\b"
+    r"|: file (?:inode |type or inode )?changed\b|^\d+ bytes of lines longer than ",
+    re.IGNORECASE,
+)
+"""As borg words its warnings, in a line that is no message; or that something of what it said was left out."""
+
 
 def trouble_of(line: LogLine, sources: Sequence[str]) -> Trouble | None:
     """Tell what a line is about; None if it complains of nothing."""
@@ -57,12 +64,14 @@ class Tally:
         self._complaints = {level: _Ends() for level in ("warning", "error")}
         self._chatter = _Ends()
         self._heard = 0
+        self._plain = 0
 
     def __call__(self, line: LogLine) -> None:
         """Count a line, and keep it if it is among the first or the last."""
         self._heard += 1
         trouble = trouble_of(line, self._sources)
         if trouble is None:
+            self._plain += line.level == "info" and not line.code and _COMPLAINS.search(line.message) is not None
             self._chatter.add(self._heard, line)
             return
         self._counts[trouble] += 1
@@ -75,7 +84,7 @@ class Tally:
             for line in _in_order(*self._complaints.values())
             if (trouble := trouble_of(line, self._sources))
         )
-        return Ended(status=status, counts=dict(self._counts), shown=shown)
+        return Ended(status=status, counts=dict(self._counts), shown=shown, plain=self._plain)
 
     @property
     def lines(self) -> list[LogLine]:

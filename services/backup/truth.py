@@ -180,9 +180,13 @@ def _examples(ended: Ended, trouble: Trouble, count: int) -> str:
 def _status(ended: Ended) -> Iterator[Reason]:
     """Let no warning status pass that no warning explains: what it said was lost, or never understood."""
     expected = _BY_STATUS.get(ended.status, tuple(Trouble))
-    if ended.status != 0 and not ended.count(*expected):
-        text = f"borg ended with status {ended.status} and did not say why: something may be missing from the archive."
-        yield doubt("status_unexplained", f"{text} See the run's log, {ACCEPT}.")
+    if ended.status == 0 or (ended.count(*expected) and not ended.plain):
+        return
+    text = f"borg ended with status {ended.status} and did not say why: something may be missing from the archive."
+    if ended.plain:  # one warning that is understood does not explain what others say
+        lines = "1 line" if ended.plain == 1 else f"{ended.plain:,} lines"
+        text = f"borg ended with status {ended.status}; {lines} of what was said cannot be read as its messages."
+    yield doubt("status_unexplained", f"{text} See the run's log, {ACCEPT}.")
 
 
 def _hooks(evidence: Evidence) -> Iterator[Reason]:

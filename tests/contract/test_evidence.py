@@ -12,6 +12,7 @@ from sqlalchemy import delete, select, update
 
 from services.backup.evidence import ArchiveEvidence, Ended, Given, Kind, RunEvidence, Source, Trouble
 from services.backup.ledger import Ledger, evidence_of, forget
+from services.backup.measures import keep_measures
 from services.backup.plan import load_reference
 from services.backup.ports import BackupPlan
 from services.scheduler.housekeeping import Housekeeping
@@ -20,7 +21,7 @@ from shared.config.settings import KeepSettings
 from shared.db.repositories.hook_debts import OWED, owed_per_backup_job
 from shared.db.repositories.requests import request_backup
 from shared.db.session import Database
-from shared.db.tables import Archive, BackupJob, Job, Repository, RunEvidenceRow, Server, StoragePool
+from shared.db.tables import Archive, BackupJob, Job, PastMeasure, Repository, RunEvidenceRow, Server, StoragePool
 from shared.domain.ids import new_id
 from shared.domain.job import JobState
 from shared.errors import LeaseLost, Permanent
@@ -165,6 +166,66 @@ async def test_the_largest_of_a_month_is_the_measure_of_a_job_that_runs_each_min
     reference = await db.run(lambda tx: load_reference(tx, definition.id))
     assert reference is not None
     assert (reference.files, reference.original_size, reference.last_size) == (1000, 10**9, 1000)
+
+
+async def gone(db: Database, *ids: uuid.UUID) -> None:
+    """Take archives off the record as a prune does."""
+
+    async def forget_them(tx: Any) -> None:
+        await keep_measures(tx, ids)
+        await tx.session.execute(delete(Archive).where(Archive.id.in_(ids)))
+
+    await db.run(forget_them)
+
+
+async def test_a_slow_fall_is_seen_where_retention_keeps_the_last_two(db: Database, definition: BackupJob) -> None:
+    """A fifth less each night, and all but two archives pruned: the first one is the measure for a month."""
+    kept: list[uuid.UUID] = []
+    files = [100, 80, 64, 51, 41]
+    for night, count in enumerate(files):
+        kept.append(await archive(db, definition, 20 - night, count))
+        await gone(db, *kept[:-2])
+        assert await measure(db, definition) == 100
+    await gone(db, *kept)
+    assert await measure(db, definition) == 100  # none is left on record
+
+
+async def test_what_was_pruned_is_a_measure_no_longer_than_what_was_not(db: Database, definition: BackupJob) -> None:
+    old = await archive(db, definition, 40, 1000)
+    doubtful = await archive(db, definition, 3, 5000, trusted=False, state="warning")
+    failed = await archive(db, definition, 3, 5000, state="failed")
+    await gone(db, old, doubtful, failed)
+    assert await measure(db, definition) == 1000
+    await gone(db, *[await archive(db, definition, 20 - age, 10) for age in range(10)])
+    assert await measure(db, definition) == 10
+
+
+async def test_an_acceptance_holds_when_all_from_before_and_itself_are_pruned(
+    db: Database, definition: BackupJob
+) -> None:
+    first = await archive(db, definition, 5, 100)
+    accepted = await archive(db, definition, 2, 7, trusted=False, state="warning", accepted_at=datetime.now(UTC) - DAY)
+    await gone(db, first, accepted)
+    assert await measure(db, definition) == 7
+    await db.run(lambda tx: tx.session.execute(delete(BackupJob).where(BackupJob.id == definition.id)))
+    assert await measure(db, definition) is None
+
+
+async def test_many_measures_that_say_no_more_than_newer_ones_are_dropped(
+    db: Database, definition: BackupJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.backup.measures._MANY", 15)
+    monkeypatch.setattr("services.backup.measures._AT_LEAST", 2)
+    kept = RunEvidence(looked=(Source(path="/a", kind=Kind.DIRECTORY),), given=(Given(path="/a", files=77, size=1),))
+    evidence = ArchiveEvidence.of(kept).model_dump(mode="json")
+    await gone(db, await archive(db, definition, 29, 5, evidence=evidence), await archive(db, definition, 28, 500))
+    await gone(db, *[await archive(db, definition, 1 + n / 100, 50) for n in range(20)])
+    reference = await db.run(lambda tx: load_reference(tx, definition.id))
+    assert reference is not None
+    assert (reference.files, reference.sources["/a"].files) == (500, 77)
+    async with db.read() as session:
+        mine = select(PastMeasure.files).where(PastMeasure.backup_job_id == definition.id)
+        assert sorted(await session.scalars(mine)) == [5, 50, 50, 500]
 
 
 async def test_what_was_accepted_holds_when_the_accepted_archive_is_pruned(db: Database, definition: BackupJob) -> None:

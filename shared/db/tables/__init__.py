@@ -3,7 +3,7 @@
 from shared.db.tables.alert import Alert, AlertChange, AlertRule, MaintenanceWindow
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import Base, db_now
-from shared.db.tables.evidence import RunEvidenceRow
+from shared.db.tables.evidence import PastMeasure, RunEvidenceRow
 from shared.db.tables.job import Job, JobLog
 from shared.db.tables.kernel import (
     ApiToken,
@@ -41,6 +41,7 @@ __all__ = [
     "Notification",
     "NotificationChannel",
     "OutboxRow",
+    "PastMeasure",
     "Pause",
     "Repository",
     "RunEvidenceRow",

@@ -171,6 +171,11 @@ async def test_what_cannot_be_read_is_doubted_with_its_name_whatever_bytes_are_i
         ('$BORG "$@" 2>/dev/null; exit 1', "warning", "status_unexplained"),
         ('$BORG "$@" 2>/dev/null; echo "warning: /x: permission denied" >&2; exit 1', "warning", "status_unexplained"),
         ('$BORG "$@"; exit 105', "warning", "status_unexplained"),
+        (
+            '$BORG "$@"; echo "/x: file changed while we backed it up" >&2; echo "/y: [Errno 5]" >&2; exit 1',
+            "warning",
+            "status_unexplained",
+        ),
         ('echo Welcome; exec $BORG "$@"', "succeeded", ""),
     ],
 )

@@ -12,17 +12,19 @@ from typing import Any, cast
 
 from sqlalchemy import select, update
 
-from services.backup.handlers import announce_failure, make_backup
+from services.backup.handlers import announce_failure, make_backup, prune_repository
 from services.backup.remote import RemoteServers
 from services.backup.storage import NodeStorage
 from shared.borg.node import BorgNode
 from shared.bus.memory import MemoryBus
 from shared.config.settings import SshSettings
-from shared.db.repositories.requests import request_backup
+from shared.db.repositories.requests import request_backup, request_upkeep
 from shared.db.repositories.secrets import FLEET_KEY
 from shared.db.session import Database
 from shared.db.tables import Archive, BackupJob, BackupNode, Job, JobLog, Repository, Server, StoragePool, db_now
+from shared.domain.job import JobType
 from shared.events.backup import BackupRequested
+from shared.events.repository import RepositoryPrune
 from shared.runtime.context import Abort, Context
 from shared.runtime.disposition import Verdict, decide, dispose
 from shared.ssh.asyncssh import AsyncSsh
@@ -123,6 +125,13 @@ class Yard:
         said = f"{ended.state} {ended.code} {ended.warnings} {error!r}\n{await self.log(job)}"
         assert not states or ended.state in states, said
         return ended
+
+    async def prune(self, definition: BackupJob) -> Job:
+        """Prune a backup job's repository by its retention."""
+        job = await self.db.run(lambda tx: request_upkeep(tx, JobType.REPOSITORY_PRUNE, definition.repository_id))
+        ctx = Context(self.db, self.bus, key="k", lease_seconds=600)
+        await prune_repository(RepositoryPrune(job_id=job.id), ctx, storage=self.storage)
+        return await self.job(job)
 
     async def job(self, job: Job) -> Job:
         async with self.db.read() as session:

@@ -22,7 +22,7 @@ from shared.borg.output import LogLine, Phase, Progress
 from shared.bus.memory import MemoryBus
 from shared.db.repositories.requests import request_delete
 from shared.db.session import Database
-from shared.db.tables import Archive, BackupJob, BackupNode, Job, OutboxRow, Repository, Server
+from shared.db.tables import Archive, BackupJob, BackupNode, Job, OutboxRow, PastMeasure, Repository, Server
 from shared.domain.ids import new_id
 from shared.domain.job import JobType
 from shared.errors import AppError, Permanent, Transient, Waiting
@@ -199,6 +199,7 @@ async def test_a_deletion_deletes_compacts_measures_and_forgets(world: World) ->
     await world.delete(job)
     assert (await world.job(job)).state == "succeeded"
     assert [archive.id for archive in await world.rows(Archive)] == [second.id]
+    assert [measure.archive_id for measure in await world.rows(PastMeasure)] == [first.id]  # what it held is known
     assert (await world.rows(Repository))[0].archive_count == 1
     assert world.storage.calls[-3:] == [f"delete {first.name}", "compact", "close"]
     assert "archive.deleted" in [row.subject for row in await world.rows(OutboxRow)]

@@ -72,3 +72,24 @@ def test_of_many_complaints_the_first_and_the_last_of_each_level_are_kept() -> N
     assert len(words) == 2 * KEPT + 1
     assert (words[0], words[KEPT - 1], words[KEPT], words[-2:]) == ("w0", "w99", "w900", ["w999", "why"])
     assert ended.examples(Trouble.OTHER, 2) == ["w0", "w1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "plain"),
+    [
+        (LogLine("info", "warning: /x: permission denied"), 1),
+        (LogLine("info", "/x: open: [Errno 13] Permission denied: 'x'"), 1),
+        (LogLine("info", "/x: read: Input/output error"), 1),
+        (LogLine("info", "/x: file changed while we backed it up"), 1),
+        (LogLine("info", "70 bytes of lines longer than 64 KiB were left out here"), 1),
+        (LogLine("info", "bash: warning: setlocale: LC_ALL: cannot change locale (de_DE)"), 0),
+        (LogLine("info", "** WARNING: connection is not using a post-quantum key exchange algorithm."), 0),
+        (LogLine("info", "Creating archive at x"), 0),
+        (LogLine("warning", "/x: open: [Errno 13] Permission denied: 'x'"), 0),
+        (LogLine("debug", "[Errno 13]"), 0),
+    ],
+)
+def test_a_complaint_in_plain_text_is_counted_as_one_that_nobody_understood(line: LogLine, plain: int) -> None:
+    tally = Tally(["/src"])
+    tally(line)
+    assert tally.ended(1).plain == plain

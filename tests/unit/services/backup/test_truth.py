@@ -257,6 +257,15 @@ def test_a_status_is_explained_by_its_own_kind_alone() -> None:
     assert judge(but(**ended(1, (Trouble.CHANGED, 3), (Trouble.VANISHED, 1)))).state is JobState.SUCCEEDED
 
 
+def test_one_warning_that_is_understood_explains_no_others_that_came_as_plain_text() -> None:
+    how = ended(1, (Trouble.CHANGED, 1))
+    assert judge(but(**how)).trusted
+    verdict = judge(but(ended=how["ended"].model_copy(update={"plain": 2})))
+    assert codes(verdict) == ["status_unexplained"]
+    assert "2 lines of what was said" in verdict.sentences[0]
+    assert judge(but(ended=Ended(status=0, plain=2))).trusted  # borg itself says that nothing was wrong
+
+
 def test_files_that_changed_or_vanished_while_read_are_notes_with_their_names() -> None:
     verdict = judge(but(**ended(1, (Trouble.CHANGED, 7), (Trouble.VANISHED, 1))))
     assert codes(verdict, Weight.NOTE) == ["changed_while_read", "vanished_while_read"]
