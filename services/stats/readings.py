@@ -35,6 +35,8 @@ def readings(figures: list[Triple], *, growth: Mapping[str, float]) -> list[Read
     for name, labels, value in figures:
         if value is not None:
             table[name][tuple(labels)] = value
+    if not figures:
+        return []
     now = table["borgfleet_figures_refreshed_timestamp_seconds"][()]
     services, pools = [*_of_services(table, now)], [*_of_pools(table, now)]
     silent = _beyond(services)

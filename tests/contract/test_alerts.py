@@ -255,7 +255,12 @@ async def test_a_disk_that_fills_is_foretold(db: Database, web1: Server) -> None
 
 async def test_one_evaluator_of_all_replicas_works_at_a_time(db: Database, web1: Server) -> None:
     await db.run(lambda tx: tx.leases.acquire("stats:alerts", "another", 60))
-    await Alerts(db).evaluate([])  # without its lease it does nothing; these figures would raise
+    await Alerts(db).evaluate([("borgfleet_x", (), 1.0)])  # without its lease it does nothing; these would raise
+
+
+async def test_without_any_figure_nothing_begins_and_nothing_breaks(db: Database, web1: Server) -> None:
+    await Alerts(db).evaluate([])
+    assert await rows(db, Alert) == []
 
 
 async def fleet(
