@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
+import structlog
 from sqlalchemy import select
 
 from services.api.schemas.schedule import ExpectedRun
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
+_log = structlog.get_logger()
 _DONE = ("succeeded", "warning")
 _UPKEEP = (JobType.REPOSITORY_PRUNE.value, JobType.REPOSITORY_COMPACT.value, JobType.REPOSITORY_CHECK.value)
 _LAST_GOOD = latest_good((Archive.duration,), 10)
@@ -48,7 +50,7 @@ async def foresee(session: AsyncSession, span: timedelta) -> list[ExpectedRun]:
             starts_at=starts_at, expected_seconds=typical.get((schedule.task, key)), collides_with=[],
         )
         for schedule, name, key, server, repository in rows
-        for starts_at in _begins(schedule, name, max(now, paused.get("", now), paused.get(server, now)), now + span)
+        for starts_at in _foreseen(schedule, name, max(now, paused.get("", now), paused.get(server, now)), now + span)
     ]  # fmt: skip
     runs = sorted(runs, key=lambda run: (run.starts_at, run.name))[: MOST_RUNS + 1]
     _mark_collisions(runs)
@@ -73,6 +75,15 @@ async def _enabled(session: AsyncSession) -> list[tuple[Schedule, str, uuid.UUID
     for schedule, key, server, repository in await session.execute(upkeep):
         rows.append((schedule, upkeep_name(server, repository, schedule.task), key, server, repository))
     return rows
+
+
+def _foreseen(schedule: Schedule, name: str, since: datetime, end: datetime) -> list[datetime]:
+    """Return when a schedule's runs begin; of one that makes no sense none do: the scheduler sets it aside."""
+    try:
+        return list(_begins(schedule, name, since, end))
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        _log.error("schedule_unreadable", name=name, reason=str(error)[:500])
+        return []
 
 
 def _begins(schedule: Schedule, name: str, since: datetime, end: datetime) -> Iterator[datetime]:

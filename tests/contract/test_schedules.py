@@ -13,6 +13,7 @@ from sqlalchemy import func, insert, select, update
 
 from services.api.scheduling import Owner, replace_schedules
 from services.api.schemas.schedule import ScheduleIn
+from services.api.tonight import foresee
 from services.scheduler.ahead import AheadOfTime
 from services.scheduler.schedules import LEASE, Schedules
 from services.scheduler.targets import Target
@@ -127,6 +128,20 @@ async def test_a_schedule_of_no_sense_keeps_no_other_from_being_brought_back(db:
     broken = update(Schedule).where(Schedule.backup_job_id == fleet[0]).values(spec={"kind": "lunar"})
     await db.run(lambda tx: tx.session.execute(broken))
     assert await AheadOfTime(db).tick(asyncio.Event()) == 2
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"spec": {"kind": "lunar"}}, {"spec": [1]}, {"window": {"zone": "Mars/Base", "days": [1], "begins": "01:00", "ends": "02:00"}},
+     {"blackout": [1]}],
+    ids=["kind", "list", "zone", "blackout"],
+)  # fmt: skip
+async def test_one_schedule_of_no_sense_hides_no_other_run_of_the_night(db: Database, fleet: Any, broken: Any) -> None:
+    change = update(Schedule).where(Schedule.backup_job_id == fleet[0]).values(**broken)
+    await db.run(lambda tx: tx.session.execute(change))
+    async with db.read() as session:
+        runs_of = {run.backup_job_id for run in await foresee(session, timedelta(days=1))}
+    assert runs_of == set(fleet[1:])
 
 
 async def test_a_due_time_that_comes_back_makes_no_second_run_and_stops_no_other(db: Database, fleet: Any) -> None:
