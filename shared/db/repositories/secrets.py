@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MASTER_PROBE = "master:probe"
 """Sealed when the database was empty: who cannot open it has another master key."""
+_FLEET_REMEDY = "run `borgfleet migrate`: it makes the fleet's key where there is none"
 _REMEDY = "set the server up again; a repository's passphrase comes back only from a backup of the database"
 _PROBE = "this database's master key opens this"
 FLEET_KEY = "fleet:ssh_key"
@@ -96,7 +97,8 @@ class Secrets:
         value = await self.find(name)
         if value is None:
             message = f"no secret named {name}"
-            raise NotFound(message, code="secret_missing", remedy=_REMEDY)
+            remedy = _FLEET_REMEDY if name in (FLEET_KEY, FLEET_PUBLIC_KEY) else _REMEDY
+            raise NotFound(message, code="secret_missing", remedy=remedy)
         return value
 
     async def are_none(self) -> bool:

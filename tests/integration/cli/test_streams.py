@@ -89,7 +89,7 @@ STREAMS: dict[str, tuple[str, tuple[str, ...], int]] = {
     "both are full": ('exec "$@" >/dev/full 2>/dev/full', LIST, 1),
     "nobody reads on": ('"$@" | true; exit ${PIPESTATUS[0]}', LIST, 141),
     "nobody reads the JSON": ('"$@" | true; exit ${PIPESTATUS[0]}', (*LIST, "--json"), 141),
-    "a question without an answer": ('exec "$@" <&-', ("task", "watch"), 2),
+    "an argument is missing, and nothing can be asked": ('exec "$@" <&-', ("task", "watch"), 2),
 }
 
 
