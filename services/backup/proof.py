@@ -11,6 +11,7 @@ from services.backup.pools import require_place
 from services.backup.reconcile import is_noted, quarantine
 from services.backup.verified import DAMAGED, NODE
 from services.backup.verify import queue_verify
+from shared.borg import causes
 from shared.borg.exit_codes import ROLLED_BACK
 from shared.borg.segments import History
 from shared.db.repositories.secrets import repository_key
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 REWRITTEN = "history_rewritten"
 WRITTEN_OUTSIDE = "written_outside"
 KEY_CHANGED = "repository_key_changed"
+_NO_COPY = (causes.NODE_FULL.code, causes.NODE_DISK.code)
 SERVER = "server"
 
 
@@ -128,7 +130,13 @@ async def remember_whole(ctx: Context, storage: Storage, place: RepositoryPlace,
     """Keep a copy of the manifest of a repository that holds every archive on record."""
     if whole is None:
         return
-    upto = await storage.keep_manifest(place)
+    try:
+        upto = await storage.keep_manifest(place)
+    except AppError as error:
+        if error.code not in _NO_COPY:
+            raise
+        ctx.warn(error.code, error.message)  # the archive is whole and is recorded; people hear what has to be done
+        return
     if upto is None:
         return
 

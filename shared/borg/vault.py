@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from configparser import ConfigParser, Error
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shared.borg import causes
 from shared.borg.segments import manifest
 
 if TYPE_CHECKING:
@@ -33,13 +36,20 @@ def keep_manifest(directory: Path, path: str, upto: int, alive: Callable[[], Non
     sealed = manifest(path, upto, alive)
     if sealed is None:
         return False
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = directory / f".{upto}.{os.getpid()}"
-    with temporary.open("wb") as stream:
-        stream.write(sealed)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(directory / f"{upto}{_SUFFIX}")
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            stream.write(sealed)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(directory / f"{upto}{_SUFFIX}")
+    except OSError as error:  # a full disk of the node must not end the run whose archive is whole
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        cause = causes.NODE_FULL if full else causes.NODE_DISK
+        raise cause.error(f"no copy of the list of archives was kept in {directory}: {error.strerror}") from error
     for old in kept_manifests(directory)[KEPT:]:
         old.unlink(missing_ok=True)
     return True

@@ -13,6 +13,7 @@ from shared.db.repositories.requests import request_delete
 from shared.db.tables import Archive, Repository
 from shared.domain.job import JobType
 from shared.errors import AppError
+from tests.harness.borg_client import node
 from tests.integration.borg import test_recover
 from tests.integration.borg.test_recover import Fleet, rewrite
 
@@ -106,3 +107,31 @@ async def test_every_lie_of_a_manifest_is_seen_before_anything_believes_it(fleet
 
 async def settle(fleet: Fleet, **values: Any) -> None:
     await fleet.db.run(lambda tx: tx.session.execute(update(Repository).values(**values)))
+
+
+async def test_what_a_deletion_of_ours_took_by_another_name_is_brought_back(fleet: Fleet) -> None:
+    """As before names were held against ids: nothing was rewritten by a server, and no proof says where it stands."""
+    gone = min(await fleet.rows(Archive), key=lambda row: row.name)
+    node(fleet.place, fleet.directory / "attacker", "delete", f"{{repo}}::{gone.name}")
+    await settle(fleet, proven_transaction=last_transaction(str(fleet.place)))
+    error = await fleet.run()
+    assert (error.state, await fleet.codes()) == ("warning", ["archives_missing"])
+    recovered = await fleet.recover()
+    assert (recovered.state, await fleet.codes()) == ("succeeded", [])
+    assert recovered.result["put_back"] > 0
+    await fleet.assert_all_extract()
+
+
+async def test_a_counter_that_was_pushed_to_its_end_is_put_right(fleet: Fleet) -> None:
+    """An honest borg of an earlier version has reserved from where a forged manifest counts, and the node remembers it."""
+    rewrite(fleet.place, fleet.directory / "attacker", LATE.format(2**63))
+    await settle(fleet, proven_transaction=last_transaction(str(fleet.place)))
+    (fleet.place / "nonce").write_text(f"{2**63:016x}")
+    for file in (fleet.directory / "state" / "borg" / ".config" / "borg" / "security").rglob("nonce"):
+        file.write_text(f"{2**64 - 3:016x}")
+    assert (await fleet.recover()).state == "succeeded"
+    assert counter(fleet) < 1 << 41
+    assert (await fleet.run()).state == "succeeded"
+    assert await attempted(fleet, JobType.ARCHIVE_DELETE) is None
+    assert counter(fleet) < 1 << 41
+    await fleet.assert_all_extract()

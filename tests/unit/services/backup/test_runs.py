@@ -309,6 +309,43 @@ async def test_an_archive_found_later_counts_from_the_end_of_the_run_that_made_i
     assert abs(found.created_at - ended) < timedelta(seconds=1)
 
 
+@pytest.mark.parametrize("told", ["the run", "the repository"])
+async def test_an_archive_that_a_hostile_run_left_is_found_later_with_that_as_its_reason(
+    world: World, told: str
+) -> None:
+    """Nobody may accept it as one that was only found late."""
+    job = await world.request()
+    world.server.on_borg = stop(world, Abort.CANCELLED)
+    await disposed(world, job)
+    if told == "the run":
+        ended: Any = update(Job).values(state="failed", code="hostile_client", reason="2 refused: call of destroy")
+    else:
+        cause = {"code": "hostile_client", "reason": "2 refused: call of destroy"}
+        ended = update(Repository).values(frozen_for=[cause], frozen_reason=cause["reason"])
+    await world.db.run(lambda tx: tx.session.execute(ended))
+    world.server.on_borg = None
+    await world.backup(await world.request())
+    [found] = [archive for archive in await world.rows(Archive) if not archive.trusted]
+    assert codes(found) == ["hostile_client"]
+    assert "2 refused: call of destroy" in found.reasons[0]["text"]
+
+
+@pytest.mark.parametrize("code", ["node_disk_full", "node_disk_error"])
+async def test_a_copy_of_the_manifest_that_cannot_be_kept_costs_no_archive_and_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    async def full(_place: Any) -> int | None:
+        message = "no space left"
+        raise Permanent(message, code=code)
+
+    monkeypatch.setattr(world.storage, "keep_manifest", full)
+    job = await world.request()
+    await world.backup(job)
+    ended = await world.job(job)
+    assert (ended.state, ended.warnings) == ("warning", ["no space left"])
+    assert (await only(world)).job_id == job.id
+
+
 @pytest.mark.parametrize("written", [True, False], ids=["written down", "not"])
 async def test_an_archive_of_a_run_that_lay_in_the_queue_afterwards_counts_from_when_it_was_made(
     world: World, written: bool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from shared.borg.segments import DELETE, MANIFEST, PUT, entries, last_transaction, read
 from shared.borg.vault import KEPT, exported_key, keep_manifest, kept_manifests
-from shared.errors import Permanent
+from shared.errors import AppError, Permanent
 
 MAGIC = b"BORG_SEG"
 
@@ -65,6 +67,21 @@ def test_the_last_copies_of_the_manifest_are_kept_and_no_more(tmp_path: Path) ->
     assert kept[0].read_bytes() == f"manifest {2 * (KEPT + 5) - 2}".encode()
     assert kept[-1].read_bytes() == b"manifest 10"
     assert copies.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "node_disk_full"), (errno.EIO, "node_disk_error")])
+def test_a_full_disk_of_the_node_is_told_as_that_and_leaves_no_half_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("shared.borg.vault.manifest", lambda *_: b"sealed")
+    monkeypatch.setattr("shared.borg.vault.os.fsync", full)
+    with pytest.raises(AppError) as caught:
+        keep_manifest(tmp_path / "copies", "", 7)
+    assert caught.value.code == code
+    assert list((tmp_path / "copies").iterdir()) == []
 
 
 def test_a_manifest_that_was_deleted_is_not_kept(tmp_path: Path) -> None:
