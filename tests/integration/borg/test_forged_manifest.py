@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from services.backup.plan import load_repository
 from shared.borg.segments import last_transaction
 from shared.db.repositories.requests import request_delete
 from shared.db.tables import Archive, Repository
 from shared.domain.job import JobType
 from shared.errors import AppError
-from tests.harness.borg_client import node
+from tests.harness.borg_client import NODE, node
 from tests.integration.borg import test_recover
 from tests.integration.borg.test_recover import Fleet, rewrite
 
@@ -122,6 +123,7 @@ async def test_what_a_deletion_of_ours_took_by_another_name_is_brought_back(flee
     await fleet.assert_all_extract()
 
 
+@pytest.mark.parametrize("fleet", [NODE], indirect=True, ids=["1.4.5"])
 async def test_a_counter_that_was_pushed_to_its_end_is_put_right(fleet: Fleet) -> None:
     """An honest borg of an earlier version has reserved from where a forged manifest counts, and the node remembers it."""
     rewrite(fleet.place, fleet.directory / "attacker", LATE.format(2**63))
@@ -134,4 +136,27 @@ async def test_a_counter_that_was_pushed_to_its_end_is_put_right(fleet: Fleet) -
     assert (await fleet.run()).state == "succeeded"
     assert await attempted(fleet, JobType.ARCHIVE_DELETE) is None
     assert counter(fleet) < 1 << 41
+    await fleet.assert_all_extract()
+
+
+async def test_no_deletion_takes_another_archive_than_the_one_that_was_meant(fleet: Fleet) -> None:
+    """The manifest may change between the look and the deletion: whoever holds the pool may write there."""
+    first, second = sorted(await fleet.rows(Archive), key=lambda row: row.name)
+    place = await fleet.db.run(lambda tx: load_repository(tx, fleet.definition.repository_id))
+    before = fleet.listed()
+
+    async def refused(name: str, borg_id: str) -> None:
+        with pytest.raises(AppError) as caught:
+            await fleet.storage.delete(place, grant, name, borg_id)
+        assert caught.value.code == "manifest_forged"
+
+    async with fleet.storage.open(place, 99) as grant:
+        await refused(first.name, second.borg_id)
+        rewrite(fleet.place, fleet.directory / "attacker", FORGERIES["a checkpoint for each archive"])
+        await refused(first.name, first.borg_id)
+        rewrite(fleet.place, fleet.directory / "attacker", FORGERIES["two exchanged"])
+        await refused(first.name, first.borg_id)
+        await fleet.storage.delete(place, grant, "none-of-that-name", first.borg_id)
+    assert fleet.listed() >= before
+    assert (await fleet.recover()).state == "succeeded"
     await fleet.assert_all_extract()
