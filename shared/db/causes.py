@@ -42,7 +42,7 @@ AWAY = Cause(
     "database_busy", "the database cannot be reached", "see that the database server runs and that the network is up"
 )
 CONNECTIONS = Cause(
-    "database_connections",
+    "database_busy",
     "the database server takes no more connections",
     "raise its max_connections (or this user's limit), or lower BORGFLEET_DATABASE__POOL_SIZE",
 )

@@ -71,10 +71,8 @@ class KeyRing:
         try:
             data_key = _decrypt(master, envelope.wrapped_key, envelope.key_id + bound_to)
             return _decrypt(data_key, envelope.sealed, bound_to).decode()
-        except (
-            InvalidTag,
-            ValueError,
-        ) as error:  # ValueError: too short to hold a nonce, or a data key of another size
+        # ValueError: too short to hold a nonce, or a data key of another size.
+        except (InvalidTag, ValueError) as error:
             message = f"the secret {bound_to} was altered, cut short or copied from another place"
             raise Permanent(
                 message, code="secret_corrupt", remedy="restore the secret from the recovery kit"

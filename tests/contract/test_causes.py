@@ -36,7 +36,7 @@ MARIA: dict[str, tuple[int, str, str]] = {
     "changed since read": (1020, "Record has changed since last read in table 'jobs'", "database_busy"),
     "table changed": (1412, "Table definition has changed, please retry transaction", "database_busy"),
     "gone away": (2006, "Server has gone away", "database_busy"),
-    "too many connections": (1040, "Too many connections", "database_connections"),
+    "too many connections": (1040, "Too many connections", "database_busy"),
     "host blocked": (1129, "Host is blocked because of many connection errors", "database_host_blocked"),
     "disk full": (1021, "Disk full (/tmp/#sql)", "database_disk_full"),
     "table full": (1114, "The table 'jobs' is full", "database_disk_full"),

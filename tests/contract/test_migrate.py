@@ -231,17 +231,19 @@ def test_who_waits_too_long_is_told_for_what_and_who_was_killed_keeps_nobody_out
     url: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     with python(HOLD, url) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline().strip() == "holds"
-        monkeypatch.setattr(alone, "MIGRATE_WAIT_SECONDS", -1)
-        monkeypatch.setattr(engines, "MIGRATE_WAIT_SECONDS", 1)
-        with pytest.raises(Transient) as caught:
-            migrate(url)
-        assert caught.value.code == "migration_running"
-        if url.startswith("mariadb"):
-            migrate(request.getfixturevalue("maria").database())  # another schema of this server waits for nobody
-        monkeypatch.undo()
-        holder.kill()
+        try:
+            assert holder.stdout
+            assert holder.stdout.readline().strip() == "holds"
+            monkeypatch.setattr(alone, "MIGRATE_WAIT_SECONDS", -1)
+            monkeypatch.setattr(engines, "MIGRATE_WAIT_SECONDS", 1)
+            with pytest.raises(Transient) as caught:
+                migrate(url)
+            assert caught.value.code == "migration_running"
+            if url.startswith("mariadb"):
+                migrate(request.getfixturevalue("maria").database())  # another schema of this server waits for nobody
+        finally:
+            monkeypatch.undo()
+            holder.kill()
         migrate(url)
     command.check(alembic_config(url))
 
