@@ -211,6 +211,16 @@ def test_what_a_person_accepted_excuses_the_same_reason_alone(
     assert verdict.trusted is known
 
 
+def test_a_doubtful_archive_that_nobody_accepted_excuses_no_emptiness() -> None:
+    """Of a job that was never good: its empty source is a doubt each night, and so is its empty archive."""
+    empty = run(source(empty=True), 0)
+    kept = ArchiveEvidence.of(empty, why_none={"/srv": "source_empty"}).model_dump(mode="json")
+    for trusted in (True, False):
+        reference = reference_of([Good(NOW, None, 0, 0, kept)], trusted=trusted)
+        verdict = judge(Evidence(_figures(empty), [Listed("a", "1" * 64)], empty, OPTIONS, reference))
+        assert codes(verdict) == ([] if trusted else ["source_empty", "archive_empty"])
+
+
 def test_an_accepted_unmounted_source_is_a_note_the_night_after() -> None:
     """Accepted as not mounted; the next night it is as before, an empty directory."""
     mounted = run(source(mounted=True, holder="/srv"), 40)
