@@ -20,6 +20,8 @@ _LOGIN = re.compile(r"(?:[^\W_][\w.-]*\\)?\w[\w.+-]*\$?")
 _POOL_PATH = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)+")
 _PATH_BYTES = 4096
 _HOST_LENGTH, _POOL_PATH_LENGTH = 253, 512
+LOGIN_LENGTH = 256
+"""useradd takes 32 characters; directories (LDAP, Active Directory) hold longer names."""
 
 
 def check_name(value: str) -> str:
@@ -125,7 +127,7 @@ Name = Annotated[str, AfterValidator(check_name)]
 Node = Annotated[str, AfterValidator(check_node)]
 Host = Annotated[str, StringConstraints(max_length=254), AfterValidator(check_host)]
 User = Annotated[str, AfterValidator(check_user)]
-Login = Annotated[str, StringConstraints(max_length=32), AfterValidator(check_login)]
+Login = Annotated[str, StringConstraints(max_length=LOGIN_LENGTH), AfterValidator(check_login)]
 Text = Annotated[str, StringConstraints(max_length=200), AfterValidator(check_text)]
 SourcePath = Annotated[str, StringConstraints(max_length=_PATH_BYTES), AfterValidator(check_source)]
 PoolPath = Annotated[str, StringConstraints(max_length=_POOL_PATH_LENGTH), AfterValidator(check_pool_path)]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from alembic import command
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select, text, update
 
 from shared.db.migrations import alembic_config
@@ -13,6 +14,7 @@ from shared.db.session import Database
 from shared.db.tables import Job, JobLog, Lease, OutboxRow, Secret, Server, db_now
 from shared.domain.ids import new_id
 from shared.domain.job import JobState, JobType
+from shared.domain.names import Login
 from shared.domain.scheduled import Scheduled
 from shared.errors import AppError, Conflict, LeaseLost, NotFound, Permanent, Transient
 from tests.harness.patience import WAIT
@@ -47,6 +49,20 @@ async def test_the_migrations_can_be_taken_back(db: Database) -> None:
     url = db.engine.url.render_as_string(hide_password=False)
     await asyncio.to_thread(command.downgrade, alembic_config(url), "base")
     await asyncio.to_thread(command.upgrade, alembic_config(url), "head")
+
+
+async def test_a_server_keeps_a_login_as_long_as_directories_have_them(db: Database) -> None:
+    login = TypeAdapter(Login).validate_python("EXAMPLE\\" + "n" * 248)
+    server = Server(name="long", host="h", port=22, username=login, facts={})
+
+    async def add(tx: Any) -> None:
+        tx.session.add(server)
+
+    await db.run(add)
+    async with db.read() as session:
+        assert (await session.get_one(Server, server.id)).username == login
+    with pytest.raises(ValidationError):
+        TypeAdapter(Login).validate_python("n" * 257)
 
 
 async def test_a_job_and_its_message_commit_together_or_not_at_all(db: Database) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db.tables.base import Base, binary_text, db_now, long_text
 from shared.domain.ids import new_id
+from shared.domain.names import LOGIN_LENGTH
 
 
 class Server(Base):
@@ -22,7 +23,7 @@ class Server(Base):
     name: Mapped[str] = mapped_column(binary_text(63), unique=True)
     host: Mapped[str] = mapped_column(binary_text(254))
     port: Mapped[int] = mapped_column(default=22)
-    username: Mapped[str] = mapped_column(binary_text(32), default="root")
+    username: Mapped[str] = mapped_column(binary_text(LOGIN_LENGTH), default="root")
     state: Mapped[str] = mapped_column(binary_text(20), default="new")
     state_reason: Mapped[str] = mapped_column(long_text(), default="")
     host_key: Mapped[str | None] = mapped_column(long_text(), default=None)
