@@ -80,10 +80,10 @@ async def test_an_orphan_whose_row_cannot_be_written_keeps_no_other_from_being_r
         await db.run(lambda tx, job=job: tx.jobs.claim(job.id, lease=job.id.hex, seconds=-5))
     recover = JobRecovery.recover
 
-    async def faulty(jobs_: Any, job: Job) -> bool:
+    async def faulty(jobs_: Any, job: Job, **named: Any) -> bool:
         if job.id == jobs[0].id:
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
-        return await recover(jobs_, job)
+        return await recover(jobs_, job, **named)
 
     monkeypatch.setattr(JobRecovery, "recover", faulty)
     await reaper_of(bus, db).tick()
