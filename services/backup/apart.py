@@ -12,10 +12,10 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from shared.errors import Transient
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from shared.errors import Transient
 
 T = TypeVar("T")
 LOOK_SECONDS = 30.0
@@ -96,6 +96,12 @@ class Disks:
             if not future.done():
                 self._hanging[disk] = future
             raise silent(self.seconds) from error
+
+
+def silent_state(path: str, seconds: float) -> Transient:
+    """Say that the disk of a node's state directory hangs."""
+    message = f"the node's state directory does not answer: {path} could not be used within {seconds:.0f} seconds"
+    return Transient(message, code="state_silent", remedy="look at the backup node's own disk")
 
 
 async def _ended(future: Future[T], seconds: float, pulse: Pulse) -> T:

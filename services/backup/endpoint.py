@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from services.backup.apart import Disks, silent_state
 from shared.db.tables.base import db_now
 from shared.db.tables.server import Server
 from shared.db.tables.storage import BackupNode
@@ -33,6 +34,7 @@ class Endpoint:
         self._settings = settings
         self._state_dir = state_dir
         self._file = state_dir / "authorized_keys"
+        self._disks = Disks()
 
     def tasks(self) -> tuple[Periodic, Periodic]:
         """Render authorized_keys within a second of a change; announce the node each minute.
@@ -66,7 +68,11 @@ class Endpoint:
             rows = (await session.execute(query.order_by(Server.name))).all()
         lines = [authorized_line(self._state_dir, server_id.hex, name, key or "") for server_id, name, key in rows]
         text = "# Written by Borgfleet from its database; changes by hand are lost.\n" + "".join(lines)
-        return _replace_if_changed(self._file, text)
+        return await self._disks.read(
+            str(self._state_dir),
+            lambda _alive: _replace_if_changed(self._file, text),
+            lambda seconds: silent_state(str(self._state_dir), seconds),
+        )
 
 
 def authorized_line(state_dir: Path, server_id: str, name: str, public_key: str) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from services.backup.apart import LOOK_SECONDS, Disks
+from services.backup.apart import Disks, silent_state
 from services.backup.given import GivenCounter
 from services.backup.init import ensure_repository
 from services.backup.pools import borg_id_of, claim_pool, silent_pool, told
@@ -18,7 +18,7 @@ from shared.borg import commands, output, segments, vault
 from shared.borg.node import BorgNode, Grant
 from shared.borg.scripts import run_script, script_answer
 from shared.borg.sessions import parse_garbage
-from shared.errors import Permanent, Transient
+from shared.errors import Permanent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from shared.borg.output import Listed, Listing
     from shared.borg.sessions import Garbage, SessionReport
     from shared.domain.archive import ArchiveFigures, RepositoryFigures
+    from shared.errors import Transient
 
 T = TypeVar("T")
 _VERIFY_SILENCE = 120.0
@@ -42,11 +43,15 @@ class NodeStorage:
     A pool's files are read through `_read` alone, and what is on the state disk through `_read_state`: see `Disks`.
     """
 
-    def __init__(self, node: BorgNode, lease_seconds: float, look_seconds: float = LOOK_SECONDS) -> None:
+    _disks = Disks()
+    """Of the whole process: a disk hangs for all of it."""
+
+    def __init__(self, node: BorgNode, lease_seconds: float, look_seconds: float | None = None) -> None:
         """Take the node, how long a leave lasts without a heartbeat, and how long a pool may give no answer."""
         self._node = node
         self._lease_seconds = lease_seconds
-        self._disks = Disks(look_seconds)
+        if look_seconds is not None:
+            self._disks = Disks(look_seconds)
 
     @contextlib.asynccontextmanager
     async def open(self, repository: RepositoryPlace, epoch: int) -> AsyncGenerator[Grant]:
@@ -237,15 +242,17 @@ class NodeStorage:
 
     async def _read(self, repository: RepositoryPlace, work: Callable[[Callable[[], None]], T]) -> T:
         """Read from a repository's pool; Transient `pool_silent` where it does not answer."""
-        pool = repository.pool
-        path = pool.path if pool else str(Path(repository.path).parent.parent)
-        name = pool.name if pool else path
-        return await self._disks.read(path, work, lambda seconds: silent_pool(name, path, seconds))
+        path = str(Path(repository.path).parent.parent)
+
+        def silent(seconds: float) -> Transient:
+            return silent_pool(repository.pool.name if repository.pool else path, path, seconds)
+
+        return await self._disks.read(path, work, silent)
 
     async def _read_state(self, work: Callable[[], T]) -> T:
         """Read from the node's state directory; Transient `state_silent` where its disk does not answer."""
         path = str(self._node.state_dir)
-        return await self._disks.read(path, lambda _alive: work(), lambda seconds: _silent_state(path, seconds))
+        return await self._disks.read(path, lambda _alive: work(), lambda seconds: silent_state(path, seconds))
 
     def _manifests(self, repository: RepositoryPlace) -> Path:
         return self._node.state_dir / "manifests" / repository.id.hex
@@ -268,11 +275,6 @@ def _unfinished(path: str) -> bool:
     config = ConfigParser(interpolation=None)
     config.read(Path(path) / "config")
     return config.has_option("repository", "last_segment_checked")
-
-
-def _silent_state(path: str, seconds: float) -> Transient:
-    message = f"the node's state directory does not answer: {path} could not be read within {seconds:.0f} seconds"
-    return Transient(message, code="state_silent", remedy="look at the backup node's own disk")
 
 
 def _latest() -> str:

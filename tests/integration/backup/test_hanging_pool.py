@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,11 @@ import pytest
 
 from services.backup.apart import Disks
 from services.backup.pools import silent_pool
+from services.backup.ports import RepositoryPlace
+from services.backup.storage import NodeStorage
+from shared.borg.node import BorgNode
+from shared.domain.ids import new_id
+from shared.errors import Transient
 from tests.harness.hanging import hanging
 from tests.harness.patience import WAIT
 
@@ -94,3 +100,31 @@ async def test_an_error_of_the_reading_itself_is_handed_on(error: Exception) -> 
 
     with pytest.raises(type(error)):
         await Disks(120).read("/pool", fails, lambda s: silent_pool("main", "/pool", s))
+
+
+async def test_a_state_directory_that_hangs_is_named_and_stops_no_heartbeat(tmp_path: Path) -> None:
+    node = BorgNode(str(Path(sys.executable).parent / "borg"), tmp_path / "state")
+    storage = NodeStorage(node, 600, 0.3)
+    place = RepositoryPlace(
+        new_id(), new_id(), str(tmp_path / "pool" / "web1" / "system"), "repokey", "p", "web1/system"
+    )
+    with hanging(tmp_path / "state" / "sessions"):
+        for _ in range(2):
+            with pytest.raises(Transient) as caught:
+                await storage.session_reports(place)
+            assert (caught.value.code, str(tmp_path / "state") in caught.value.message) == ("state_silent", True)
+
+
+async def test_a_disk_that_answers_again_is_read_again() -> None:
+    disks, answers = Disks(0.1), threading.Event()
+
+    async def ask() -> int:
+        return await disks.read("/pool", lambda _alive: answers.wait() and 7, lambda s: silent_pool("main", "/pool", s))
+
+    for _ in range(3):
+        with pytest.raises(Transient):
+            await ask()
+    assert sum(thread.name == "disk:/pool" for thread in threading.enumerate()) == 1
+    answers.set()
+    disks.seconds = WAIT
+    assert await ask() == 7
