@@ -42,7 +42,7 @@ async def main():
     async with storage.open(place, 1) as grant:
         for name, ask in {
             "require": lambda: storage.look(place),
-            "list": lambda: look(place, grant, storage),
+            "list": lambda: look(None, place, grant, storage, {}),
             "ensure": lambda: storage.ensure(place, grant),
             "segment": lambda: storage.segment(place),
             "last_transaction": lambda: storage.last_transaction(place),
