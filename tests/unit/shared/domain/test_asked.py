@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from shared.domain.asked import Asked
-from shared.domain.ids import new_id
 from shared.domain.scheduled import asked_for
 from shared.errors import Permanent
 
+SOME_ID = "01a21468-87ff-7b98-8c44-7f449fb2f140"
 SENSE: tuple[Any, ...] = (
     {},
     {"max_failures": 3, "retry_seconds": 60},
     {"retry_seconds": 0.5, "of_a_newer_version": [1, {"a": None}]},
-    {"servers": [str(new_id())]},
-    {"scheduled": {"schedule_id": str(new_id()), "due_at": "2026-11-25T03:00:00Z"}, "depth": "archives"},
+    {"servers": [SOME_ID]},
+    {"scheduled": {"schedule_id": SOME_ID, "due_at": "2026-11-25T03:00:00Z"}, "depth": "archives"},
 )
 NONSENSE: tuple[Any, ...] = (
     None, 5, True, "x", [1], [], [["max_failures", 3]],
