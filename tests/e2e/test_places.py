@@ -32,6 +32,7 @@ def test_a_disk_that_is_not_mounted_makes_no_repository_and_freezes_none(
     path = Path(pool["path"])
     assert (path / ".borgfleet-pool").read_text().split()[0] == pool["id"]
 
+    fleet.at_rest(definition)
     path.rename(path.with_name("elsewhere"))  # as umount: the mount point is left, and is empty
     path.mkdir()
     failed = fleet.finished(fleet.run(definition), "failed")
@@ -49,6 +50,6 @@ def test_a_disk_that_is_not_mounted_makes_no_repository_and_freezes_none(
     assert (shown["frozen_reason"], len(fleet.backups(definition))) == ("", 2)
     assert_invariants(fleet, definition)
 
-    shutil.rmtree(shown["path"])  # the disk is there, and the repository is not
+    shutil.rmtree(fleet.at_rest(definition))  # the disk is there, and the repository is not
     assert fleet.finished(fleet.run(definition), "failed")["code"] == "repository_missing"
     assert not Path(shown["path"]).exists()

@@ -170,8 +170,7 @@ def test_a_wrong_passphrase_is_permanent_and_says_where_the_right_one_is(fleet: 
     other = fleet.backup_job([data])
     fleet.finished(fleet.run(definition), "succeeded")
     fleet.finished(fleet.run(other), "succeeded")
-    right = Path(fleet.kit_entry(definition["repository_id"])["path"])
-    foreign = Path(fleet.kit_entry(other["repository_id"])["path"])
+    right, foreign = fleet.at_rest(definition), fleet.at_rest(other)
     keys = {path: ConfigParser(interpolation=None) for path in (right, foreign)}
     for path, config in keys.items():
         config.read(path / "config")

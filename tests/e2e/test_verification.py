@@ -15,7 +15,7 @@ from tests.harness.invariants import assert_invariants
 
 def largest_segment(fleet: Fleet, definition: dict[str, Any]) -> Path:
     """The one that holds the files' contents."""
-    data = Path(fleet.kit_entry(definition["repository_id"])["path"]) / "data"
+    data = fleet.at_rest(definition) / "data"
     return max((file for file in data.glob("*/*") if file.is_file()), key=lambda file: file.stat().st_size)
 
 
@@ -62,6 +62,7 @@ def test_a_flipped_byte_is_found_marked_and_told_and_nothing_is_repaired(fleet: 
     assert (sound["result"]["read"], sound["result"]["finished"]) == (2, True)
     assert all(backup["verified_at"] for backup in fleet.backups(definition))
 
+    fleet.at_rest(definition)
     flip(segment)
     broken = segment.read_bytes()
     found = check(fleet, definition, "failed", depth="segments")

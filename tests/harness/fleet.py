@@ -258,6 +258,14 @@ class Fleet:
         archives = json.loads(self.borg(definition, "list", "--json", "{repo}"))["archives"]
         return {archive["id"]: archive["name"] for archive in archives}
 
+    def at_rest(self, definition: dict[str, Any]) -> Path:
+        """Return a repository's directory when no job of ours works on it: after a run it is verified, by itself."""
+        repository = definition["repository_id"]
+        until(lambda: not any(job["repository_id"] == repository for state in ("queued", "running")
+                              for job in self.get(f"/api/jobs?state={state}&limit=500")["items"]),
+              f"nothing works on {repository}", 5 * WAIT)  # fmt: skip
+        return Path(self.kit_entry(repository)["path"])
+
     def kit_entry(self, repository_id: str) -> dict[str, str]:
         return next(entry for entry in asyncio.run(kit(self.settings())) if entry["id"] == repository_id)
 
