@@ -121,7 +121,8 @@ class OneWriter:
             for process in psutil.process_iter(["cmdline"]):
                 line = process.info["cmdline"] or []
                 # The interpreter that runs `borg serve`, not the shell that guards it.
-                if "--restrict-to-repository" in line and "guard.sh" not in " ".join(line):
+                ours = "--restrict-to-repository" in line and line[-1].startswith(f"{self._fleet.directory}/")
+                if ours and "guard.sh" not in " ".join(line):
                     now[line[-1]] += 1
             self.worst |= now
             self.samples += 1
