@@ -17,7 +17,7 @@ from shared.db.tables import Server, ServerStats, ServerStatus
 from shared.testing.sshd import login_user
 from tests.harness.faketime import wrong_clock
 from tests.harness.fleet import Fleet, ServiceProcess, until
-from tests.harness.mass_ssh import CLOSING, GARBLING, HANGING, LIVING, logins, mass_ssh
+from tests.harness.mass_ssh import CLOSING, GARBLING, HANGING, LIVING, RECORDED, logins, mass_ssh
 
 MASS = 200
 COLUMNS = (
@@ -130,7 +130,9 @@ def mass(running_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iter
     directory = tmp_path_factory.mktemp("mass") / "ssh"
     running_fleet.ensure_running()
     key = running_fleet.get("/api/fleet-key")["public_key"]
-    with mass_ssh(directory, key, *[LIVING] * MASS, HANGING, GARBLING, CLOSING, LIVING) as shown:
+    with mass_ssh(
+        directory, key, *[LIVING] * 10, *[RECORDED] * (MASS - 10), HANGING, GARBLING, CLOSING, LIVING
+    ) as shown:
         made = Mass(running_fleet, directory, shown)
         yield made
         for identity in made.all:

@@ -19,6 +19,7 @@ from typing import Any
 import asyncssh
 
 from tests.harness.patience import WAIT
+from tests.harness.untraced import untraced
 
 LIVING = "living"
 RECORDED = "recorded"
@@ -34,7 +35,7 @@ def mass_ssh(directory: Path, fleet_key: str, *behaviours: str) -> Iterator[dict
     directory.mkdir()
     (directory / "authorized").write_text(fleet_key + "\n")
     argv = [sys.executable, "-m", "tests.harness.mass_ssh", str(directory), *behaviours]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=untraced(os.environ))
     try:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())
