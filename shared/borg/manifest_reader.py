@@ -30,7 +30,7 @@ _repository: Any = importlib.import_module("borg.repository")
 
 GARBAGE = (
     _low_level.IntegrityError, _helpers.Error, ArithmeticError, AssertionError, AttributeError, LookupError,
-    MemoryError, TypeError, ValueError, struct.error, OSError,
+    MemoryError, TypeError, ValueError, struct.error, OSError, _helpers.msgpack.UnpackException,
 )  # fmt: skip
 """What borg raises where bytes are none of its own, from whichever of its steps."""
 MANIFEST = _helpers.Manifest.MANIFEST_ID

@@ -295,7 +295,9 @@ def _joined(
 def _renamed(repository: Any, key: Any, own: dict[bytes, Any], archive_id: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     """Give an archive another name, as `borg rename` does: a name that it does not have itself counts as forged."""
     name = own[b"name"][:_LONGEST_NAME] + b"." + archive_id.hex()[:8].encode()
-    data = key.pack_and_authenticate_metadata(own | {b"name": name}, context=b"archive")
+    # borg adds a key of text, and sorts them all.
+    metadata = {field.decode(): value for field, value in (own | {b"name": name}).items() if field != b"tam"}
+    data = key.pack_and_authenticate_metadata(metadata, context=b"archive")
     renamed = key.id_hash(data)
     repository.put(renamed, key.encrypt(data))
     repository.delete(archive_id)
