@@ -10,6 +10,7 @@ compacted judges that.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -94,21 +95,23 @@ def _verified(path: str, plan: dict[str, Any]) -> _Found:
         raise _repository.Repository.DoesNotExist(path)
     section = config["repository"]
     key = _opened(path, section["id"].strip(), plan["key"] or "\n" + section.get("key", ""), plan["encryption"])
-    io = _repository.LoggedIO(path, section.getint("max_segment_size"), section.getint("segments_per_dir"))
-    until = time.monotonic() + plan["seconds"]
-    found, alive = _Found(plan["after"]), _Alive()
-    there = io.segment_iterator(plan["after"] + 1) if (Path(path) / "data").is_dir() else iter(())
-    for segment, file in there:
-        if segment > plan["upto"]:
-            break
-        if time.monotonic() > until:
-            return found
-        found.lacks(found.reached + 1, segment - 1)
-        _read(io, key, segment, Path(file), found, alive)
-        found.reached = segment
-    found.lacks(found.reached + 1, plan["upto"])
-    found.reached = plan["upto"]
-    return found
+    with contextlib.closing(
+        _repository.LoggedIO(path, section.getint("max_segment_size"), section.getint("segments_per_dir"))
+    ) as io:
+        until = time.monotonic() + plan["seconds"]
+        found, alive = _Found(plan["after"]), _Alive()
+        there = io.segment_iterator(plan["after"] + 1) if (Path(path) / "data").is_dir() else iter(())
+        for segment, file in there:
+            if segment > plan["upto"]:
+                break
+            if time.monotonic() > until:
+                return found
+            found.lacks(found.reached + 1, segment - 1)
+            _read(io, key, segment, Path(file), found, alive)
+            found.reached = segment
+        found.lacks(found.reached + 1, plan["upto"])
+        found.reached = plan["upto"]
+        return found
 
 
 def _opened(path: str, repository_id: str, exported: str, encryption: str) -> Any:
