@@ -207,7 +207,14 @@ class JetStreamBus:
             heard()
 
         with _translated():
-            await self._client.subscribe(subject, cb=called)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves its callback untyped
+            subscription = await self._client.subscribe(subject, cb=called)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves its callback untyped
+            try:
+                # Until the server has answered, a message of somebody else may pass the subscription by.
+                await self._client.flush()
+            except BaseException:
+                with contextlib.suppress(nats.errors.Error):
+                    await subscription.unsubscribe()
+                raise
 
     async def last(self, spec: StreamSpec, subject: str) -> bytes | None:
         """Return the newest of a subject."""

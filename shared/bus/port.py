@@ -96,7 +96,7 @@ class Bus(Protocol):
         ...
 
     async def listen(self, subject: str, heard: Callable[[], None]) -> None:
-        """Call at each message on a subject, for as long as the bus is open; some may be missed."""
+        """Call at each message published from now on, for as long as the bus is open; a reconnection may miss some."""
         ...
 
     async def last(self, spec: StreamSpec, subject: str) -> bytes | None:

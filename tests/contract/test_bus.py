@@ -83,6 +83,17 @@ async def test_no_bytes_in_the_place_of_headers_end_a_connection(
     await consumer.close()
 
 
+@pytest.mark.parametrize("bus", ["jetstream"], indirect=True)
+async def test_who_listens_hears_what_another_publishes_at_once(
+    bus: Any, contract_nats: NatsServer, subject: str
+) -> None:
+    heard = asyncio.Semaphore(0)
+    await bus.listen(subject, heard.release)
+    contract_nats.publish_raw(subject, b"NATS/1.0\r\n\r\n")  # the event loop stands still: nothing more can be sent
+    async with asyncio.timeout(WAIT):
+        await heard.acquire()
+
+
 @pytest.mark.parametrize(
     "headers", ["Nats-Rollup: all", "Nats-Rollup: sub", "Nats-TTL: 1s", "Nats-Schedule: @every 1s"]
 )
