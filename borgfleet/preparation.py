@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from borgfleet.master_key import first_database
 from shared.bus.jetstream import connect
 from shared.db.migrations import migrate
-from shared.db.repositories.secrets import FLEET_KEY, FLEET_PUBLIC_KEY
+from shared.db.stores.secrets import FLEET_KEY, FLEET_PUBLIC_KEY
 from shared.db.tables.kernel import ApiToken
 from shared.errors import Conflict
 from shared.events.streams import STREAMS

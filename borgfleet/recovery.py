@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from borgfleet.master_key import proven_database
-from shared.db.repositories.secrets import repository_key, repository_passphrase
+from shared.db.stores.secrets import repository_key, repository_passphrase
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
 from shared.errors import Permanent

@@ -11,10 +11,10 @@ import yaml
 from dashboards import DASHBOARDS, dashboard
 from prometheus_client import CollectorRegistry, Gauge
 
-from services.api.metrics import HttpMetrics
+from services.api.kernel.metrics import HttpMetrics
 from services.scheduler.reaper import recovered_counter
 from services.scheduler.schedules import schedule_metrics
-from services.stats.metrics import FAMILIES
+from services.stats.metrics.snapshot import FAMILIES
 from shared.borg import causes as borg_causes
 from shared.domain.cause import Cause
 from shared.events.base import Event

@@ -11,7 +11,7 @@
     │   └── Internal         a fault of ours: its words are in the log
     └── LeaseLost            another worker owns this job now: write nothing
 
-Translated twice only: `services/api/errors.py` (problem+json) and `shared/runtime/disposition.py`.
+Translated twice only: `services/api/kernel/errors.py` (problem+json) and `shared/runtime/disposition.py`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -15,6 +16,23 @@ from tests.harness.nats_server import NatsServer
 # The pretty renderer prints every local variable of a traceback: seconds for each error that is logged.
 _plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
 structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _plain])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Write lone surrogates out: what a test of hostile values shows when it fails could not be sent to the runner."""
+    return _sendable((yield))
+
+
+def _sendable(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {_sendable(key): _sendable(one) for key, one in value.items()}
+        case list() | tuple():
+            return type(value)(map(_sendable, value))
+    return value
 
 
 @pytest.fixture(scope="session")

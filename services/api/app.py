@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI
 
-from services.api.dependencies import Gateway, authenticated
-from services.api.door import Door
-from services.api.errors import install_error_handlers
-from services.api.head import HeadAsGet
-from services.api.metrics import CountRequests, HttpMetrics
-from services.api.routes import ROUTERS
-from services.api.schemas.common import Problem
+from services.api.features import ROUTERS
+from services.api.kernel.dependencies import Gateway, authenticated
+from services.api.kernel.errors import install_error_handlers
+from services.api.kernel.head import HeadAsGet
+from services.api.kernel.metrics import CountRequests, HttpMetrics
+from services.api.kernel.request import Door
+from services.api.kernel.schemas import Problem
 from shared.notify.process import ChildSender
 
 if TYPE_CHECKING:

@@ -6,25 +6,25 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from services.backup.check import load_check, place_to_check, record_check, run_check
-from services.backup.compact import load_compact, place_to_compact, record_compact, run_compact
-from services.backup.create import run_backup
-from services.backup.delete import load_delete, place_of, run_delete
-from services.backup.fence import judged, shut_out_at_last
+from services.backup.create.record import record_backup
+from services.backup.create.run import run_backup
+from services.backup.create.shielded import to_its_end
+from services.backup.inventory.fence import judged, shut_out_at_last
+from services.backup.inventory.proof import Manner, proven, remember_whole, told_of_its_pool
+from services.backup.inventory.reconcile import quarantine
+from services.backup.inventory.recover import load_recover, place_to_recover, record_recover, run_recover
+from services.backup.inventory.verified import record_verify
+from services.backup.inventory.verify import load_verify, run_verify
+from services.backup.maintenance.check import load_check, place_to_check, record_check, run_check
+from services.backup.maintenance.compact import load_compact, place_to_compact, record_compact, run_compact
+from services.backup.maintenance.delete import load_delete, place_of, record_deletion, run_delete
+from services.backup.maintenance.prune import load_prune, place_to_prune, record_prune, run_prune
+from services.backup.node.pools import require_place
 from services.backup.plan import backup_job_named, load_plan
-from services.backup.pools import require_place
-from services.backup.proof import Manner, proven, remember_whole, told_of_its_pool
-from services.backup.prune import load_prune, place_to_prune, record_prune, run_prune
-from services.backup.reconcile import quarantine
-from services.backup.record import record_backup, record_deletion
-from services.backup.recover import load_recover, place_to_recover, record_recover, run_recover
-from services.backup.shielded import to_its_end
-from services.backup.verified import record_verify
-from services.backup.verify import load_verify, run_verify
 from services.backup.window import MISSED, in_its_window
 from shared.borg.exit_codes import ROLLED_BACK
-from shared.db.repositories.missed import note_missed
-from shared.db.repositories.requests import request_backup, request_delete, request_upkeep, requested_before
+from shared.db.stores.missed import note_missed
+from shared.db.stores.requests import request_backup, request_delete, request_upkeep, requested_before
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.asked import Asked
 from shared.domain.job import JobState, JobType

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from services.backup.measures import read_measures
-from services.backup.pools import pools_of, was_made
+from services.backup.node.pools import pools_of, was_made
 from services.backup.ports import BackupPlan, Hooks, RepositoryPlace
-from services.backup.reference import reference_of
+from services.backup.truth.measures import read_measures
+from services.backup.truth.reference import reference_of
 from services.backup.window import window_of
 from shared.borg.commands import CreateOptions
 from shared.borg.environment import Endpoint
 from shared.db.clock import read_now
-from shared.db.repositories.secrets import FLEET_KEY, repository_passphrase
+from shared.db.stores.secrets import FLEET_KEY, repository_passphrase
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.server import Server
 from shared.db.tables.storage import BackupNode, Repository, StoragePool
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Sequence
 
-    from services.backup.reference import Reference
+    from services.backup.truth.reference import Reference
     from services.backup.window import Window
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from services.backup.evidence import Ended, Given, Source
-    from services.backup.hooks import HookOutput
-    from services.backup.own_places import OwnPlace
-    from services.backup.pools import PoolPlace
-    from services.backup.reference import Reference
+    from services.backup.create.hooks import HookOutput
+    from services.backup.create.own_places import OwnPlace
+    from services.backup.node.pools import PoolPlace
+    from services.backup.truth.evidence import Ended, Given, Source
+    from services.backup.truth.reference import Reference
     from services.backup.window import Window
     from shared.borg.commands import CreateOptions
     from shared.borg.environment import Endpoint

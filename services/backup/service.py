@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from services.backup.capacity import PoolCapacity
-from services.backup.endpoint import Endpoint
+from services.backup.create.remote import RemoteServers
 from services.backup.handlers import (
     announce_failure,
     check_repository,
@@ -20,9 +19,10 @@ from services.backup.handlers import (
     recover_repository,
     verify_repository,
 )
-from services.backup.refusals import Refusals
-from services.backup.remote import RemoteServers
-from services.backup.storage import NodeStorage
+from services.backup.node.capacity import PoolCapacity
+from services.backup.node.endpoint import Endpoint
+from services.backup.node.refusals import Refusals
+from services.backup.node.storage import NodeStorage
 from shared.borg.node import BorgNode
 from shared.domain.job import JobType
 from shared.events.archive import ArchiveDelete

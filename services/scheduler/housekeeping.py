@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from sqlalchemy import ColumnElement, and_, delete, select
 
-from shared.db.repositories.hook_debts import owes_nothing
-from shared.db.repositories.secrets import server_passwords
+from shared.db.stores.hook_debts import owes_nothing
+from shared.db.stores.secrets import server_passwords
 from shared.db.tables.alert import Alert
 from shared.db.tables.base import db_now
 from shared.db.tables.job import Job

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from prometheus_client import Counter
 
-from shared.db.repositories.job_recovery import RESENT_AT_ONCE
+from shared.db.stores.job_recovery import RESENT_AT_ONCE
 from shared.events.streams import JOBS, STREAMS
 from shared.runtime.leadership import Leadership
 from shared.runtime.outcome import outcome

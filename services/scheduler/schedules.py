@@ -18,7 +18,7 @@ from sqlalchemy import or_, select, update
 
 from services.scheduler.due import Verdict, Waiting, judge
 from services.scheduler.targets import key_of, scheduled_as, targets_of, under_way
-from shared.db.repositories.missed import note_missed
+from shared.db.stores.missed import note_missed
 from shared.db.tables.base import db_now
 from shared.db.tables.job import Job
 from shared.db.tables.schedule import Pause, Schedule

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from shared.db.repositories.requests import request_collect
+from shared.db.stores.requests import request_collect
 from shared.db.tables.base import db_now
 from shared.db.tables.job import Job
 from shared.db.tables.server import Server

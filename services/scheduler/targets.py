@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import or_, select
 
-from shared.db.repositories.requests import retries_of
+from shared.db.stores.requests import retries_of
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.job import Job
 from shared.db.tables.server import Server

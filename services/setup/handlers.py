@@ -19,7 +19,7 @@ from services.setup.plan import (
 )
 from services.setup.ports import Work
 from services.setup.steps import STEPS
-from shared.db.repositories.requests import request_setup, requested_before
+from shared.db.stores.requests import request_setup, requested_before
 from shared.db.tables.server import Server
 from shared.errors import Permanent
 from shared.ssh.port import Credentials, HostKeyChanged, Target, fingerprint

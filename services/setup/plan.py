@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from services.setup.ports import PinnedEndpoint, SetupPlan
 from shared.borg.environment import Endpoint
-from shared.db.repositories.secrets import FLEET_KEY, FLEET_PUBLIC_KEY, server_password
+from shared.db.stores.secrets import FLEET_KEY, FLEET_PUBLIC_KEY, server_password
 from shared.db.tables.base import db_now
 from shared.db.tables.job import JobLog
 from shared.db.tables.kernel import Secret

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import select
 
+from services.stats.collect.record import count_looks, load_sweep, record_looks
 from services.stats.ports import Looked
-from services.stats.record import count_looks, load_sweep, record_looks
-from shared.db.repositories.requests import request_collect, requested_before
+from shared.db.stores.requests import request_collect, requested_before
 from shared.db.tables.server import Server
 from shared.domain.job import JobState
 from shared.errors import AppError, Permanent

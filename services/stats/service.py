@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from services.stats.alerts import Alerts
-from services.stats.collect import SshProbe
+from services.stats.alerts.evaluate import Alerts
+from services.stats.alerts.notify import Notifier
+from services.stats.collect.connection_pool import KeptConnections
+from services.stats.collect.probe import SshProbe
 from services.stats.handlers import collect_stats
-from services.stats.housekeeping import StatsKeeper
-from services.stats.kept import KeptConnections
-from services.stats.metrics import Figures
-from services.stats.notify import Notifier
+from services.stats.history.purge import StatsKeeper
+from services.stats.metrics.snapshot import Figures
 from shared.events.stats import StatsCollect
 from shared.notify.process import ChildSender
 from shared.runtime.service import Route, Service

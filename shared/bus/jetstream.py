@@ -79,6 +79,11 @@ class _Delivery:
             await self._message.term()
 
 
+async def _unsubscribe(subscription: Subscription) -> None:
+    with contextlib.suppress(nats.errors.Error):
+        await subscription.unsubscribe()
+
+
 class _Client(Client):
     """nats-py's client, its connection safe from what a publisher writes into the headers of a message."""
 
@@ -110,8 +115,7 @@ class _Consumer:
         return _Delivery(message, self._stream) if message else None
 
     async def close(self) -> None:
-        with contextlib.suppress(nats.errors.Error):
-            await self._subscription.unsubscribe()
+        await _unsubscribe(self._subscription)
 
     async def _waiting(self) -> Msg | None:
         """Return what an earlier fetch asked for and was gone before it came; drop the server's words to that one."""
@@ -206,15 +210,13 @@ class JetStreamBus:
         async def called(_message: Msg) -> None:
             heard()
 
-        with _translated():
-            subscription = await self._client.subscribe(subject, cb=called)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves its callback untyped
-            try:
+        async with contextlib.AsyncExitStack() as undo:
+            with _translated():
+                subscription = await self._client.subscribe(subject, cb=called)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves its callback untyped
+                undo.push_async_callback(_unsubscribe, subscription)
                 # Until the server has answered, a message of somebody else may pass the subscription by.
                 await self._client.flush()
-            except BaseException:
-                with contextlib.suppress(nats.errors.Error):
-                    await subscription.unsubscribe()
-                raise
+            undo.pop_all()
 
     async def last(self, spec: StreamSpec, subject: str) -> bytes | None:
         """Return the newest of a subject."""

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from shared.db.engines import WROTE
 from shared.db.outbox import Outbox
-from shared.db.repositories.jobs import Jobs
-from shared.db.repositories.leases import Leases
-from shared.db.repositories.marks import Marks
-from shared.db.repositories.secrets import Secrets
-from shared.db.repositories.turns import Turns
+from shared.db.stores.jobs import Jobs
+from shared.db.stores.leases import Leases
+from shared.db.stores.marks import Marks
+from shared.db.stores.secrets import Secrets
+from shared.db.stores.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

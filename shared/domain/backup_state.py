@@ -1,6 +1,6 @@
 """What a good backup is: the one definition, for retention, RPO, metrics, alerts and lists. Pure.
 
-The same table stands as a SQL expression in `shared/db/repositories/retention.py`; a test holds one against the other.
+The same table stands as a SQL expression in `shared/db/queries/retention.py`; a test holds one against the other.
 """
 
 from __future__ import annotations

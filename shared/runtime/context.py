@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from shared.db.repositories.requests import requested_before
+from shared.db.stores.requests import requested_before
 from shared.db.tables.job import Job
 from shared.domain.asked import Asked
 from shared.domain.job import JobState

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import insert
 
 from shared.bus.port import EVENT_TYPE, MESSAGE_ID
-from shared.db.repositories.job_messages import asks_for
+from shared.db.stores.job_messages import asks_for
 from shared.db.tables.base import or_ignore
 from shared.db.tables.kernel import DeadLetter
 from shared.domain.text import clean

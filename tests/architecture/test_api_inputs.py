@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from services.api.routes import ROUTERS
+from services.api.features import ROUTERS
 from shared.domain.values import CleanText, Figure, Int32, Int63, Moment
 
 REFUSED: dict[type, tuple[Any, ...]] = {

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from services.api.metrics import HttpMetrics
+from services.api.kernel.metrics import HttpMetrics
 from services.scheduler.reaper import recovered_counter
 from services.scheduler.schedules import schedule_metrics
-from services.stats.metrics import FAMILIES
+from services.stats.metrics.snapshot import FAMILIES
 from shared.telemetry.metrics import KernelMetrics
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from services.backup.evidence import Kind
-from services.backup.sources import SCRIPT, SECONDS, read_sources
+from services.backup.create.sources import SCRIPT, SECONDS, read_sources
+from services.backup.truth.evidence import Kind
 from shared.config.settings import SshSettings
 from shared.ssh.asyncssh import AsyncSsh, new_key_pair
 from shared.ssh.port import Credentials, Target

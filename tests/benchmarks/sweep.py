@@ -22,8 +22,8 @@ import psutil
 from sqlalchemy import func, insert, select
 
 from borgfleet.bootstrap import open_database
-from services.stats.collect import SshProbe
-from services.stats.kept import KeptConnections
+from services.stats.collect.connection_pool import KeptConnections
+from services.stats.collect.probe import SshProbe
 from services.stats.ports import Subject
 from shared.config.settings import SshSettings
 from shared.db.tables import Server, ServerRollup
@@ -33,7 +33,7 @@ from shared.testing.sshd import PrivateSshd, free_port, login_user
 from tests.harness.fleet import Fleet
 from tests.harness.mass_ssh import HANGING, LIVING, RECORDED, mass_ssh
 
-PROBE = files("services.stats").joinpath("probe.sh").read_text()
+PROBE = files("services.stats.collect").joinpath("probe.sh").read_text()
 AT_ONCE = 64
 
 

@@ -9,9 +9,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import event, insert, select, update
 
-from services.stats.alerts import Alerts, hold_against_thresholds
-from services.stats.figures import load_figures
-from services.stats.metrics import FAMILIES, Figures
+from services.stats.alerts.evaluate import Alerts, hold_against_thresholds
+from services.stats.metrics.queries import load_figures
+from services.stats.metrics.snapshot import FAMILIES, Figures
 from shared.db.session import Database
 from shared.db.tables import (
     Alert,

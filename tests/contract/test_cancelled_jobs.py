@@ -14,8 +14,8 @@ from sqlalchemy import select, update
 
 from services.scheduler.sweeps import Sweeps
 from shared.config.settings import Settings
-from shared.db.repositories.jobs import Jobs
 from shared.db.session import Database
+from shared.db.stores.jobs import Jobs
 from shared.db.tables import Job, RunEvidenceRow, Server
 from shared.domain.job import JobState, JobType
 from shared.errors import AppError, Transient, Waiting

@@ -15,9 +15,9 @@ from sqlalchemy import insert, select, update
 
 from services.scheduler.reaper import Reaper
 from services.scheduler.schedules import LEASE, Schedules
-from services.stats.figures import load_figures
-from services.stats.housekeeping import DAY, FIVE_MINUTES, HOUR, StatsKeeper
-from services.stats.readings import readings
+from services.stats.alerts.readings import readings
+from services.stats.history.purge import DAY, FIVE_MINUTES, HOUR, StatsKeeper
+from services.stats.metrics.queries import load_figures
 from shared.bus.memory import MemoryBus
 from shared.config.settings import KeepSettings, WorkerSettings
 from shared.db.session import Database

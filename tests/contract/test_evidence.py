@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
-from services.backup.evidence import ArchiveEvidence, Ended, Given, Kind, RunEvidence, Source, Trouble
-from services.backup.ledger import Ledger, evidence_of, forget
-from services.backup.measures import keep_measures
+from services.backup.create.ledger import Ledger, evidence_of, forget
 from services.backup.plan import load_reference
 from services.backup.ports import BackupPlan
+from services.backup.truth.evidence import ArchiveEvidence, Ended, Given, Kind, RunEvidence, Source, Trouble
+from services.backup.truth.measures import keep_measures
 from services.scheduler.housekeeping import Housekeeping
 from shared.bus.memory import MemoryBus
 from shared.config.settings import KeepSettings
-from shared.db.repositories.hook_debts import OWED, owed_per_backup_job
-from shared.db.repositories.requests import request_backup
 from shared.db.session import Database
+from shared.db.stores.hook_debts import OWED, owed_per_backup_job
+from shared.db.stores.requests import request_backup
 from shared.db.tables import Archive, BackupJob, Job, PastMeasure, Repository, RunEvidenceRow, Server, StoragePool
 from shared.domain.ids import new_id
 from shared.domain.job import JobState
@@ -157,8 +157,8 @@ async def test_archives_from_the_future_push_no_real_one_out_of_the_last_ten(
 async def test_the_largest_of_a_month_is_the_measure_of_a_job_that_runs_each_minute(
     db: Database, definition: BackupJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.backup.measures._NEWEST", 3)
-    monkeypatch.setattr("services.backup.measures._LARGEST", 1)
+    monkeypatch.setattr("services.backup.truth.measures._NEWEST", 3)
+    monkeypatch.setattr("services.backup.truth.measures._LARGEST", 1)
     await archive(db, definition, 20, 1000)
     await archive(db, definition, 19, 20, original_size=10**9)
     for age in range(12):
@@ -214,8 +214,8 @@ async def test_an_acceptance_holds_when_all_from_before_and_itself_are_pruned(
 async def test_many_measures_that_say_no_more_than_newer_ones_are_dropped(
     db: Database, definition: BackupJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.backup.measures._MANY", 15)
-    monkeypatch.setattr("services.backup.measures._AT_LEAST", 2)
+    monkeypatch.setattr("services.backup.truth.measures._MANY", 15)
+    monkeypatch.setattr("services.backup.truth.measures._AT_LEAST", 2)
     kept = RunEvidence(looked=(Source(path="/a", kind=Kind.DIRECTORY),), given=(Given(path="/a", files=77, size=1),))
     evidence = ArchiveEvidence.of(kept).model_dump(mode="json")
     await gone(db, await archive(db, definition, 29, 5, evidence=evidence), await archive(db, definition, 28, 500))

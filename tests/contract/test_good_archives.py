@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, select
 
 from shared.db.clock import read_now
 from shared.db.migrations import alembic_config
-from shared.db.repositories.retention import doubtful_archives, good_archives, is_doubtful, is_good
+from shared.db.queries.retention import doubtful_archives, good_archives, is_doubtful, is_good
 from shared.db.session import Database
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Archive, Repository, StoragePool

@@ -10,8 +10,8 @@ from sqlalchemy import func, insert, select, update
 
 from services.scheduler.housekeeping import Housekeeping
 from shared.config.settings import KeepSettings
-from shared.db.repositories.secrets import FLEET_KEY, server_password
 from shared.db.session import Database
+from shared.db.stores.secrets import FLEET_KEY, server_password
 from shared.db.tables import Alert, AlertChange, DeadLetter, Job, JobLog, Secret
 from shared.domain.ids import new_id
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from services.api.schemas.job import JobOut
+from services.api.kernel.job import JobOut
 from shared.bus.memory import MemoryBus
 from shared.db.session import Database
 from shared.db.tables import Job, JobLog, OutboxRow, Repository, Server, StoragePool

@@ -19,8 +19,8 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DataError, InvalidRequestError, StatementError
 
 from shared.config.settings import Settings
-from shared.db.repositories.jobs import Jobs
 from shared.db.session import Database
+from shared.db.stores.jobs import Jobs
 from shared.db.tables import DeadLetter, Job
 from shared.domain.job import JobState
 from shared.errors import Permanent, Transient
@@ -204,7 +204,7 @@ async def test_whatever_a_run_says_it_runs_once_and_its_words_are_kept(kernel: K
     async with kernel.working(says, concurrency=4):
         for job in jobs:
             row = await kernel.until(job, ended)
-            assert (row.state, begun[job.id], row.failures) == ("warning", row.attempt, 0), texts[job.id][:20]
+            assert (row.state, begun[job.id], row.failures) == ("warning", row.attempt, 0), ascii(texts[job.id][:20])
             assert row.warnings[0][:1] == row.result["path"][:1] != ""
 
 

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import insert, text
 
-from services.stats import figures
-from shared.db.repositories.latest import Latest
-from shared.db.repositories.retention import last_good, latest_good
+from services.stats.metrics import queries as figures
+from shared.db.queries.latest import Latest
+from shared.db.queries.retention import last_good, latest_good
 from shared.db.session import Database
 from shared.db.tables import Archive, BackupJob, Job, Repository, Server, StoragePool
 from shared.domain.ids import new_id

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import OperationalError
 
-from shared.db.repositories.requests import request_backup
 from shared.db.session import Database
+from shared.db.stores.requests import request_backup
 from shared.db.tables import BackupJob, CommitMark, Job, OutboxRow, Repository, Server, StoragePool
 from shared.db.unit_of_work import UnitOfWork
 from shared.domain.ids import new_id

@@ -17,8 +17,8 @@ from borgfleet.doctor import examine
 from borgfleet.master_key import first_database, open_database, proven_database
 from borgfleet.recovery import kit, kit_as_text
 from shared.config.settings import DatabaseSettings, NatsSettings, Settings
-from shared.db.repositories.secrets import FLEET_KEY, MASTER_PROBE, repository_passphrase
 from shared.db.session import Database
+from shared.db.stores.secrets import FLEET_KEY, MASTER_PROBE, repository_passphrase
 from shared.db.tables import Repository, Secret, Server, StoragePool
 from shared.domain.ids import new_id
 from shared.errors import Permanent

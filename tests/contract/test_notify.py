@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
-from services.stats import notify
-from services.stats.audience import load_audience, note
-from services.stats.notify import Notifier
-from shared.db.repositories.secrets import Secrets, channel_url
+from services.stats.alerts import notify
+from services.stats.alerts.audience import load_audience, note
+from services.stats.alerts.notify import Notifier
 from shared.db.session import Database
+from shared.db.stores.secrets import Secrets, channel_url
 from shared.db.tables import Alert, AlertChange, Notification, NotificationChannel, Secret, Server
 from shared.domain.ids import new_id
 from shared.errors import AppError, Invalid, Transient

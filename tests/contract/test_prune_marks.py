@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from shared.db.repositories.retention import judge_archives, last_good, load_policies, mark_pruned
+from shared.db.queries.retention import judge_archives, last_good, load_policies, mark_pruned
 from shared.db.session import Database
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.storage import Archive, Repository

@@ -19,8 +19,8 @@ from sqlalchemy import func, select
 from shared.bus.jetstream import connect
 from shared.bus.port import MESSAGE_ID, too_large
 from shared.config.settings import NatsSettings
-from shared.db.repositories.job_messages import asks_for
 from shared.db.session import Database
+from shared.db.stores.job_messages import asks_for
 from shared.db.tables import DeadLetter, Job, OutboxRow
 from shared.domain.ids import new_id
 from shared.domain.job import JobType

@@ -12,8 +12,8 @@ from sqlalchemy import update
 
 from services.scheduler.reaper import UNKNOWN_AFTER, Reaper
 from shared.config.settings import WorkerSettings
-from shared.db.repositories.job_recovery import JobRecovery
 from shared.db.session import Database
+from shared.db.stores.job_recovery import JobRecovery
 from shared.db.tables import Job, db_now
 from shared.domain.job import JobState, JobType
 from shared.errors import Conflict

@@ -11,9 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import func, insert, select, update
 
-from services.api.scheduling import Owner, replace_schedules
-from services.api.schemas.schedule import ScheduleIn
-from services.api.tonight import foresee
+from services.api.features.schedules.forecast import foresee
+from services.api.kernel.schedules import ScheduleIn
+from services.api.kernel.scheduling import Owner, replace_schedules
 from services.scheduler.ahead import AheadOfTime
 from services.scheduler.schedules import LEASE, Schedules
 from services.scheduler.targets import Target

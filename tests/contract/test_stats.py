@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from services.api.history import chosen_step, history
-from services.stats.housekeeping import DAY, FIVE_MINUTES, HOUR, StatsKeeper
+from services.api.features.servers.history import chosen_step, history
+from services.stats.history.purge import DAY, FIVE_MINUTES, HOUR, StatsKeeper
 from shared.config.settings import KeepSettings
 from shared.db.session import Database
 from shared.db.tables import Lease, Server, ServerRollup, ServerStats, db_now

@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import delete, func, insert, select, update
 
 from services.scheduler.schedules import Schedules
-from shared.db.repositories.requests import request_backup
 from shared.db.session import Database
+from shared.db.stores.requests import request_backup
 from shared.db.tables import (
     BackupJob,
     Job,

@@ -24,7 +24,7 @@ class RunEvidenceRow(Base):
     hook_owed: Mapped[bool] = mapped_column(default=False)
     """The pre-hook may have run, and the post-hook has not: the next attempt or run pays first of all."""
     data: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    """`services.backup.evidence.RunEvidence`."""
+    """`services.backup.truth.evidence.RunEvidence`."""
     updated_at: Mapped[datetime] = mapped_column(default=db_now(), onupdate=db_now())
 
 
@@ -41,4 +41,4 @@ class PastMeasure(Base):
     files: Mapped[int] = mapped_column(BigInteger)
     original_size: Mapped[int] = mapped_column(BigInteger)
     evidence: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
-    """`services.backup.evidence.ArchiveEvidence`."""
+    """`services.backup.truth.evidence.ArchiveEvidence`."""

@@ -14,7 +14,7 @@ from shared.domain.ids import new_id
 
 
 class NotificationChannel(Base):
-    """One place to which alerts are told; its address is a secret, named by `shared.db.repositories.secrets`."""
+    """One place to which alerts are told; its address is a secret, named by `shared.db.stores.secrets`."""
 
     __tablename__ = "notification_channels"
 

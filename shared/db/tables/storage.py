@@ -31,7 +31,7 @@ class StoragePool(Base):
     """Why its node cannot use it; empty when it can."""
     problem_code: Mapped[str] = mapped_column(binary_text(60), default="")
     marked_at: Mapped[datetime | None] = mapped_column(default=None)
-    """When its mark was first seen: without it the disk is not mounted. See `services/backup/pools.py`."""
+    """When its mark was first seen: without it the disk is not mounted. See `services/backup/node/pools.py`."""
     measured_at: Mapped[datetime | None] = mapped_column(default=None)
     created_at: Mapped[datetime] = mapped_column(default=db_now())
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from services.backup.apart import Disks
-from services.backup.pools import silent_pool
+from services.backup.node.apart import Disks
+from services.backup.node.pools import silent_pool
+from services.backup.node.storage import NodeStorage
 from services.backup.ports import RepositoryPlace
-from services.backup.storage import NodeStorage
 from shared.borg.node import BorgNode
 from shared.domain.ids import new_id
 from shared.errors import Transient
@@ -25,10 +25,10 @@ from tests.harness.patience import WAIT
 ASK = """
 import asyncio, json, sys, threading, time, uuid
 from pathlib import Path
-from services.backup.pools import PoolPlace
+from services.backup.node.pools import PoolPlace
 from services.backup.ports import RepositoryPlace, Wanted
-from services.backup.reconcile import look
-from services.backup.storage import NodeStorage
+from services.backup.inventory.reconcile import look
+from services.backup.node.storage import NodeStorage
 from shared.borg.node import BorgNode
 from shared.errors import AppError
 pool, borg = sys.argv[1:]

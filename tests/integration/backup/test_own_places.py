@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.backup.own_places import SCRIPT
+from services.backup.create.own_places import SCRIPT
 from tests.integration.backup.yard import Yard, files
 
 

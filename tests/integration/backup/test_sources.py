@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.backup.evidence import Kind
-from services.backup.sources import SCRIPT, read_sources
+from services.backup.create.sources import SCRIPT, read_sources
+from services.backup.truth.evidence import Kind
 from tests.harness.hanging import hanging
 from tests.harness.patience import WAIT
 

@@ -12,15 +12,15 @@ from typing import Any, cast
 
 from sqlalchemy import select, update
 
+from services.backup.create.remote import RemoteServers
 from services.backup.handlers import announce_failure, make_backup, prune_repository
-from services.backup.remote import RemoteServers
-from services.backup.storage import NodeStorage
+from services.backup.node.storage import NodeStorage
 from shared.borg.node import BorgNode
 from shared.bus.memory import MemoryBus
 from shared.config.settings import SshSettings
-from shared.db.repositories.requests import request_backup, request_upkeep
-from shared.db.repositories.secrets import FLEET_KEY
 from shared.db.session import Database
+from shared.db.stores.requests import request_backup, request_upkeep
+from shared.db.stores.secrets import FLEET_KEY
 from shared.db.tables import Archive, BackupJob, BackupNode, Job, JobLog, Repository, Server, StoragePool, db_now
 from shared.domain.job import JobType
 from shared.events.backup import BackupRequested

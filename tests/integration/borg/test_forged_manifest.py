@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from services.backup.plan import load_repository
 from shared.borg.segments import last_transaction
-from shared.db.repositories.requests import request_delete
+from shared.db.stores.requests import request_delete
 from shared.db.tables import Archive, Repository
 from shared.domain.job import JobType
 from shared.errors import AppError

@@ -17,9 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.backup.pools import MARK, PoolPlace
+from services.backup.node.pools import MARK, PoolPlace
+from services.backup.node.storage import NodeStorage
 from services.backup.ports import RepositoryPlace
-from services.backup.storage import NodeStorage
 from shared.borg.node import BorgNode
 from shared.errors import AppError, Permanent
 from tests.harness.patience import WAIT

@@ -160,7 +160,7 @@ async def test_a_verification_whose_pool_hangs_ends_and_names_it(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:  # fmt: skip
     """Without an answer it would be silent for its whole limit, and hold one of the node's few slots."""
-    monkeypatch.setattr("services.backup.storage._VERIFY_SILENCE", -29.0)
+    monkeypatch.setattr("services.backup.node.storage._VERIFY_SILENCE", -29.0)
     honest = fleet.storage.verify
 
     async def verify(*arguments: Any, **more: Any) -> Any:

@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
+from services.backup.node.storage import NodeStorage
 from services.backup.plan import load_repository
 from services.backup.ports import Made, Wanted
-from services.backup.storage import NodeStorage
-from services.backup.tally import Tally
+from services.backup.truth.tally import Tally
 from shared.borg import output
 from shared.borg.node import BorgNode, Grant
 from shared.borg.segments import MANIFEST, entries, last_transaction, segments
 from shared.bus.memory import MemoryBus
-from shared.db.repositories.requests import request_delete
-from shared.db.repositories.secrets import repository_key, repository_passphrase
 from shared.db.session import Database
+from shared.db.stores.requests import request_delete
+from shared.db.stores.secrets import repository_key, repository_passphrase
 from shared.db.tables import Archive, Base, Job, Repository, StoragePool
 from shared.domain.job import JobType
 from shared.errors import AppError

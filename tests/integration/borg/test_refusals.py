@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from services.backup.refusals import OTHERS, Refusals
-from services.stats.figures import load_figures
-from services.stats.readings import readings
+from services.backup.node.refusals import OTHERS, Refusals
+from services.stats.alerts.readings import readings
+from services.stats.metrics.queries import load_figures
 from shared.borg.refused import forget_refused, take_refused
 from shared.db.session import Database
 from shared.db.tables import AccessRefusal, OutboxRow, Repository, Server, StoragePool, db_now

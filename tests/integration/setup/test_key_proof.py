@@ -13,9 +13,9 @@ import pytest
 from services.setup.handlers import setup_server
 from shared.bus.memory import MemoryBus
 from shared.config.settings import SshSettings
-from shared.db.repositories.requests import request_setup
-from shared.db.repositories.secrets import FLEET_KEY, FLEET_PUBLIC_KEY, server_password
 from shared.db.session import Database
+from shared.db.stores.requests import request_setup
+from shared.db.stores.secrets import FLEET_KEY, FLEET_PUBLIC_KEY, server_password
 from shared.db.tables import Base, Job, Server
 from shared.errors import AppError
 from shared.events.server import ServerSetup

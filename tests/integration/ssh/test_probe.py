@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from services.stats.parse import parse_sample
+from services.stats.collect.parse import parse_sample
 from shared.domain.stats import Sample
 from tests.harness.patience import WAIT
 
-PROBE = (Path(__file__).resolve().parents[3] / "services/stats/probe.sh").read_text()
+PROBE = (Path(__file__).resolve().parents[3] / "services/stats/collect/probe.sh").read_text()
 EVERYWHERE = (
     "kernel_version", "hostname", "architecture", "cpu_cores", "cpu_load_1", "cpu_usage_percent", "memory_percent",
     "swap_percent", "disk_total_gb", "disk_percent", "uptime_seconds", "ip_address", "network_received_bytes",

@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 from sqlalchemy import insert, update
 
 from services.api.app import build_app
-from shared.db.repositories.secrets import repository_key
+from shared.db.stores.secrets import repository_key
 from shared.db.tables import Alert, ApiToken, Archive, BackupNode, DeadLetter, Job, MissedRun, Repository, Server
 from shared.domain.ids import new_id
 from shared.domain.job import JobState

@@ -13,8 +13,10 @@ import pytest
 from sqlalchemy import insert
 
 from services.api.app import build_app
-from services.api.dependencies import token_digest
-from services.api.routes import alerts, kernel, schedules
+from services.api.features.alerts import routes as alerts
+from services.api.features.schedules import routes as schedules
+from services.api.features.system import routes as kernel
+from services.api.kernel.dependencies import token_digest
 from shared.db.tables import (
     ApiToken,
     BackupJob,

@@ -16,8 +16,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from services.api.app import build_app
-from services.api.dependencies import Gateway
-from services.api.door import LARGEST_BODY, Door
+from services.api.kernel.dependencies import Gateway
+from services.api.kernel.request import LARGEST_BODY, Door
 from shared.db.tables import ApiToken
 from shared.runtime.service import Parts
 from tests.harness.patience import WAIT
@@ -168,7 +168,7 @@ async def test_an_unexpected_error_says_nothing_of_itself(
     def broken(*_: Any) -> None:
         raise ZeroDivisionError("secret canary")
 
-    monkeypatch.setattr("services.api.routes.servers.shown", broken)
+    monkeypatch.setattr("services.api.features.servers.routes.shown", broken)
     answer = await api.post("/api/servers", json={"name": "web1", "host": "192.0.2.1"})
     assert_problem(answer, 500, "internal")
     assert "canary" not in answer.text

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.api.tonight import foresee
+from services.api.features.schedules.forecast import foresee
 from shared.db.session import Database
 from shared.db.tables import BackupJob, Pause, Repository, Schedule, Server, StoragePool
 from shared.domain.schedule import SPEC, next_run

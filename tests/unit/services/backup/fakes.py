@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from services.backup.evidence import Given, Kind, Source
-from services.backup.hooks import HookOutput
-from services.backup.own_places import OwnPlace
+from services.backup.create.hooks import HookOutput
+from services.backup.create.own_places import OwnPlace
 from services.backup.ports import (
     BackupPlan,
     Made,
@@ -22,7 +21,8 @@ from services.backup.ports import (
     Stretch,
     Wanted,
 )
-from services.backup.tally import Tally
+from services.backup.truth.evidence import Given, Kind, Source
+from services.backup.truth.tally import Tally
 from shared.borg.node import Grant, OnOutput
 from shared.borg.output import Listed, Listing, LogLine, Phase, Progress
 from shared.borg.segments import History

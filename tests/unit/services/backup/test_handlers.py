@@ -20,8 +20,8 @@ from services.backup.handlers import (
 )
 from shared.borg.output import LogLine, Phase, Progress
 from shared.bus.memory import MemoryBus
-from shared.db.repositories.requests import request_delete
 from shared.db.session import Database
+from shared.db.stores.requests import request_delete
 from shared.db.tables import Archive, BackupJob, BackupNode, Job, OutboxRow, PastMeasure, Repository, Server
 from shared.domain.ids import new_id
 from shared.domain.job import JobType
@@ -547,7 +547,7 @@ async def test_nothing_goes_while_the_clock_of_the_database_has_jumped(
     async def ahead(_session: Any) -> datetime:
         return datetime.now(UTC) + timedelta(days=365)
 
-    monkeypatch.setattr("services.backup.prune.read_now", ahead)
+    monkeypatch.setattr("services.backup.maintenance.prune.read_now", ahead)
     with pytest.raises(Permanent, match="clock"):
         await world.prune(past_the_brake=True)
     assert (deletions(world), len(world.storage.kept)) == ([], 4)

@@ -11,10 +11,10 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import delete, update
 
+from services.backup.create.ledger import Ledger
+from services.backup.create.reporter import LINES
+from services.backup.create.shielded import to_its_end
 from services.backup.handlers import make_backup
-from services.backup.ledger import Ledger
-from services.backup.reporter import LINES
-from services.backup.shielded import to_its_end
 from shared.borg.output import LogLine
 from shared.bus.memory import MemoryBus
 from shared.db.session import Database

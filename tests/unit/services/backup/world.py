@@ -17,9 +17,9 @@ from services.backup.handlers import (
     verify_repository,
 )
 from shared.bus.memory import MemoryBus
-from shared.db.repositories.requests import request_backup, request_upkeep
-from shared.db.repositories.secrets import FLEET_KEY
 from shared.db.session import Database
+from shared.db.stores.requests import request_backup, request_upkeep
+from shared.db.stores.secrets import FLEET_KEY
 from shared.db.tables import BackupJob, BackupNode, Job, Repository, Server, StoragePool
 from shared.domain.job import JobType
 from shared.errors import AppError

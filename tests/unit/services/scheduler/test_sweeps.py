@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select, update
 
 from services.scheduler.sweeps import Sweeps
-from shared.db.repositories.requests import request_collect
 from shared.db.session import Database
+from shared.db.stores.requests import request_collect
 from shared.db.tables import Job, Server
 from shared.domain.job import JobState
 

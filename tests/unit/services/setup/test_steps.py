@@ -25,9 +25,9 @@ from services.setup.steps.pin import pin
 from services.setup.steps.prove import prove
 from shared.borg.environment import Endpoint
 from shared.bus.memory import MemoryBus
-from shared.db.repositories.requests import request_setup
-from shared.db.repositories.secrets import FLEET_KEY, FLEET_PUBLIC_KEY, server_password
 from shared.db.session import Database
+from shared.db.stores.requests import request_setup
+from shared.db.stores.secrets import FLEET_KEY, FLEET_PUBLIC_KEY, server_password
 from shared.db.tables import Job, JobLog, OutboxRow, Secret, Server
 from shared.errors import AppError, NotFound, Permanent, Transient
 from shared.events.server import ServerSetup

@@ -12,9 +12,9 @@ from services.stats.handlers import collect_stats
 from services.stats.ports import Looked, Subject
 from shared.bus.memory import MemoryBus
 from shared.config.settings import StatsSettings
-from shared.db.repositories.requests import request_collect
-from shared.db.repositories.secrets import FLEET_KEY
 from shared.db.session import Database
+from shared.db.stores.requests import request_collect
+from shared.db.stores.secrets import FLEET_KEY
 from shared.db.tables import Job, OutboxRow, Server, ServerMount, ServerStats, ServerStatus
 from shared.domain.job import JobState
 from shared.domain.stats import Mount, Sample

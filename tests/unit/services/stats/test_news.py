@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
-from services.stats import metrics
-from services.stats.alerts import Alerts
-from services.stats.metrics import Figures
+from services.stats.alerts.evaluate import Alerts
+from services.stats.metrics import snapshot as metrics
+from services.stats.metrics.snapshot import Figures
 from shared.bus.memory import MemoryBus
 from shared.db.session import Database
 from shared.errors import Transient

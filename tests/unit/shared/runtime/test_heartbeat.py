@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from shared.bus.memory import MemoryBus
-from shared.db.repositories.jobs import Jobs
 from shared.db.session import Database
+from shared.db.stores.jobs import Jobs
 from shared.db.tables import Job
 from shared.domain.job import JobType
 from shared.errors import LeaseLost, Permanent, Transient

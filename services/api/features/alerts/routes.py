@@ -1,0 +1,217 @@
+"""`/api/alerts`, thresholds and maintenance windows."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Response
+from sqlalchemy import delete, select
+
+from services.api.features.alerts.schemas import (
+    AcknowledgeIn,
+    AlertChangeOut,
+    AlertDetail,
+    AlertOut,
+    ThresholdIn,
+    ThresholdOut,
+    WindowIn,
+    WindowOut,
+)
+from services.api.kernel.dependencies import Caller, PageBounds, Parts
+from services.api.kernel.pages import MOST, found, newest_first, told
+from services.api.kernel.schemas import Page
+from shared.db.tables.alert import Alert, AlertChange, AlertRule, MaintenanceWindow
+from shared.db.tables.server import Server
+from shared.domain.alerts import DEFAULTS, AlertKind, AlertState, scope_of, scopes
+from shared.domain.names import Name
+from shared.errors import Conflict, Invalid
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from shared.db.unit_of_work import UnitOfWork
+
+router = APIRouter(tags=["alerts"])
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whom a threshold is for: one server, all with a tag, or, both empty, the fleet."""
+
+    server: str
+    tag: str
+
+
+def scope_in(
+    server: Annotated[Name | None, Query(description="For this server alone, by name.")] = None,
+    tag: Annotated[Name | None, Query(description="For all servers with this tag.")] = None,
+) -> Scope:
+    """Read whom a threshold is for."""
+    if server and tag:
+        message = "a threshold is for one server or for a tag, not for both"
+        raise Invalid(message, remedy="leave one of `server` and `tag` out")
+    return Scope(server or "", tag or "")
+
+
+OfScope = Annotated[Scope, Depends(scope_in)]
+
+
+@router.get("/api/alerts")
+async def list_alerts(
+    parts: Parts, bounds: PageBounds, state: Annotated[Literal["open", "resolved"] | None, Query()] = None
+) -> Page[AlertOut]:
+    """List the incidents, newest first; those that may yet pass by themselves (pending) are left out."""
+    query = select(Alert).where(Alert.state != AlertState.PENDING.value)
+    if state is not None:
+        query = query.where(Alert.open_key.is_not(None) if state == "open" else Alert.open_key.is_(None))
+    async with parts.db.read() as session:
+        rows, following = await newest_first(session, query, (Alert.began_at, Alert.id), bounds)
+    return Page(items=[AlertOut.model_validate(row[0]) for row in rows], next=following)
+
+
+@router.get("/api/alerts/{alert_id}")
+async def get_alert(alert_id: uuid.UUID, parts: Parts) -> AlertDetail:
+    """Return one incident with its history."""
+    async with parts.db.read() as session:
+        alert = found(await session.get(Alert, alert_id), "alert")
+        query = select(AlertChange).where(AlertChange.alert_id == alert_id)
+        changes = (await session.scalars(query.order_by(AlertChange.at, AlertChange.id))).all()
+    history = [AlertChangeOut.model_validate(change) for change in changes]
+    return AlertDetail(**AlertOut.model_validate(alert).model_dump(), history=history)
+
+
+@router.post("/api/alerts/{alert_id}/acknowledge")
+async def acknowledge(alert_id: uuid.UUID, body: AcknowledgeIn, parts: Parts, caller: Caller) -> AlertOut:
+    """Say that somebody knows; it ends by itself, and is heard of again when it becomes worse."""
+
+    async def know(tx: UnitOfWork) -> Alert:
+        alert = found(await tx.session.get(Alert, alert_id, with_for_update=True), "alert")
+        if alert.state not in (AlertState.FIRING, AlertState.ACKNOWLEDGED):
+            message = f"this alert is {alert.state}"
+            raise Conflict(message, code="alert_not_firing", remedy="only a firing alert can be acknowledged")
+        alert.state, alert.acknowledged_until, alert.acknowledged_note = "acknowledged", body.until, body.note
+        change = AlertChange(alert_id=alert.id, what="acknowledge", level=alert.level, value=alert.value)
+        alert.acknowledged_by = change.who = caller
+        change.note = body.note
+        tx.session.add(change)
+        return alert
+
+    return AlertOut.model_validate(await parts.db.run(know))
+
+
+@router.get("/api/thresholds")
+async def list_thresholds(parts: Parts, scope: OfScope) -> list[ThresholdOut]:
+    """Return the thresholds in force for the fleet, for a tag or for one server, and who decided each."""
+    async with parts.db.read() as session:
+        return await _in_force(session, scope)
+
+
+@router.put("/api/thresholds/{kind}")
+async def set_threshold(kind: AlertKind, body: ThresholdIn, parts: Parts, scope: OfScope) -> ThresholdOut:
+    """Set a threshold for the fleet, for all servers with a tag, or for one server."""
+    _check_order(kind, body)
+
+    async def put(tx: UnitOfWork) -> None:
+        if scope.server:
+            found(await tx.session.scalar(select(Server.id).where(Server.name == scope.server)), "server")
+        rule = await tx.session.scalar(select(AlertRule).where(*_exactly(kind, scope)))
+        if rule is None:
+            rule = AlertRule(kind=kind.value, server=scope.server, tag=scope.tag)
+            tx.session.add(rule)
+        for name, value in body.model_dump().items():
+            setattr(rule, name, value)
+
+    await parts.db.run(put)
+    async with parts.db.read() as session:
+        return next(one for one in await _in_force(session, scope) if one.kind is kind)
+
+
+@router.delete("/api/thresholds/{kind}", status_code=204)
+async def reset_threshold(kind: AlertKind, parts: Parts, scope: OfScope) -> None:
+    """Take a threshold of ours back; the next wider one holds again."""
+    gone = delete(AlertRule).where(*_exactly(kind, scope))
+    await parts.db.run(lambda tx: tx.session.execute(gone))
+
+
+@router.get("/api/maintenance-windows")
+async def list_windows(parts: Parts, response: Response) -> list[WindowOut]:
+    """List the maintenance windows, those that end last first: 1,000 of them.
+
+    The header `Borgfleet-Incomplete` says that there are more.
+    """
+    query = select(MaintenanceWindow).order_by(MaintenanceWindow.ends_at.desc(), MaintenanceWindow.id)
+    async with parts.db.read() as session:
+        rows = (await session.scalars(query.limit(MOST + 1))).all()
+    kept = sorted(told(response, rows, MOST), key=lambda window: window.starts_at)
+    return [WindowOut.model_validate(row) for row in kept]
+
+
+@router.post("/api/maintenance-windows", status_code=201)
+async def add_window(body: WindowIn, parts: Parts) -> WindowOut:
+    """Announce a time in which no alert begins; what fires already goes on."""
+
+    async def add(tx: UnitOfWork) -> MaintenanceWindow:
+        if body.server is not None:
+            found(await tx.session.scalar(select(Server.id).where(Server.name == body.server)), "server")
+        window = MaintenanceWindow(**body.model_dump() | {"server": body.server or "", "tag": body.tag or ""})
+        tx.session.add(window)
+        return window
+
+    return WindowOut.model_validate(await parts.db.run(add))
+
+
+@router.delete("/api/maintenance-windows/{window_id}", status_code=204)
+async def delete_window(window_id: uuid.UUID, parts: Parts) -> None:
+    """End or forget a maintenance window."""
+
+    async def forget(tx: UnitOfWork) -> None:
+        await tx.session.delete(found(await tx.session.get(MaintenanceWindow, window_id), "maintenance window"))
+
+    await parts.db.run(forget)
+
+
+def _check_order(kind: AlertKind, body: ThresholdIn) -> None:
+    """Refuse levels of which the critical one would be reached before the warning."""
+    if body.warning is None or body.critical is None or body.warning == body.critical:
+        return
+    below = DEFAULTS[kind].below
+    if (body.critical < body.warning) != below:
+        side = "above" if below else "below"
+        message = f"the critical level {body.critical:g} of {kind.value} lies {side} its warning {body.warning:g}"
+        remedy = f"small values of {kind.value} are the bad ones" if below else f"large values of {kind.value} are bad"
+        raise Invalid(message, code="thresholds_contradict", remedy=f"{remedy}: exchange the two levels")
+
+
+def _exactly(kind: AlertKind, scope: Scope) -> tuple[ColumnElement[bool], ...]:
+    return AlertRule.kind == kind.value, AlertRule.server == scope.server, AlertRule.tag == scope.tag
+
+
+async def _in_force(session: AsyncSession, scope: Scope) -> list[ThresholdOut]:
+    tags = [scope.tag] if scope.tag else []
+    if scope.server:
+        tags = await session.scalar(select(Server.tags).where(Server.name == scope.server)) or []
+    rows = {(rule.kind, scope_of(rule.server, rule.tag)): rule for rule in await session.scalars(select(AlertRule))}
+    nearest = scopes(scope.server, tags)
+    return [_decided(kind, [(name, rows[kind, name]) for name in nearest if (kind, name) in rows], scope)
+            for kind in AlertKind]  # fmt: skip
+
+
+def _decided(kind: AlertKind, own: list[tuple[str, AlertRule]], scope: Scope) -> ThresholdOut:
+    built_in = DEFAULTS[kind]
+    name, rule = own[0] if own else ("built-in", None)
+    source = rule or built_in
+    return ThresholdOut(
+        kind=kind,
+        server=scope.server or None,
+        tag=scope.tag or None,
+        decided_by="server" if name.startswith("server:") else name or "fleet",
+        below=built_in.below,
+        warning=source.warning,
+        critical=source.critical,
+        for_seconds=source.for_seconds,
+        hysteresis=source.hysteresis,
+        enabled=source.enabled,
+    )

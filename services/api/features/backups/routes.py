@@ -1,0 +1,151 @@
+"""`/api/backups`: archives, as people call them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from fastapi import APIRouter, Query
+from sqlalchemy import Select, select
+
+from services.api.features.backups.schemas import AcceptIn, BackupOut, HoldIn
+from services.api.kernel.dependencies import Caller, PageBounds, Parts
+from services.api.kernel.job import JobOut
+from services.api.kernel.pages import found, newest_first
+from services.api.kernel.schemas import Page
+from shared.db.clock import read_now
+from shared.db.queries.retention import doubtful_archives, good_archives, is_doubtful, is_good, refuse_to_accept
+from shared.db.stores.requests import request_delete
+from shared.db.tables.server import Server
+from shared.db.tables.storage import Archive, Repository, is_held
+from shared.domain.backup_state import Reason
+from shared.errors import Conflict
+from shared.events.archive import ArchiveAccepted
+
+if TYPE_CHECKING:
+    from shared.db.tables.job import Job
+    from shared.db.unit_of_work import UnitOfWork
+
+router = APIRouter(tags=["backups"])
+_TRUST = {"good": good_archives, "doubtful": doubtful_archives}
+
+
+@router.get("/api/backups")
+async def list_backups(
+    parts: Parts,
+    bounds: PageBounds,
+    server_id: Annotated[uuid.UUID | None, Query()] = None,
+    backup_job_id: Annotated[uuid.UUID | None, Query()] = None,
+    trust: Annotated[
+        Literal["good", "doubtful"] | None,
+        Query(description="Only those that can be relied on, or those that wait for a person's word."),
+    ] = None,
+) -> Page[BackupOut]:
+    """List the backups, newest first."""
+    query = _backups()
+    query = query.where(Archive.server_id == server_id) if server_id else query
+    query = query.where(Archive.backup_job_id == backup_job_id) if backup_job_id else query
+    query = query.where(_TRUST[trust]()) if trust else query
+    async with parts.db.read() as session:
+        rows, following = await newest_first(session, query, (Archive.created_at, Archive.id), bounds)
+    return Page(items=[_shown(*row) for row in rows], next=following)
+
+
+@router.get("/api/backups/{backup_id}")
+async def get_backup(backup_id: uuid.UUID, parts: Parts) -> BackupOut:
+    """Return one backup."""
+    return await parts.db.run(lambda tx: _read(tx, backup_id))
+
+
+@router.delete("/api/backups/{backup_id}", status_code=202)
+async def delete_backup(backup_id: uuid.UUID, parts: Parts) -> JobOut:
+    """Queue the deletion of a backup; it cannot be undone. A held one refuses."""
+
+    async def queue(tx: UnitOfWork) -> Job:
+        archive = found(await tx.session.get(Archive, backup_id), "backup")
+        if is_held(archive, await read_now(tx.session)):
+            message = f"this backup is held: {archive.held_reason}"
+            raise Conflict(message, code="archive_held", remedy="release it first: DELETE /api/backups/{id}/hold")
+        job = await request_delete(tx, archive)
+        await tx.session.refresh(job)
+        return job
+
+    return JobOut.model_validate(await parts.db.run(queue))
+
+
+@router.post("/api/backups/{backup_id}/accept")
+async def accept_backup(backup_id: uuid.UUID, body: AcceptIn, parts: Parts, caller: Caller) -> BackupOut:
+    """Accept a doubtful backup: it counts as good from now on, and later runs are compared with it.
+
+    Who, when and why is kept. One that was accepted before stays as it is.
+    """
+
+    async def accept(tx: UnitOfWork) -> BackupOut:
+        archive = found(await tx.session.get(Archive, backup_id, with_for_update=True), "backup")
+        if archive.accepted_at is None:
+            refuse_to_accept(archive)
+            archive.accepted_at = await read_now(tx.session)
+            archive.accepted_by, archive.accepted_reason = caller, body.reason
+            accepted = ArchiveAccepted(
+                archive_id=archive.id,
+                repository_id=archive.repository_id,
+                backup_job_id=archive.backup_job_id,
+                accepted_by=caller,
+                reason=body.reason,
+            )
+            tx.emit(accepted)
+            await tx.session.flush()
+        return await _read(tx, backup_id)
+
+    return await parts.db.run(accept)
+
+
+@router.put("/api/backups/{backup_id}/hold")
+async def hold_backup(backup_id: uuid.UUID, body: HoldIn, parts: Parts) -> BackupOut:
+    """Hold a backup: nothing deletes it until it is released or the time is over."""
+
+    async def hold(tx: UnitOfWork) -> BackupOut:
+        archive = found(await tx.session.get(Archive, backup_id, with_for_update=True), "backup")
+        if archive.leaving:
+            message = f"the backup {archive.name} is being deleted"
+            raise Conflict(
+                message, code="archive_leaving", remedy="if its deletion fails, try again after the next run"
+            )
+        archive.held_reason, archive.held_until = body.reason, body.until
+        await tx.session.flush()
+        return await _read(tx, backup_id)
+
+    return await parts.db.run(hold)
+
+
+@router.delete("/api/backups/{backup_id}/hold")
+async def release_backup(backup_id: uuid.UUID, parts: Parts) -> BackupOut:
+    """Release a held backup."""
+
+    async def release(tx: UnitOfWork) -> BackupOut:
+        archive = found(await tx.session.get(Archive, backup_id), "backup")
+        archive.held_reason, archive.held_until = None, None
+        await tx.session.flush()
+        return await _read(tx, backup_id)
+
+    return await parts.db.run(release)
+
+
+async def _read(tx: UnitOfWork, backup_id: uuid.UUID) -> BackupOut:
+    query = _backups().where(Archive.id == backup_id).execution_options(populate_existing=True)
+    return _shown(*found((await tx.session.execute(query)).one_or_none(), "backup"))
+
+
+def _backups() -> Select[Archive, str, str]:
+    return (
+        select(Archive, Server.name, Repository.name)
+        .join(Server, Server.id == Archive.server_id)
+        .join(Repository, Repository.id == Archive.repository_id)
+    )
+
+
+def _shown(archive: Archive, server: str, repository: str) -> BackupOut:
+    names = {"server": server, "repository": repository, "title": f"{server} - {repository}"}
+    trust = {"good": is_good(archive), "doubtful": is_doubtful(archive)}
+    trust |= {"reasons": [Reason.from_json(stored).to_json() for stored in archive.reasons]}
+    return BackupOut.model_validate({**vars(archive), **names, **trust})

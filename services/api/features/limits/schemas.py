@@ -1,0 +1,29 @@
+"""How many runs may be under way at once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from services.api.kernel.schemas import In
+from shared.domain.names import Name
+
+Cap = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class Limits(In):
+    """Backups, prunes, compactions and checks together; null: no limit. What is above waits for its turn.
+
+    The higher priority goes first, then the server with the fewest runs, then what waited longest.
+    """
+
+    fleet: Cap | None = Field(default=50)
+    per_server: Cap | None = Field(default=2)
+    per_pool: Cap | None = Field(default=20)
+    servers: dict[Name, Cap] = Field(
+        default={}, max_length=10_000, description="Of single servers, by name, instead of `per_server`."
+    )
+    pools: dict[Name, Cap] = Field(
+        default={}, max_length=1000, description="Of single pools, by name, instead of `per_pool`."
+    )

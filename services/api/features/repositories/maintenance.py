@@ -1,0 +1,143 @@
+"""Upkeep of a repository: preview of a retention, prune, compact, check, and letting go what was frozen."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+from sqlalchemy import ColumnElement, select
+
+from services.api.features.repositories.routes import read_repository
+from services.api.features.repositories.schemas import (
+    PreviewedPrune,
+    PruneIn,
+    RepositoryOut,
+    RetentionPreview,
+    UnfreezeIn,
+)
+from services.api.kernel.dependencies import Caller, Parts
+from services.api.kernel.job import JobOut
+from services.api.kernel.pages import found
+from shared.db.clock import read_now
+from shared.db.queries.retention import Policies, judge_archives, load_policies
+from shared.db.stores.requests import request_upkeep
+from shared.db.stores.secrets import repository_key
+from shared.db.tables.backup_job import BackupJob
+from shared.db.tables.base import db_now
+from shared.db.tables.storage import Archive, Repository
+from shared.domain.job import JobType
+from shared.domain.retention import Policy
+from shared.domain.verification import CheckOptions
+from shared.errors import Conflict
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from shared.db.tables.job import Job
+    from shared.db.unit_of_work import UnitOfWork
+
+router = APIRouter(tags=["retention"])
+
+
+@router.post("/api/repositories/{repository_id}/retention/preview")
+async def preview(repository_id: uuid.UUID, body: Policy, parts: Parts) -> PreviewedPrune:
+    """Say what a retention would keep, by which rule, and what would go; nothing is changed.
+
+    Backup jobs with a retention of their own keep it.
+    """
+    async with parts.db.read() as session:
+        repository = found(await session.get(Repository, repository_id), "repository")
+        policies = replace(await load_policies(session, repository), common=body)
+        return await _previewed(session, policies, Archive.repository_id == repository_id)
+
+
+@router.post("/api/backup-jobs/{backup_job_id}/retention/preview")
+async def preview_of_backup_job(backup_job_id: uuid.UUID, body: Policy, parts: Parts) -> PreviewedPrune:
+    """Say what a retention of its own would keep of a backup job, and what would go; nothing is changed."""
+    async with parts.db.read() as session:
+        definition = found(await session.get(BackupJob, backup_job_id), "backup job")
+        repository = await session.get_one(Repository, definition.repository_id)
+        policies = Policies(body, marks=(await load_policies(session, repository)).marks)
+        return await _previewed(session, policies, Archive.backup_job_id == backup_job_id)
+
+
+async def _previewed(session: AsyncSession, policies: Policies, which: ColumnElement[bool]) -> PreviewedPrune:
+    query = select(Archive).where(which, Archive.lost.is_(False), Archive.leaving.is_(False))
+    archives = list(await session.scalars(query.order_by(Archive.created_at.desc())))
+    verdicts = judge_archives(policies, archives, await read_now(session))
+    rules = {archive_id: rule for verdict in verdicts for archive_id, rule in verdict.kept.items()}
+    return PreviewedPrune(
+        kept=len(rules),
+        dropped=len(archives) - len(rules),
+        braked=any(verdict.braked for verdict in verdicts),
+        backups=[
+            RetentionPreview(
+                id=archive.id, name=archive.name, backup_job_id=archive.backup_job_id, created_at=archive.created_at,
+                original_size=archive.original_size, kept_by=rules.get(archive.id),
+            )
+            for archive in archives
+        ],
+    )  # fmt: skip
+
+
+@router.post("/api/repositories/{repository_id}/prune", status_code=202)
+async def prune(repository_id: uuid.UUID, body: PruneIn, parts: Parts) -> JobOut:
+    """Queue a prune by the repository's retention."""
+
+    async def queue(tx: UnitOfWork) -> Job:
+        repository = found(await tx.session.get(Repository, repository_id), "repository")
+        if not await load_policies(tx.session, repository):
+            message = "this repository has no retention: nothing says what to keep"
+            raise Conflict(message, code="retention_missing", remedy="set one: PUT /api/repositories/{id}")
+        asked = body.model_dump()
+        job = await request_upkeep(tx, JobType.REPOSITORY_PRUNE, repository.id, **asked)
+        await tx.session.refresh(job)
+        return job
+
+    return JobOut.model_validate(await parts.db.run(queue))
+
+
+@router.post("/api/repositories/{repository_id}/compact", status_code=202)
+async def compact(repository_id: uuid.UUID, parts: Parts) -> JobOut:
+    """Queue a compaction: what deleted backups held is freed."""
+    return await _queue(parts, JobType.REPOSITORY_COMPACT, repository_id)
+
+
+@router.post("/api/repositories/{repository_id}/check", status_code=202)
+async def check(repository_id: uuid.UUID, body: CheckOptions, parts: Parts) -> JobOut:
+    """Queue a check; what is damaged is marked, and nothing is repaired."""
+    return await _queue(parts, JobType.REPOSITORY_CHECK, repository_id, **body.model_dump(mode="json"))
+
+
+async def _queue(parts: Parts, kind: JobType, repository_id: uuid.UUID, **asked: Any) -> JobOut:
+    async def queue(tx: UnitOfWork) -> Job:
+        repository = found(await tx.session.get(Repository, repository_id), "repository")
+        job = await request_upkeep(tx, kind, repository.id, **asked)
+        await tx.session.refresh(job)
+        return job
+
+    return JobOut.model_validate(await parts.db.run(queue))
+
+
+@router.post("/api/repositories/{repository_id}/unfreeze")
+async def unfreeze(repository_id: uuid.UUID, body: UnfreezeIn, parts: Parts, caller: Caller) -> RepositoryOut:
+    """Let a frozen repository be pruned again; what is lost stays marked until it is seen. Who and why is kept."""
+
+    async def let_go(tx: UnitOfWork) -> RepositoryOut:
+        repository = found(await tx.session.get(Repository, repository_id), "repository")
+        if not repository.frozen_reason:
+            message = "this repository is not frozen"
+            raise Conflict(message, code="repository_not_frozen", remedy="nothing to do")
+        if any(cause["code"] == "repository_key_changed" for cause in repository.frozen_for):
+            await tx.secrets.delete(
+                repository_key(repository_id)
+            )  # the one that is there is taken for ours from now on
+        repository.frozen_reason, repository.frozen_at, repository.frozen_for = "", None, []
+        repository.proven_transaction = repository.rewritten_after = None  # what a person repaired by hand is ours now
+        repository.unfrozen_by, repository.unfrozen_reason = caller, body.reason
+        repository.unfrozen_at = await tx.session.scalar(select(db_now()))
+        return await read_repository(tx, repository_id)
+
+    return await parts.db.run(let_go)

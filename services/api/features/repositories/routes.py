@@ -1,0 +1,129 @@
+"""`/api/storage-pools` and `/api/repositories`."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+from sqlalchemy import Select, select
+
+from services.api.features.repositories.schemas import PoolIn, PoolOut, RepositoryChange, RepositoryIn, RepositoryOut
+from services.api.kernel.dependencies import PageBounds, Parts
+from services.api.kernel.pages import by_text, found
+from services.api.kernel.scheduling import Owner, replace_schedules, schedules_of
+from services.api.kernel.scheduling import shown as schedule_shown
+from services.api.kernel.schemas import Page
+from shared.db.tables.server import Server
+from shared.db.tables.storage import Repository, StoragePool
+from shared.domain.names import repository_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Row
+
+    from shared.db.tables.schedule import Schedule
+    from shared.db.unit_of_work import UnitOfWork
+
+router = APIRouter(tags=["storage"])
+
+
+@router.get("/api/storage-pools")
+async def list_pools(parts: Parts, bounds: PageBounds) -> Page[PoolOut]:
+    """List the storage pools by name."""
+    async with parts.db.read() as session:
+        rows, following = await by_text(session, select(StoragePool), StoragePool.name, bounds)
+    return Page(items=[PoolOut.model_validate(row[0]) for row in rows], next=following)
+
+
+@router.post("/api/storage-pools", status_code=201)
+async def add_pool(body: PoolIn, parts: Parts) -> PoolOut:
+    """Add a storage pool; its directory must exist on its node."""
+
+    async def add(tx: UnitOfWork) -> StoragePool:
+        pool = StoragePool(**body.model_dump())
+        tx.session.add(pool)
+        await tx.session.flush()
+        await tx.session.refresh(pool)
+        return pool
+
+    return PoolOut.model_validate(await parts.db.run(add))
+
+
+@router.get("/api/repositories")
+async def list_repositories(parts: Parts, bounds: PageBounds) -> Page[RepositoryOut]:
+    """List the repositories by path."""
+    async with parts.db.read() as session:
+        rows, following = await by_text(session, _repositories(), Repository.path, bounds)
+        schedules = await schedules_of(session, [row[0].id for row in rows])
+    return Page(items=[_shown(row, schedules[row[0].id]) for row in rows], next=following)
+
+
+@router.get("/api/repositories/{repository_id}")
+async def get_repository(repository_id: uuid.UUID, parts: Parts) -> RepositoryOut:
+    """Return one repository."""
+    return await parts.db.run(lambda tx: read_repository(tx, repository_id))
+
+
+@router.post("/api/repositories", status_code=201)
+async def add_repository(body: RepositoryIn, parts: Parts) -> RepositoryOut:
+    """Add a repository; borg makes it at `<pool>/<server>/<name>` when it is first used."""
+
+    async def add(tx: UnitOfWork) -> RepositoryOut:
+        repository, _ = await new_repository(tx, body.name, body.server_id, body.pool_id)
+        repository.encryption, repository.quota_bytes = body.encryption, body.quota_bytes
+        return await read_repository(tx, repository.id)
+
+    return await parts.db.run(add)
+
+
+@router.put("/api/repositories/{repository_id}")
+async def change_repository(repository_id: uuid.UUID, body: RepositoryChange, parts: Parts) -> RepositoryOut:
+    """Change a repository's quota, retention and upkeep."""
+
+    async def change(tx: UnitOfWork) -> RepositoryOut:
+        repository = found(await tx.session.get(Repository, repository_id), "repository")
+        repository.quota_bytes, repository.prune_after_backup = body.quota_bytes, body.prune_after_backup
+        repository.compact_threshold_percent = body.compact_threshold_percent
+        repository.retention = body.retention.model_dump() if body.retention else None
+        if body.schedules is not None:
+            server = found(await tx.session.get(Server, repository.server_id), "server")
+            owner = Owner(repository_id=repository.id, server=server.name, repository=repository.name)
+            await replace_schedules(tx, owner, body.schedules)
+        return await read_repository(tx, repository_id)
+
+    return await parts.db.run(change)
+
+
+async def new_repository(
+    tx: UnitOfWork, name: str, server_id: uuid.UUID, pool_id: uuid.UUID
+) -> tuple[Repository, Server]:
+    """Insert a repository with its path."""
+    server = found(await tx.session.get(Server, server_id), "server")
+    pool = found(await tx.session.get(StoragePool, pool_id), "storage pool")
+    path = repository_path(pool.path, server.name, name)
+    repository = Repository(name=name, server_id=server.id, pool_id=pool.id, path=path, encryption="repokey-blake2")
+    tx.session.add(repository)
+    await tx.session.flush()
+    return repository, server
+
+
+async def read_repository(tx: UnitOfWork, repository_id: uuid.UUID) -> RepositoryOut:
+    """Return a repository for people."""
+    await tx.session.flush()
+    query = _repositories().where(Repository.id == repository_id).execution_options(populate_existing=True)
+    row = found((await tx.session.execute(query)).one_or_none(), "repository")
+    return _shown(row, (await schedules_of(tx.session, [repository_id]))[repository_id])
+
+
+def _repositories() -> Select[Repository, str]:
+    return select(Repository, Server.name).join(Server, Server.id == Repository.server_id)
+
+
+def _shown(row: Row[Repository, str], schedules: Sequence[Schedule]) -> RepositoryOut:
+    repository, server = row
+    owner = Owner(repository_id=repository.id, server=server, repository=repository.name)
+    damage = "; ".join(filter(None, (repository.segments_damage, repository.archives_damage)))
+    listed = [schedule_shown(one, owner) for one in schedules]
+    return RepositoryOut.model_validate({**vars(repository), "server": server, "damage": damage, "schedules": listed})

@@ -1,0 +1,172 @@
+"""Storage pools, repositories and backups."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from services.api.kernel.schedules import UpkeepScheduleIn, UpkeepScheduleOut
+from services.api.kernel.schemas import In, Out
+from shared.domain.names import Name, Node, PoolPath, Text
+from shared.domain.retention import Policy
+from shared.domain.values import Int63
+
+
+class PoolIn(In):
+    """A storage pool to add: a directory on a backup node."""
+
+    name: Name = Field(examples=["main"])
+    node: Node = Field(default="node1", examples=["node1"])
+    path: PoolPath = Field(examples=["/opt/backups"])
+
+
+class PoolOut(Out):
+    """A storage pool."""
+
+    id: uuid.UUID
+    name: str
+    node: str
+    path: str
+    size_bytes: int | None = Field(description="Size of its file system; null before its node measured it.")
+    free_bytes: int | None
+    problem: str = Field(description="Why its node cannot use it; empty when it can.")
+    problem_code: str = Field(description="The same for programs, as pool_not_mounted.")
+    marked_at: datetime | None = Field(description="When its mark was first seen; from then on it must be there.")
+    measured_at: datetime | None
+    created_at: datetime
+
+
+Quota = Annotated[
+    Int63 | None,
+    Field(
+        ge=1,
+        description="How large it may become: alerts tell of it before, and a backup that goes beyond it is ended.",
+    ),
+]
+
+
+class RepositoryIn(In):
+    """A repository to add; borg makes it when it is first used."""
+
+    name: Name = Field(examples=["system"])
+    server_id: uuid.UUID
+    pool_id: uuid.UUID
+    encryption: Literal["repokey-blake2", "repokey"] = "repokey-blake2"
+    quota_bytes: Quota = None
+
+
+class RepositoryChange(In):
+    """What may be changed of a repository."""
+
+    compact_threshold_percent: int = Field(
+        default=10, ge=0, le=99, description="Compaction rewrites segments of which so much is free."
+    )
+
+    quota_bytes: Quota = None
+    schedules: list[UpkeepScheduleIn] | None = Field(
+        default=None, max_length=10, description="When it is pruned, compacted and checked; null: as it is."
+    )
+    retention: Policy | None = Field(default=None, description="What prunes keep; nothing is ever pruned without.")
+    prune_after_backup: bool = Field(default=True, description="After each good backup, if there is a retention.")
+
+
+class PruneIn(In):
+    """How to prune."""
+
+    past_the_brake: bool = Field(default=False, description="Even if more would go at once than the brake allows.")
+
+
+class RetentionPreview(Out):
+    """What a prune would do to one backup."""
+
+    id: uuid.UUID
+    name: str
+    backup_job_id: uuid.UUID | None
+    created_at: datetime = Field(description="When it was observed: what retention counts by.")
+    original_size: int
+    kept_by: str | None = Field(description="The rule that keeps it; null: it goes.")
+
+
+class PreviewedPrune(Out):
+    """What a prune would keep and drop, newest first."""
+
+    kept: int
+    dropped: int
+    braked: bool = Field(description="More would go at once than the brake allows: nothing would.")
+    backups: list[RetentionPreview]
+
+
+class UnfreezeIn(In):
+    """Why a repository is let go again: it is recorded."""
+
+    reason: Text = Field(min_length=1, examples=["the client deleted them by mistake"])
+
+
+class RecoverIn(In):
+    """Why a repository is recovered: it is recorded."""
+
+    reason: Text = Field(min_length=1, examples=["the server was taken over and emptied the manifest"])
+
+
+class FrozenFor(Out):
+    """One cause of a frozen repository."""
+
+    code: str = Field(description="What happened, as `archives_missing` or `repository_key_changed`.")
+    reason: str
+
+
+class LostBackup(Out):
+    """A backup that is missing from its repository."""
+
+    id: uuid.UUID
+    name: str
+    created_at: datetime
+
+
+class RecoveryPreview(Out):
+    """What a recovery has to go by, and what it would bring back."""
+
+    frozen_for: list[FrozenFor]
+    recorded: int = Field(description="Backups that ought to be in the repository.")
+    missing: int = Field(description="Of these, how many were not there when it was listed last.")
+    comes_back: list[LostBackup] = Field(description="Those, as far as their data is there; the newest 500.")
+    undone_after: int | None = Field(description="Objects deleted or replaced after this transaction are put back.")
+    has_key: bool = Field(description="Its key is recorded: one that was changed is put back.")
+    manifest_kept_at: datetime | None = Field(description="When its node last kept a copy of the manifest.")
+    manifest_transaction: int | None = Field(description="As of which transaction.")
+
+
+class RepositoryOut(Out):
+    """A repository; sizes in bytes, null while unknown."""
+
+    id: uuid.UUID
+    name: str
+    server_id: uuid.UUID
+    server: str
+    pool_id: uuid.UUID
+    path: str
+    encryption: str
+    quota_bytes: int | None
+    retention: Policy | None
+    prune_after_backup: bool
+    frozen_reason: str = Field(description="Why nothing may be pruned or compacted; empty when it may.")
+    frozen_for: list[FrozenFor] = Field(description="Each cause by its code; empty when it is not frozen.")
+    frozen_at: datetime | None
+    unfrozen_by: str
+    unfrozen_reason: str
+    unfrozen_at: datetime | None
+    compact_threshold_percent: int
+    pruned_at: datetime | None
+    compacted_at: datetime | None
+    checked_at: datetime | None = Field(description="When a check of its segments last came to the end.")
+    damage: str = Field(description="What checks found wrong with it; empty when nothing.")
+    schedules: list[UpkeepScheduleOut]
+    archive_count: int
+    original_size: int | None
+    compressed_size: int | None
+    deduplicated_size: int | None
+    refreshed_at: datetime | None
+    created_at: datetime

@@ -1,0 +1,76 @@
+"""Servers."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from services.api.features.servers.statistics_schemas import StatusOut
+from services.api.kernel.schemas import In, Out, Secret
+from shared.domain.names import Host, Login, Name
+
+Fingerprint = Annotated[str, StringConstraints(max_length=50, pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
+Tags = Annotated[
+    list[Name],
+    Field(max_length=20, description="In the order of their weight: thresholds of the first tag that has one hold."),
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class ServerIn(In):
+    """A server to add."""
+
+    name: Name = Field(examples=["web1"])
+    host: Host = Field(examples=["192.0.2.10"])
+    port: Port = 22
+    username: Login = "root"
+    tags: Tags = Field(default_factory=list, examples=[["production", "db"]])
+    password: Secret | None = Field(default=None, description="Used once by set-up, then forgotten; never shown.")
+    approved_fingerprint: Fingerprint | None = Field(
+        default=None, description="The host key's fingerprint, if it is known from elsewhere."
+    )
+
+
+class ServerChange(In):
+    """A server's new address and tags; its pinned host key stays."""
+
+    host: Host
+    port: Port = 22
+    username: Login = "root"
+    password: Secret | None = None
+    tags: Tags | None = Field(default=None, description="As they are, without.")
+
+
+class HostKeyApproval(In):
+    """The fingerprint that a person has compared and approves."""
+
+    fingerprint: Fingerprint = Field(examples=["SHA256:" + "A" * 43])
+
+
+class ServerOut(Out):
+    """A server as it is now."""
+
+    id: uuid.UUID
+    name: str
+    host: str
+    port: int
+    username: str
+    tags: list[str]
+    state: str = Field(description="new, host_key (approval needed), failed or ready")
+    state_reason: str
+    host_key_fingerprint: str | None = Field(default=None, description="Pinned.")
+    offered_fingerprint: str | None = Field(default=None, description="Shown by the server, not approved.")
+    facts: dict[str, Any]
+    created_at: datetime
+    ready_at: datetime | None
+    last_seen_at: datetime | None
+    status: StatusOut | None = Field(default=None, description="The latest look at it; null before the first.")
+
+
+class FleetKey(Out):
+    """The public key to put into a server's authorized_keys when no password is given."""
+
+    public_key: str

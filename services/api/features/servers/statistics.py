@@ -1,0 +1,77 @@
+"""Statistics of servers: look now, and look back."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query
+from sqlalchemy import select
+
+from services.api.features.servers.history import chosen_step, history
+from services.api.features.servers.statistics_schemas import CollectIn, HistoryOut
+from services.api.kernel.dependencies import Parts
+from services.api.kernel.job import JobOut
+from services.api.kernel.pages import found
+from shared.db.stores.requests import request_collect
+from shared.db.tables.job import Job
+from shared.db.tables.server import Server
+from shared.domain.values import Moment
+from shared.errors import NotFound
+
+if TYPE_CHECKING:
+    from shared.db.unit_of_work import UnitOfWork
+
+router = APIRouter(tags=["statistics"])
+
+
+@router.post("/api/servers/{server_id}/collect-stats", status_code=202)
+async def collect_stats(server_id: uuid.UUID, parts: Parts) -> JobOut:
+    """Queue a look at one server; that it does not answer is the job's failure, with its reason."""
+
+    async def queue(tx: UnitOfWork) -> Job:
+        return await _queued(tx, [found(await tx.session.get(Server, server_id), "server")])
+
+    return JobOut.model_validate(await parts.db.run(queue))
+
+
+@router.post("/api/collect-stats", status_code=202)
+async def collect_stats_of_many(body: CollectIn, parts: Parts) -> JobOut:
+    """Queue a look at a set of servers, or at all of them."""
+    wanted = body.servers
+
+    async def queue(tx: UnitOfWork) -> Job:
+        if wanted is None:
+            return await _queued(tx, None)
+        servers = (await tx.session.scalars(select(Server).where(Server.id.in_(wanted)))).all()
+        if missing := set(wanted) - {server.id for server in servers}:
+            message = f"there is no server {next(iter(missing))}"
+            raise NotFound(message, remedy="GET /api/servers lists them")
+        return await _queued(tx, list(servers))
+
+    return JobOut.model_validate(await parts.db.run(queue))
+
+
+@router.get("/api/servers/{server_id}/stats")
+async def server_history(
+    server_id: uuid.UUID,
+    parts: Parts,
+    from_: Annotated[Moment | None, Query(alias="from", description="Default: a day before `to`.")] = None,
+    to: Annotated[Moment | None, Query(description="Default: now.")] = None,
+    step: Annotated[int | None, Query(ge=60, le=30 * 86_400, description="Seconds; default: about 500 points.")] = None,
+) -> HistoryOut:
+    """Return a server's history: raw for 48 hours, five minutes for 14 days, hours and days for two years."""
+    end = to or datetime.now(UTC)
+    start = from_ or end - timedelta(days=1)
+    seconds = chosen_step(start, end, step)
+    async with parts.db.read() as session:
+        found(await session.get(Server, server_id), "server")
+        seconds, points = await history(session, server_id, start, end, seconds)
+    return HistoryOut(server_id=server_id, step=seconds, points=points)
+
+
+async def _queued(tx: UnitOfWork, servers: list[Server] | None) -> Job:
+    job = await request_collect(tx, servers)
+    await tx.session.refresh(job)
+    return job

@@ -1,0 +1,1 @@
+"""One run: hooks, sources, borg, and what it leaves on record."""

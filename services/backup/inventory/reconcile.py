@@ -1,0 +1,271 @@
+"""The repository's own list against the recorded one: what is missing without our doing, and what nobody made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import or_, select, update
+
+from services.backup.inventory.forgery import forgeries
+from shared.borg import causes
+from shared.db.clock import read_now
+from shared.db.tables.base import db_now
+from shared.db.tables.storage import Archive, Repository, is_held
+from shared.errors import Conflict, Permanent
+from shared.events.repository import RepositoryFrozen
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Collection, Mapping, Sequence
+
+    from services.backup.ports import RepositoryPlace, Storage
+    from shared.borg.node import Grant
+    from shared.borg.output import Listed
+    from shared.db.tables.job import Job
+    from shared.db.unit_of_work import UnitOfWork
+    from shared.runtime.context import Context
+
+ARCHIVES_MISSING = "archives_missing"
+HOSTILE = "hostile_client"
+FORGED = causes.FORGED.code
+RECOVERY = "recovery"
+_NAMED = 10
+_FORGED_REMEDY = f"{causes.FORGED.remedy}; all archives that were made before are intact, nothing is deleted until then"
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """When a repository was seen to hold every archive on record, and its highest segment just before."""
+
+    at: datetime
+    segment: int | None
+    ids: frozenset[str] = frozenset()
+    """What it lists, while that is at hand: borg ids."""
+    checkpoints: tuple[Listed, ...] = ()
+    """What interrupted runs left behind, while that is at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Recorded archives that a repository lists no longer."""
+
+    ids: tuple[str, ...]
+    reason: str
+
+
+async def recorded_archives(tx: UnitOfWork, repository_id: uuid.UUID) -> dict[str, str]:
+    """Return what a repository must hold now: borg id -> name. Ask only while its lease is held."""
+    query = select(Archive.borg_id, Archive.name).where(
+        Archive.repository_id == repository_id, Archive.lost.is_(False), Archive.leaving.is_(False)
+    )
+    return {borg_id: name for borg_id, name in await tx.session.execute(query) if borg_id}
+
+
+async def intend(
+    tx: UnitOfWork, ctx: Context, repository_id: uuid.UUID, ids: Collection[uuid.UUID]
+) -> frozenset[uuid.UUID]:
+    """Note what is about to be deleted, before it is, and return it: what a person has held since is left out.
+
+    Whoever looks after a crash must not take it for a loss. What follows may compact, and then the repository cannot be
+    taken back to where it was seen whole before.
+    """
+    await ctx.fence(tx)
+    rows = await tx.session.scalars(select(Archive).where(Archive.id.in_(ids)).with_for_update())
+    now = await read_now(tx.session)
+    going = [row for row in rows if not is_held(row, now)]
+    for row in going:
+        row.leaving = True
+    repository = await tx.session.get_one(Repository, repository_id)
+    repository.whole_at = repository.whole_segment = None
+    return frozenset(row.id for row in going)
+
+
+async def last_seen_whole(tx: UnitOfWork, repository_id: uuid.UUID) -> Whole | None:
+    """Return when a repository was last seen to hold every archive on record."""
+    repository = await tx.session.get_one(Repository, repository_id)
+    return Whole(repository.whole_at, repository.whole_segment) if repository.whole_at else None
+
+
+def missing(recorded: Collection[str], listed: Sequence[Listed]) -> frozenset[str]:
+    """Return the ids of recorded archives that are not listed; an empty list means that all of them are missing."""
+    return frozenset(recorded) - {archive.borg_id for archive in listed}
+
+
+def unknown(recorded: Collection[str], listed: Sequence[Listed]) -> list[Listed]:
+    """Return what is listed and was made by no run of ours."""
+    return [archive for archive in listed if archive.borg_id not in recorded]
+
+
+def loss(gone: Mapping[str, str], whole: Whole | None) -> Loss:
+    """Say what is missing (borg id -> name), and to which transaction the repository can be taken back.
+
+    Not the last transaction of borg's append-only log: our own compactions stand in no log, and what they wrote has
+    higher numbers than that. Taken back to it, the repository would lose what was compacted.
+    """
+    names = sorted(gone.values())
+    shown = ", ".join(names[:_NAMED]) + (" and more" if len(names) > _NAMED else "")
+    reason = f"{len(names)} recorded archives are missing without our doing: {shown}"
+    if whole is not None and whole.segment is not None:
+        reason += f"; it was last seen whole at {whole.at:%Y-%m-%d %H:%M:%S} UTC, as of transaction {whole.segment}"
+    return Loss(tuple(gone), reason)
+
+
+async def look(
+    ctx: Context,
+    place: RepositoryPlace,
+    grant: Grant,
+    storage: Storage,
+    recorded: Mapping[str, str],
+    *,
+    own: Collection[str] = (),
+) -> tuple[Whole, list[Listed]]:
+    """List a repository, and freeze it and raise where its manifest lies; nothing is done that believes it.
+
+    The segment is read first, so that what is written meanwhile counts as later. `own`: archives that this run just
+    made; that their data is not there is for the truth gate to say.
+    """
+    at, segment = datetime.now(UTC), await storage.segment(place)
+    listing = await storage.listing(place, grant, recorded)
+    there = [archive for archive in listing.archives if archive.there]
+    if found := forgeries(listing, recorded, own):
+        gone = missing(recorded, there) if listing.readable else ()
+        raise await refuse_forged(ctx, place, found, {borg_id: recorded[borg_id] for borg_id in gone})
+    listed = [archive for archive in there if not archive.is_checkpoint]
+    checkpoints = tuple(archive for archive in there if archive.is_checkpoint)
+    return Whole(at, segment, frozenset(archive.borg_id for archive in listed), checkpoints), listed
+
+
+async def delete_meant(ctx: Context, place: RepositoryPlace, grant: Grant, storage: Storage, archive: Listed) -> None:
+    """Delete an archive; freeze the repository where its name leads to another one by now."""
+    try:
+        await storage.delete(place, grant, archive.name, archive.borg_id)
+    except Permanent as error:
+        if error.code != FORGED:
+            raise
+        raise await refuse_forged(ctx, place, [error.message]) from error
+
+
+async def refuse_forged(
+    ctx: Context, place: RepositoryPlace, found: Sequence[str], gone: Mapping[str, str] | None = None
+) -> Permanent:
+    """Freeze a repository whose manifest lies, and return the error that ends the job; `gone`: what it lacks."""
+
+    async def note(tx: UnitOfWork) -> None:
+        await freeze(tx, ctx, place.id, loss(gone or {}, await last_seen_whole(tx, place.id)))
+
+    if gone:
+        await ctx.run(note)
+    return await refuse_lie(
+        ctx, place, f"the list of archives (borg's manifest) of {place.shown_as} is forged: {'; '.join(found)}"
+    )
+
+
+async def refuse_lie(ctx: Context, place: RepositoryPlace, reason: str) -> Permanent:
+    """Freeze a repository for what no honest client says, and return the error that ends the job.
+
+    What was found in the run of a server for the first time is laid at its door; what lies there since is not.
+    """
+    job = ctx.job
+
+    async def note(tx: UnitOfWork) -> str:
+        repository = await tx.session.get_one(Repository, place.id)
+        known = any(one["reason"] == reason for one in repository.frozen_for)
+        code = HOSTILE if place.to_server and not known else FORGED
+        if job is not None and not known:
+            # Not fenced by the lease: whoever learns of an attack keeps it, and twice is no harm.
+            await quarantine(tx, job, place.id, reason, code=code, curable=True)
+        return code
+
+    code = await ctx.run(note)
+    ctx.warn(code, reason)
+    return Permanent(reason, code=code, remedy=_FORGED_REMEDY)
+
+
+def is_sound(repository: Repository) -> bool:
+    """Tell whether anything may be deleted or compacted here."""
+    return not (repository.frozen_reason or repository.segments_damage or repository.archives_damage)
+
+
+def refuse_unsound(repository: Repository) -> None:
+    """Raise if nothing may be deleted or compacted here: it is frozen, or damaged."""
+    if repository.frozen_reason:
+        message = f"the repository is frozen: {repository.frozen_reason}"
+        remedy = (
+            "find out who did it; GET /api/repositories/{id}/recover says what can be brought back, POST does it; "
+            "or POST /api/repositories/{id}/unfreeze: both are recorded"
+        )
+        raise Conflict(message, code="repository_frozen", remedy=remedy)
+    if damage := repository.segments_damage or repository.archives_damage:
+        message = f"the repository is damaged: {damage}"
+        remedy = "repair it by hand, see docs/operations/verification.md; a check that finds it sound lets it go"
+        raise Conflict(message, code="repository_damaged", remedy=remedy)
+
+
+async def note_whole(tx: UnitOfWork, repository_id: uuid.UUID, whole: Whole) -> None:
+    """Keep that a repository was seen whole; what is there again, or still, is guarded again.
+
+    While it is frozen the way back stays where it was: since then somebody has deleted.
+    """
+    repository = await tx.session.get_one(Repository, repository_id)
+    if not repository.frozen_reason:
+        repository.whole_at, repository.whole_segment = whole.at, whole.segment
+    await note_there(tx, repository_id, whole)
+
+
+async def note_there(tx: UnitOfWork, repository_id: uuid.UUID, whole: Whole) -> None:
+    """Guard again what is there again, or still."""
+    strange = or_(Archive.leaving.is_(True), Archive.lost.is_(True))
+    for archive in await tx.session.scalars(select(Archive).where(Archive.repository_id == repository_id, strange)):
+        if archive.borg_id in whole.ids:
+            archive.leaving = archive.lost = False
+
+
+async def freeze(tx: UnitOfWork, ctx: Context, repository_id: uuid.UUID, found: Loss) -> None:
+    """Mark what is lost, and let nothing be pruned or compacted from now on."""
+    ours = (Archive.repository_id == repository_id, Archive.borg_id.in_(found.ids))
+    await tx.session.execute(update(Archive).where(*ours).values(lost=True))
+    if ctx.job is not None:
+        await quarantine(tx, ctx.job, repository_id, found.reason, code=ARCHIVES_MISSING, missing=len(found.ids))
+
+
+async def quarantine(
+    tx: UnitOfWork,
+    job: Job,
+    repository_id: uuid.UUID,
+    reason: str,
+    *,
+    code: str,
+    missing: int = 0,
+    curable: bool = False,
+) -> None:
+    """Let nothing be pruned or compacted from now on, and tell the world; a reason is noted once.
+
+    The code says what happened: a recovery takes away those causes that it cured, and leaves the others. Of a code that
+    stands for both, `curable` says that a recovery cures this one.
+    """
+    repository = await tx.session.get_one(Repository, repository_id)
+    if not repository.frozen_reason:
+        repository.frozen_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable
+    cured = {"cured_by": RECOVERY} if curable else {}
+    if not is_noted(repository, code, reason):
+        repository.frozen_for = [*repository.frozen_for, {"code": code, "reason": reason} | cured]
+        repository.frozen_reason = "; then ".join(filter(None, (repository.frozen_reason, reason)))
+    tx.emit(
+        RepositoryFrozen(
+            job_id=job.id,
+            correlation_id=job.correlation_id,
+            repository_id=repository_id,
+            missing=missing,
+            reason=reason,
+            code=code,
+        )
+    )
+
+
+def is_noted(repository: Repository, code: str, reason: str) -> bool:
+    """Tell whether a repository is frozen for this very cause; what was frozen before causes had codes has its text."""
+    if repository.frozen_for:
+        return any((one["code"], one["reason"]) == (code, reason) for one in repository.frozen_for)
+    return reason in repository.frozen_reason.split("; then ")

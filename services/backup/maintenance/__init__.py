@@ -1,0 +1,1 @@
+"""What keeps a repository small and sound: delete, prune, compact, check."""

@@ -1,0 +1,1 @@
+"""From figures to incidents to messages for people."""

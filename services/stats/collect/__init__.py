@@ -1,0 +1,1 @@
+"""Asks servers for their figures and records them."""

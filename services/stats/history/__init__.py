@@ -1,0 +1,1 @@
+"""Rolls samples up and removes what is too old."""

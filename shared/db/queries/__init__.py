@@ -1,0 +1,1 @@
+"""Reads that several services need."""

@@ -1,0 +1,1 @@
+"""Writes that several services need: each function works within the caller's transaction."""

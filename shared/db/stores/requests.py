@@ -1,0 +1,87 @@
+"""Requests for work: one function a kind of job, the same for the API and for outside events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from shared.db.stores.jobs import takes_turns
+from shared.db.tables.job import Job
+from shared.db.tables.server import Server
+from shared.db.tables.storage import Repository, StoragePool
+from shared.domain.job import JobType
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Sequence
+
+    from shared.db.tables.backup_job import BackupJob
+    from shared.db.tables.storage import Archive
+    from shared.db.unit_of_work import UnitOfWork
+
+
+async def request_backup(tx: UnitOfWork, backup_job: BackupJob, *, request_key: str | None = None) -> Job:
+    """Queue a run of a backup job, on the node that holds its repository."""
+    job = Job(type=JobType.BACKUP_CREATE.value, backup_job_id=backup_job.id, request_key=request_key)
+    job.priority, job.params = backup_job.priority, retries_of(backup_job)
+    return await _enqueue_on_node(tx, job, backup_job.repository_id)
+
+
+def retries_of(backup_job: BackupJob) -> dict[str, Any]:
+    """Return, for a run's parameters, how often it is tried again and after how long."""
+    own = {"max_failures": backup_job.max_failures, "retry_seconds": backup_job.retry_seconds}
+    return {name: value for name, value in own.items() if value is not None}
+
+
+async def request_delete(tx: UnitOfWork, archive: Archive, *, request_key: str | None = None) -> Job:
+    """Queue the deletion of an archive, on the node that holds it."""
+    job = Job(type=JobType.ARCHIVE_DELETE.value, archive_id=archive.id, request_key=request_key)
+    return await _enqueue_on_node(tx, job, archive.repository_id)
+
+
+async def request_upkeep(
+    tx: UnitOfWork, kind: JobType, repository_id: uuid.UUID, *, request_key: str | None = None, **params: Any
+) -> Job:
+    """Queue a prune, a compaction or a check of a repository, on the node that holds it."""
+    job = Job(type=kind.value, request_key=request_key, params=params)
+    return await _enqueue_on_node(tx, job, repository_id)
+
+
+async def request_setup(tx: UnitOfWork, server: Server, *, request_key: str | None = None) -> Job:
+    """Queue the set-up of a server."""
+    job = Job(type=JobType.SERVER_SETUP.value, title=server.name, server_id=server.id, request_key=request_key)
+    await tx.jobs.enqueue(job)
+    return job
+
+
+async def request_collect(tx: UnitOfWork, servers: Sequence[Server] | None, *, request_key: str | None = None) -> Job:
+    """Queue a look at one server, at a set of them, or (None) at all."""
+    job = Job(type=JobType.STATS_COLLECT.value, title="all servers", request_key=request_key, params={})
+    if servers is not None and len(servers) == 1:
+        job.server_id, job.title = servers[0].id, servers[0].name
+    elif servers is not None:
+        job.params, job.title = {"servers": [str(server.id) for server in servers]}, f"{len(servers)} servers"
+    await tx.jobs.enqueue(job)
+    return job
+
+
+async def requested_before(tx: UnitOfWork, request_key: str) -> bool:
+    """Tell whether this very request was met already."""
+    return await tx.session.scalar(select(Job.id).where(Job.request_key == request_key)) is not None
+
+
+async def _enqueue_on_node(tx: UnitOfWork, job: Job, repository_id: uuid.UUID) -> Job:
+    query = (
+        select(Server.id, Server.name, Repository.name, StoragePool.node)
+        .join(Repository, Repository.server_id == Server.id)
+        .join(StoragePool, StoragePool.id == Repository.pool_id)
+        .where(Repository.id == repository_id)
+    )
+    server_id, server, repository, node = (await tx.session.execute(query)).one()
+    job.title = f"{server} - {repository}"
+    job.node, job.server_id, job.repository_id = node, server_id, repository_id
+    await tx.jobs.enqueue(job)
+    if takes_turns(job):
+        await tx.turns.give()
+    return job
