@@ -78,9 +78,7 @@ def never(job: str) -> None:
 def list_schedules(as_json: AsJson = False) -> None:
     """List the schedules of all backup jobs."""
     rows = [
-        one | {"backup_job": job["name"], "next": one["next_runs"][0], "then": one["next_runs"][1]}
-        for job in Client().every(JOBS)
-        for one in job["schedules"]
+        one | {"backup_job": job["name"]} | next_of(one) for job in Client().every(JOBS) for one in job["schedules"]
     ]
     show(rows, _SCHEDULES, as_json=as_json)
 
@@ -186,9 +184,17 @@ def day_numbers(text: str) -> list[int]:
 
 
 def given(schedule: dict[str, Any]) -> dict[str, Any]:
-    """Return of a schedule what can be given."""
+    """Return of a schedule what can be given; ends the command if the gateway cannot read it."""
+    if schedule.get("unreadable"):
+        fail(schedule["words"], "give all its schedules anew; nothing is changed until then")
     keys = ("when", "jitter_seconds", "catch_up", "overlap", "window", "blackout", "stop_at_end")
     return {key: schedule[key] for key in keys}
+
+
+def next_of(schedule: dict[str, Any]) -> dict[str, Any]:
+    """Return a schedule's next two runs; one that the gateway cannot read has none."""
+    first, second, *_ = [*schedule["next_runs"], None, None]
+    return {"next": first, "then": second}
 
 
 def show_runs(schedules: list[dict[str, Any]]) -> None:

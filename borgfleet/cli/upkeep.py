@@ -19,6 +19,7 @@ from borgfleet.cli.schedule import (
     Weekdays,
     Zone,
     given,
+    next_of,
     show_runs,
     when_of,
 )
@@ -65,7 +66,7 @@ def list_upkeep(as_json: AsJson = False) -> None:
         one
         | {
             "repository": f"{repository['server']}/{repository['name']}",
-            "next": one["next_runs"][0],
+            "next": next_of(one)["next"],
             "depth": one["check"]["depth"] if one["check"] else None,
         }
         for repository in Client().every("/api/repositories")

@@ -6,18 +6,17 @@ import uuid
 from datetime import datetime
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from services.api.kernel.hours import HoursIn
-from services.api.kernel.schemas import In
+from services.api.kernel.schemas import In, Out
 from shared.domain.schedule import Spec
 from shared.domain.verification import CheckOptions
 
 
-class ScheduleIn(In):
-    """When a backup job runs by itself."""
+class ScheduleOptions(BaseModel):
+    """What a schedule says beside when."""
 
-    when: Spec = Field(examples=[{"kind": "days", "times": ["02:30"], "zone": "Europe/Paris"}])
     jitter_seconds: int = Field(
         default=0,
         ge=0,
@@ -33,10 +32,17 @@ class ScheduleIn(In):
     )
 
 
-class ScheduleOut(ScheduleIn):
+class ScheduleIn(ScheduleOptions, In):
+    """When a backup job runs by itself."""
+
+    when: Spec = Field(examples=[{"kind": "days", "times": ["02:30"], "zone": "Europe/Paris"}])
+
+
+class ScheduleOut(ScheduleOptions, Out):
     """A schedule, in words, and its next runs."""
 
     id: uuid.UUID
+    when: Spec | None = Field(description="Null where this version cannot read it; nothing runs by it then.")
     words: str
     next_run_at: datetime
     next_runs: list[datetime] = Field(description="The next five, in the schedule's own zone, jitter included.")
@@ -56,5 +62,8 @@ class UpkeepScheduleIn(ScheduleIn):
         return self
 
 
-class UpkeepScheduleOut(UpkeepScheduleIn, ScheduleOut):
+class UpkeepScheduleOut(ScheduleOut):
     """A repository's schedule, in words, and its next runs."""
+
+    task: str = Field(description="prune, compact or check")
+    check: CheckOptions | None

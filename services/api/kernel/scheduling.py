@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shared.domain.schedule import Spec
 
 _SHOWN = 5
+_UNREADABLE = "this version of Borgfleet cannot read this schedule: give it anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +73,16 @@ async def replace_schedules(tx: UnitOfWork, owner: Owner, wanted: Sequence[Sched
 
 
 def shown(row: Schedule, owner: Owner) -> ScheduleOut | UpkeepScheduleOut:
-    """Return a schedule for people."""
-    spec = SPEC.validate_python(row.spec)
-    offset = jitter(owner.called(row.task), row.jitter_seconds)
+    """Return a schedule for people; one that this version cannot read is shown too, without times."""
     values: dict[str, Any] = {
-        "id": row.id, "when": spec, "jitter_seconds": row.jitter_seconds, "catch_up": row.catch_up,
+        "id": row.id, "when": row.spec, "jitter_seconds": row.jitter_seconds, "catch_up": row.catch_up,
         "overlap": row.overlap, "window": row.window, "blackout": row.blackout, "stop_at_end": row.stop_at_end,
-        "words": in_words(spec),
-        "next_run_at": row.next_run_at, "next_runs": next_runs(spec, offset),
+        "words": _UNREADABLE, "next_run_at": row.next_run_at, "next_runs": [],
     }  # fmt: skip
+    with contextlib.suppress(ValueError, TypeError, LookupError, ArithmeticError):
+        spec = SPEC.validate_python(row.spec)
+        runs = next_runs(spec, jitter(owner.called(row.task), row.jitter_seconds))
+        values |= {"words": in_words(spec), "next_runs": runs}
     if row.backup_job_id is not None:
         return ScheduleOut.model_validate(values)
     upkeep = {"task": row.task.removeprefix(_UPKEEP), "check": row.params or None}
@@ -100,7 +103,10 @@ _UPKEEP = "repository_"
 _GIVEN = set(UpkeepScheduleIn.model_fields)
 
 
-def _text(one: ScheduleIn) -> str:
+def _text(one: ScheduleIn | ScheduleOut) -> str:
+    """Return what tells one schedule from another; one that cannot be read is like none that is given."""
+    if isinstance(one, ScheduleOut) and one.unreadable:
+        return str(one.id)
     return one.model_dump_json(include=_GIVEN)
 
 

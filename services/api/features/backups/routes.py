@@ -18,7 +18,6 @@ from shared.db.queries.retention import doubtful_archives, good_archives, is_dou
 from shared.db.stores.requests import request_delete
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Archive, Repository, is_held
-from shared.domain.backup_state import Reason
 from shared.errors import Conflict
 from shared.events.archive import ArchiveAccepted
 
@@ -147,5 +146,4 @@ def _backups() -> Select[Archive, str, str]:
 def _shown(archive: Archive, server: str, repository: str) -> BackupOut:
     names = {"server": server, "repository": repository, "title": f"{server} - {repository}"}
     trust = {"good": is_good(archive), "doubtful": is_doubtful(archive)}
-    trust |= {"reasons": [Reason.from_json(stored).to_json() for stored in archive.reasons]}
     return BackupOut.model_validate({**vars(archive), **names, **trust})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from services.api.kernel.schemas import In, Out
+from shared.domain.backup_state import Reason
 from shared.domain.names import Text
 from shared.domain.values import Moment
 
@@ -19,6 +20,11 @@ class ReasonOut(Out):
     code: str
     weight: Literal["note", "doubt"]
     text: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_known(cls, stored: Any) -> Any:
+        return Reason.from_json(cast("dict[str, Any]", stored)).to_json() if isinstance(stored, dict) else stored
 
 
 class BackupOut(Out):

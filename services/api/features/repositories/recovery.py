@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 from sqlalchemy import func, select
 
-from services.api.features.repositories.schemas import FrozenFor, LostBackup, RecoverIn, RecoveryPreview
+from services.api.features.repositories.schemas import LostBackup, RecoverIn, RecoveryPreview
 from services.api.kernel.dependencies import Caller, Parts
 from services.api.kernel.job import JobOut
 from services.api.kernel.pages import found
@@ -39,15 +39,17 @@ async def preview(repository_id: uuid.UUID, parts: Parts) -> RecoveryPreview:
         missing = await session.scalar(count.where(Archive.lost.is_(True))) or 0
         key = select(Secret.name).where(Secret.name == repository_key(repository_id))
         has_key = await session.scalar(key) is not None
-    return RecoveryPreview(
-        frozen_for=[FrozenFor.model_validate(cause) for cause in repository.frozen_for],
-        recorded=recorded,
-        missing=missing,
-        comes_back=backups,
-        undone_after=repository.rewritten_after,
-        has_key=has_key,
-        manifest_kept_at=repository.manifest_kept_at,
-        manifest_transaction=repository.manifest_transaction,
+    return RecoveryPreview.model_validate(
+        {
+            "frozen_for": repository.frozen_for,
+            "recorded": recorded,
+            "missing": missing,
+            "comes_back": backups,
+            "undone_after": repository.rewritten_after,
+            "has_key": has_key,
+            "manifest_kept_at": repository.manifest_kept_at,
+            "manifest_transaction": repository.manifest_transaction,
+        }
     )
 
 

@@ -103,7 +103,7 @@ def _point(row: Any) -> Point:
         name: Range(min=values[3 * n], mean=_rounded(values[3 * n + 1]), max=values[3 * n + 2])
         for n, name in enumerate(_FIGURES)
     }
-    return Point(at=datetime.fromtimestamp(int(at), UTC), samples=int(samples), **ranges)
+    return Point.model_validate({"at": datetime.fromtimestamp(int(at), UTC), "samples": int(samples)} | ranges)
 
 
 def _rounded(value: float | None) -> float | None:
