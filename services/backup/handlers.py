@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from services.backup.create.record import record_backup
+from services.backup.create.record import record_backup, remember_made
 from services.backup.create.run import run_backup
 from services.backup.create.shielded import to_its_end
 from services.backup.inventory.fence import judged, shut_out_at_last
+from services.backup.inventory.past import catch_up, journaled
 from services.backup.inventory.proof import Manner, proven, remember_whole, told_of_its_pool
 from services.backup.inventory.reconcile import quarantine
 from services.backup.inventory.recover import load_recover, place_to_recover, record_recover, run_recover
 from services.backup.inventory.verified import record_verify
-from services.backup.inventory.verify import load_verify, run_verify
+from services.backup.inventory.verify import load_verify, place_to_verify, run_verify
 from services.backup.maintenance.check import load_check, place_to_check, record_check, run_check
 from services.backup.maintenance.compact import load_compact, place_to_compact, record_compact, run_compact
 from services.backup.maintenance.delete import load_delete, place_of, record_deletion, run_delete
@@ -75,6 +76,7 @@ async def make_backup(event: BackupRequested, ctx: Context, *, storage: Storage,
             outcome = await run_backup(plan, grant, ctx, storage=storage, servers=servers)
             judged_now.set()
             await remember_whole(ctx, storage, plan.repository, outcome.whole)
+            await remember_made(ctx, storage, plan, outcome)
 
         crashpoint("after_borg_before_commit")
         await ctx.run(lambda tx: record_backup(tx, ctx, plan, outcome))
@@ -149,7 +151,9 @@ async def verify_repository(event: RepositoryVerify, ctx: Context, *, storage: S
     if job is None:
         return
 
-    plan = await ctx.run(lambda tx: load_verify(tx, job))
+    place = await ctx.run(lambda tx: place_to_verify(tx, job))
+    await catch_up(ctx, storage, place)  # what our own compaction took since is no damage
+    plan = await ctx.run(lambda tx: load_verify(tx, job, place))
     if plan is None:
         await ctx.run(lambda tx: ctx.finish(tx, JobState.SUCCEEDED, result={"finished": True, "objects": 0}))
         return
@@ -248,6 +252,7 @@ async def _ours(
     async with (
         told_of_its_pool(ctx, storage, place),
         storage.open(place, epoch) as grant,
+        journaled(ctx, storage, place),
         judged(ctx, storage, place, grant),
         proven(ctx, storage, place, manner),
         shut_out_at_last(storage, place, grant),

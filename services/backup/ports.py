@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from services.backup.window import Window
     from shared.borg.commands import CreateOptions
     from shared.borg.environment import Endpoint
+    from shared.borg.journal import Entry, Past
     from shared.borg.node import Grant, OnOutput
     from shared.borg.output import Listed, Listing, LogLine, Phase, Progress
     from shared.borg.segments import History
@@ -257,6 +258,14 @@ class Storage(Protocol):
 
     async def key(self, repository: RepositoryPlace) -> str | None:
         """Return the key as borg exports it; empty where there is none, None without a repository."""
+        ...
+
+    async def past(self, repository: RepositoryPlace) -> Past:
+        """Return what this node remembers of its own work on a repository."""
+        ...
+
+    async def remember(self, repository: RepositoryPlace, *entries: Entry) -> None:
+        """Add to that; on disk when this returns, Permanent `node_disk_full` where it cannot be."""
         ...
 
     async def keep_manifest(self, repository: RepositoryPlace) -> int | None:

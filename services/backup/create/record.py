@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -10,23 +11,28 @@ from services.backup.create.ledger import forget, observed_at
 from services.backup.inventory.figures import refresh_figures
 from services.backup.inventory.reconcile import freeze, is_sound, note_whole
 from services.backup.inventory.verify import request_verify
+from shared.borg.journal import Entry, Made
+from shared.db.clock import read_now
 from shared.db.queries.retention import is_good, load_policies
 from shared.db.stores.requests import request_upkeep
 from shared.db.tables.storage import Archive
 from shared.domain.archive import maker
 from shared.domain.job import JobState, JobType
+from shared.errors import AppError, LeaseLost
 from shared.events.backup import BackupCompleted, BackupFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.backup.create.run import Outcome
-    from services.backup.ports import BackupPlan
+    from services.backup.ports import BackupPlan, Storage
+    from shared.db.tables.storage import Repository
     from shared.db.unit_of_work import UnitOfWork
     from shared.domain.archive import ArchiveFigures
     from shared.domain.backup_state import Reason
     from shared.runtime.context import Context
 
+_RESTORED = timedelta(days=1)
 _REASONS = 200
 """Of one archive; a backup job has a hundred sources at most."""
 
@@ -67,6 +73,7 @@ async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome:
         await note_whole(tx, plan.repository.id, outcome.whole)
     # After a doubtful run nothing goes by itself: what it should have held may be in an older archive only.
     prunes = repository.prune_after_backup and is_sound(repository) and is_good(archive)
+    prunes = prunes and not await _restored_lately(tx, repository)
     if prunes and await load_policies(tx.session, repository):
         key = f"prune-after:{plan.job_id}:{plan.run}"
         await request_upkeep(tx, JobType.REPOSITORY_PRUNE, repository.id, request_key=key)
@@ -89,6 +96,38 @@ async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome:
             deduplicated_size=figures.deduplicated_size,
         )
     )
+
+
+async def remember_made(ctx: Context, storage: Storage, plan: BackupPlan, outcome: Outcome) -> None:
+    """Let the node remember what is about to be put on record: a database restored from a backup does not know it."""
+    verdict = outcome.verdict
+    at = await ctx.run(lambda tx: read_now(tx.session))
+    made = Made(
+        figures=outcome.archive, job_id=plan.job_id.hex, backup_job_id=plan.backup_job_id.hex,
+        state=verdict.state.value, trusted=verdict.trusted,
+        reasons=[reason.to_json() for reason in verdict.reasons[:_REASONS]],
+        evidence=outcome.evidence.model_dump(mode="json"), created_at=at,
+    )  # fmt: skip
+    later = [
+        Made(
+            figures=one.archive, job_id=one.job_id.hex, backup_job_id=one.backup_job_id.hex,
+            state=JobState.WARNING.value, reasons=[one.reason.to_json()],
+            evidence=one.evidence.model_dump(mode="json"), created_at=at,
+        )
+        for one in outcome.found
+    ]  # fmt: skip
+    try:
+        await storage.remember(plan.repository, *(Entry(made=one) for one in (made, *later)))
+    except LeaseLost:
+        raise
+    except AppError as error:  # the archive is whole, and is recorded
+        ctx.log("warning", "kernel", f"the node's journal of {plan.repository.shown_as} is behind: {error.message}")
+
+
+async def _restored_lately(tx: UnitOfWork, repository: Repository) -> bool:
+    """Tell whether the database was found restored within a day: holds set since that backup have to be set again."""
+    at = repository.restored_at
+    return at is not None and await read_now(tx.session) - at < _RESTORED
 
 
 async def _keep(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from services.backup.inventory.fence import HOSTILE
+from services.backup.inventory.past import catch_up, remember_standing
 from services.backup.inventory.reconcile import is_noted, quarantine
 from services.backup.inventory.verified import DAMAGED, NODE
 from services.backup.inventory.verify import queue_verify
@@ -32,6 +33,10 @@ WRITTEN_OUTSIDE = "written_outside"
 KEY_CHANGED = "repository_key_changed"
 _NO_COPY = (causes.NODE_FULL.code, causes.NODE_DISK.code)
 SERVER = "server"
+_OR_RESTORED = (
+    "; or, if the database was restored from a backup, by runs and prunes of ours that it does not know: the node has "
+    "no journal of this repository that would tell, see docs/operations/running.md"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class _Mark:
 
     transaction: int | None
     session: str
+    known: bool = True
+    """The node's journal knows of this mark, and of none that is later: the database was not restored since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +88,12 @@ async def proven(
     A session that breaks off stays open in the records: what it still commits is judged as its own by the next one.
     """
     manner = manner or Manner()
-    before = await ctx.run(lambda tx: _read_mark(tx, place))
+    known = await catch_up(ctx, storage, place)
+    before = await ctx.run(lambda tx: _read_mark(tx, place, known=known))
     ours = SERVER if place.to_server else NODE
     opening = replace(manner, anew=False, damage=manner.damage)
     mark = _Mark(await _prove(ctx, storage, place, before, session=ours, manner=opening), ours)
+    await remember_standing(ctx, storage, place)
     try:
         yield
     except AppError:
@@ -149,9 +158,9 @@ async def remember_whole(ctx: Context, storage: Storage, place: RepositoryPlace,
     await ctx.run(note)
 
 
-async def _read_mark(tx: UnitOfWork, place: RepositoryPlace) -> _Mark:
+async def _read_mark(tx: UnitOfWork, place: RepositoryPlace, *, known: bool) -> _Mark:
     repository = await tx.session.get_one(Repository, place.id)
-    return _Mark(repository.proven_transaction, repository.session)
+    return _Mark(repository.proven_transaction, repository.session, known)
 
 
 async def _prove(
@@ -257,6 +266,7 @@ def _judged(mark: _Mark, seen: _Seen) -> list[Found]:
     found = [Found(ROLLED_BACK, seen.rolled_back)] if seen.rolled_back else []
     if not mark.session and history.upto > mark.transaction:
         wrote = f"something was written to the repository outside of any run, after transaction {mark.transaction}"
+        wrote += "" if mark.known else _OR_RESTORED
         found.append(Found(WRITTEN_OUTSIDE, wrote))
     if history.rewritten:
         count = f"{len(history.rewritten)} objects that were there before were deleted or replaced by the server"

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_, select, update
 
 from services.backup.inventory.forgery import forgeries
+from services.backup.inventory.past import settle_deletions
 from shared.borg import causes
+from shared.borg.journal import Entry
 from shared.db.clock import read_now
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository, is_held
@@ -132,13 +134,18 @@ async def look(
     if found := forgeries(listing, recorded, own):
         gone = missing(recorded, there) if listing.readable else ()
         raise await refuse_forged(ctx, place, found, {borg_id: recorded[borg_id] for borg_id in gone})
+    await settle_deletions(ctx, storage, place, frozenset(archive.borg_id for archive in there))
     listed = [archive for archive in there if not archive.is_checkpoint]
     checkpoints = tuple(archive for archive in there if archive.is_checkpoint)
     return Whole(at, segment, frozenset(archive.borg_id for archive in listed), checkpoints), listed
 
 
 async def delete_meant(ctx: Context, place: RepositoryPlace, grant: Grant, storage: Storage, archive: Listed) -> None:
-    """Delete an archive; freeze the repository where its name leads to another one by now."""
+    """Delete an archive; freeze the repository where its name leads to another one by now.
+
+    The node notes it before, so that it is known as ours even if the database is restored to a time before it.
+    """
+    await storage.remember(place, Entry(deleting={archive.borg_id: archive.name}))
     try:
         await storage.delete(place, grant, archive.name, archive.borg_id)
     except Permanent as error:

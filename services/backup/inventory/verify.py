@@ -64,17 +64,22 @@ async def request_verify(tx: UnitOfWork, archive: Archive) -> None:
         await queue_verify(tx, repository)
 
 
-async def load_verify(tx: UnitOfWork, job: Job) -> VerifyPlan | None:
-    """Read what is still to be verified; None where nothing is."""
+async def place_to_verify(tx: UnitOfWork, job: Job) -> RepositoryPlace:
+    """Return where the repository lies."""
     repository = await tx.session.get(Repository, job.repository_id)
     if repository is None:
         message = "the repository was forgotten while this verification was queued"
         raise Permanent(message, code="repository_missing", remedy="nothing to do")
+    return replace(await load_repository(tx, repository.id), to_server=False)
+
+
+async def load_verify(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> VerifyPlan | None:
+    """Read what is still to be verified; None where nothing is."""
+    repository = await tx.session.get_one(Repository, place.id)
     after, upto = repository.verified_segment, repository.proven_transaction
     if after is None or upto is None or after >= upto:
         await prove_archives(tx, repository)
         return None
-    place = replace(await load_repository(tx, repository.id), to_server=False)
     key = await tx.secrets.find(repository_key(repository.id))
     return VerifyPlan(place, key, after, upto, float(job.params.get("budget_seconds") or _BUDGET))
 

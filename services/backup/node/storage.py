@@ -14,7 +14,7 @@ from services.backup.node.init import ensure_repository
 from services.backup.node.pools import borg_id_of, claim_pool, silent_pool, told
 from services.backup.ports import Prepared, Recovery, Segments, Stretch
 from services.backup.truth.given import GivenCounter
-from shared.borg import commands, output, segments, vault
+from shared.borg import commands, journal, output, segments, vault
 from shared.borg.node import BorgNode, Grant
 from shared.borg.scripts import run_script, script_answer
 from shared.borg.sessions import parse_garbage
@@ -207,6 +207,14 @@ class NodeStorage:
 
         return await self._read(repository, keep)
 
+    async def past(self, repository: RepositoryPlace) -> journal.Past:
+        """Return what the node's journal says of a repository."""
+        return await self._read_state(lambda: journal.read(self._journal(repository)))
+
+    async def remember(self, repository: RepositoryPlace, *entries: journal.Entry) -> None:
+        """Add to the node's journal of a repository."""
+        await self._read_state(lambda: journal.append(self._journal(repository), entries))
+
     async def recover(self, repository: RepositoryPlace, grant: Grant, wanted: Wanted) -> Recovery:
         """Put back what was changed without our doing, by borg's own hand."""
         originals: list[segments.Entry] = []
@@ -256,6 +264,9 @@ class NodeStorage:
 
     def _manifests(self, repository: RepositoryPlace) -> Path:
         return self._node.state_dir / "manifests" / repository.id.hex
+
+    def _journal(self, repository: RepositoryPlace) -> Path:
+        return self._node.state_dir / "journals" / f"{repository.id.hex}.jsonl"
 
     async def _json(self, repository: RepositoryPlace, grant: Grant, command: _Command) -> str:
         argv = command(self._node.borg, repository.path)

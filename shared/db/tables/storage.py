@@ -87,6 +87,10 @@ class Repository(Base):
     session_began: Mapped[int | None] = mapped_column(BigInteger, default=None)
     compacted_segment: Mapped[int | None] = mapped_column(BigInteger, default=None)
     """Up to here our own maintenance may have taken segments away; a gap above it is damage."""
+    journal_number: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """How often its node noted in its journal how it stands; a journal that counts further is newer than this row."""
+    restored_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When its node last found this row older than its journal: the database was restored from a backup."""
     rewritten_after: Mapped[int | None] = mapped_column(BigInteger, default=None)
     """The last segment before objects were deleted, replaced or stored as garbage: a recovery undoes what followed."""
     verified_segment: Mapped[int | None] = mapped_column(BigInteger, default=None)

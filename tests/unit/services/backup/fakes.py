@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from services.backup.create.hooks import HookOutput
@@ -23,6 +24,7 @@ from services.backup.ports import (
 )
 from services.backup.truth.evidence import Given, Kind, Source
 from services.backup.truth.tally import Tally
+from shared.borg.journal import Entry, Past, append, read
 from shared.borg.node import Grant, OnOutput
 from shared.borg.output import Listed, Listing, LogLine, Phase, Progress
 from shared.borg.segments import History
@@ -80,6 +82,9 @@ class FakeStorage:
     stretches: list[Stretch] = field(default_factory=list)
     copies: int = 0
     """Of the manifest."""
+    journal: Path | None = None
+    """Where the node remembers what it did; it has no state directory without."""
+    forgets: AppError | None = None
     exported: str | None = None
     """The key."""
     reports: list[SessionReport] = field(default_factory=list)
@@ -205,6 +210,17 @@ class FakeStorage:
         self, repository: RepositoryPlace, key: str | None, *, after: int, upto: int, seconds: float
     ) -> Stretch:
         return self.stretches.pop(0) if self.stretches else Stretch(upto, 1, (), ())
+
+    async def past(self, repository: RepositoryPlace) -> Past:
+        if self.journal is None:
+            return Past()
+        return read(self.journal)
+
+    async def remember(self, repository: RepositoryPlace, *entries: Entry) -> None:
+        if isinstance(self.forgets, AppError):
+            raise self.forgets
+        if self.journal is not None:
+            append(self.journal, entries)
 
     async def keep_manifest(self, repository: RepositoryPlace) -> int | None:
         self.copies += 1
