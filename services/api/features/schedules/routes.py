@@ -25,7 +25,7 @@ from services.api.kernel.dependencies import Bounds, Caller, ManyBounds, PageBou
 from services.api.kernel.pages import INCOMPLETE, MOST, by_text, found, newest_first, told
 from services.api.kernel.schedules import ScheduleIn
 from services.api.kernel.scheduling import next_runs
-from services.api.kernel.schemas import Page
+from services.api.kernel.schemas import Out, Page
 from shared.db.clock import read_now
 from shared.db.queries.retention import last_good
 from shared.db.tables.backup_job import BackupJob
@@ -126,11 +126,14 @@ async def compliance(
     if not csv_text:
         return rows
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(ComplianceOut.model_fields))
+    writer = csv.DictWriter(text, fieldnames=_COLUMNS, extrasaction="ignore")
     writer.writeheader()
     writer.writerows(row.model_dump(mode="json") for row in rows)
     headers = {name: response.headers[name] for name in (INCOMPLETE, "Link") if name in response.headers}
     return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+_COLUMNS = [name for name in ComplianceOut.model_fields if name not in Out.model_fields]
 
 
 async def _compliance(session: AsyncSession, bounds: Bounds) -> tuple[list[ComplianceOut], str | None]:
