@@ -11,11 +11,20 @@ import pytest
 import structlog
 
 from tests.harness.mariadb import MariaServer
+from tests.harness.measuring import Measuring, measured
 from tests.harness.nats_server import NatsServer
 
 # The pretty renderer prints every local variable of a traceback: seconds for each error that is logged.
 _plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
 structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _plain])
+
+_measuring = Measuring()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Measure coverage in the tests that are for it, their fixtures included."""
+    _measuring.turn(on=measured(item))
 
 
 @pytest.hookimpl(wrapper=True)

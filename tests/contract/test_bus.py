@@ -14,6 +14,8 @@ from tests.harness import hostile
 from tests.harness.nats_server import NatsServer
 from tests.harness.patience import WAIT
 
+pytestmark = pytest.mark.measured  # on both: JetStream is reached by code of its own
+
 
 async def test_a_published_message_is_delivered_once_and_gone_after_the_ack(bus: Any, subject: str) -> None:
     consumer = await bus.consumer(JOBS, subject, ack_wait=WAIT)

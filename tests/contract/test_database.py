@@ -19,6 +19,8 @@ from shared.domain.scheduled import Scheduled
 from shared.errors import AppError, Conflict, LeaseLost, NotFound, Permanent, Transient
 from tests.harness.patience import WAIT
 
+pytestmark = pytest.mark.measured  # on both: some code is for one of them
+
 
 async def queued(db: Database, **values: Any) -> Job:
     job = Job(type=JobType.BACKUP_CREATE.value, node="node1", title="t", **values)

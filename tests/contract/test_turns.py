@@ -158,6 +158,7 @@ async def test_without_limits_all_begin_at_once(db: Database) -> None:
     assert len(await begun(db)) == len(jobs)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.timeout(600)
 async def test_ten_thousand_runs_due_in_one_second_drain_in_order_of_priority_with_every_cap_kept(
     db: Database, monkeypatch: pytest.MonkeyPatch

@@ -18,6 +18,9 @@ import pytest
 from shared.testing.sshd import PrivateSshd, free_port, login_user, wait_for_listener
 from tests.harness.fleet import BIN, ENDED, until
 from tests.harness.patience import WAIT
+from tests.harness.untraced import untraced
+
+pytestmark = pytest.mark.measured  # the command line as a person types it, in programs of its own
 
 
 class Standalone:
@@ -42,7 +45,7 @@ class Standalone:
         log = self.directory / "log"
         with log.open("a") as file:
             self.process = subprocess.Popen(
-                [str(BIN / "borgfleet"), "up", "--data-dir", str(self.directory / "data")], env=self.environment,
+                [str(BIN / "borgfleet"), "up", "--data-dir", str(self.directory / "data")], env=untraced(self.environment),
                 stdout=subprocess.PIPE, stderr=file, text=True, start_new_session=True,
             )  # fmt: skip
         lines: list[str] = []

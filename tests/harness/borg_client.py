@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness.patience import WAIT
+from tests.harness.untraced import untraced
 
 NODE = str(Path(sys.executable).parent / "borg")
 DEBIAN = "/usr/bin/borg"
@@ -33,7 +34,7 @@ class Client:
 
     def environment(self) -> dict[str, str]:
         served = f"exec {shlex.quote(NODE)} serve --append-only --restrict-to-repository {self.repository}"
-        return os.environ | {
+        return untraced(os.environ) | {  # nothing of ours runs in it
             "BORG_RSH": shlex.join(["sh", "-c", served]),
             "BORG_PASSPHRASE": PASSPHRASE,
             "BORG_NEW_PASSPHRASE": PASSPHRASE,

@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.harness.untraced import untraced
+
 BORG_1_2 = Path(__file__).parents[2] / ".venv-borg12" / "bin" / "python"
 """A Python with the oldest borg that servers may have; `scripts/test` makes it."""
 
@@ -28,7 +30,7 @@ def borg_many(
     cwd: Path | None = None,
     **more: str,
 ) -> list[tuple[int, str]]:
-    environment = os.environ | {
+    environment = untraced(os.environ) | {
         "BORG_BASE_DIR": str(base),
         "TZ": zone,
         "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes",

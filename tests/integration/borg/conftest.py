@@ -19,6 +19,7 @@ from shared.borg.sessions import SessionReport, Sessions
 from shared.domain.ids import new_id
 from tests.harness.borg_many import borg_many
 from tests.harness.rpc import RawClient
+from tests.harness.untraced import untraced
 
 BORG = str(Path(sys.executable).parent / "borg")
 SCRIPTS = Path(__file__).parents[3] / "shared" / "borg"
@@ -54,7 +55,7 @@ class World:
 
     def borg(self, *arguments: str, borg: str = BORG, base: str = "client", status: int | None = 0, **more: Any) -> str:
         """Run a borg on the repository itself, not through the fence."""
-        environment = os.environ | {
+        environment = untraced(os.environ) | {
             "BORG_PASSPHRASE": PASSPHRASE, "BORG_BASE_DIR": str(self.directory / base), "TZ": "UTC",
             "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes", "BORG_EXIT_CODES": "modern",
         }  # fmt: skip

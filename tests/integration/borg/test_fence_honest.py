@@ -17,6 +17,7 @@ from tests.integration.borg.conftest import BORG, PASSPHRASE, SCRIPTS, World, ma
 
 DEBIANS = "/usr/bin/borg"
 RUNS = 20
+pytestmark = pytest.mark.unmeasured  # each run starts a fence: test_fence.py measures it
 
 
 def client(world: World, borg: str, base: str, name: str, *, upload_kib: int | None = None) -> subprocess.Popen[str]:

@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -277,6 +276,7 @@ async def test_what_is_no_utf8_is_shown_and_holds_no_surrogate(connection: Any, 
     assert (await connection.run(script)).stderr == "caf\\xe9 \\x00 \\x1b[2J\n"
 
 
+@pytest.mark.unmeasured
 async def test_a_flood_without_a_newline_is_cut_counted_and_holds_no_heartbeat(connection: Any, tmp_path: Path) -> None:
     said: list[str] = []
     flood = (
@@ -291,9 +291,7 @@ async def test_a_flood_without_a_newline_is_cut_counted_and_holds_no_heartbeat(c
     [dropped] = [int(line.split()[0]) for line in said if "bytes of standard output" in line]
     assert 0 <= dropped - (4_000_000 - (1 << 20)) < 100  # the mark of the beginning counts too
     assert len(done.stdout) <= 4 << 20
-    assert held < (
-        0.3 if sys.gettrace() is None else 1.5
-    )  # of this thread's own work, in whichever task; a join at each block took 2.2 s
+    assert held < 0.3  # of this thread's own work, in whichever task; a join at each block took 2.2 s
 
 
 async def longest_turn(task: asyncio.Task[Any]) -> float:

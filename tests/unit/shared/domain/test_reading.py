@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 
 import pytest
@@ -65,8 +64,8 @@ def test_of_a_line_that_is_written_over_the_last_state_is_kept(data: bytes, size
     assert cutter.dropped == 0
 
 
-HELD = 0.1 if sys.gettrace() is None else 1.0
-"""Seconds; a measurement of coverage follows each line and makes this some five times slower."""
+HELD = 0.1
+"""Seconds, where coverage is not measured."""
 
 
 class Stream:
@@ -91,6 +90,7 @@ async def longest_pause(task: asyncio.Task[object]) -> float:
     return longest
 
 
+@pytest.mark.unmeasured
 async def test_a_flood_of_lines_or_one_without_end_never_holds_the_event_loop() -> None:
     heard: list[bytes] = []
     for block, total in (
@@ -110,6 +110,7 @@ async def test_an_answer_is_read_to_its_end_and_what_is_too_much_is_counted() ->
     assert await whole(Stream(b"abc", 6).read, 10) == (b"abcabc", 0)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("data", [b"\x00" * (4 << 20), b"\xff" * (4 << 20), b"plain text\n" * 400_000])
 async def test_cleaning_megabytes_never_holds_the_event_loop(data: bytes) -> None:
     cleaning = asyncio.create_task(clean_all(data))
