@@ -21,6 +21,16 @@ structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _pla
 _measuring = Measuring()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run the end-to-end tests first, the longest at their head.
+
+    Then one of the two processes has nearly all of them, and one fleet is started instead of two that idle to the end.
+    """
+    fleets = config.rootpath / "tests" / "e2e"
+    items.sort(key=lambda item: (not item.path.is_relative_to(fleets), item.get_closest_marker("slow") is None))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> None:
     """Measure coverage in the tests that are for it, their fixtures included."""

@@ -134,6 +134,13 @@ class Fleet:
         self.server.stop()
         self.nats.stop()
 
+    def rest(self) -> None:
+        """Stop every service; `ensure_running` starts them again."""
+        for service in self.services.values():
+            service.process.terminate()
+        for service in self.services.values():
+            service.process.wait(timeout=WAIT)
+
     def ensure_running(self, *names: str) -> None:
         """Start whatever is not running; wait until all is ready."""
         names = names or ("api", "scheduler", "setup", "backup", "stats")
