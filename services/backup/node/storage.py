@@ -83,7 +83,7 @@ class NodeStorage:
 
     async def garbage(self, repository: RepositoryPlace, grant: Grant, report: SessionReport) -> Garbage:
         """Open with the key what a session left out, and what lies there."""
-        argv = self._node.script("left_out.py", repository.path, str(report.file))
+        argv = self._node.script("left_out.py", repository.path, str(report.file), repository.encryption)
         stdout, _ = await self._node.run(grant, argv, passphrase=repository.passphrase)
         return parse_garbage(stdout)
 
