@@ -15,6 +15,7 @@ from shared.errors import AppError
 from tests.harness.borg_client import write_behind
 from tests.harness.rpc import MANIFEST
 from tests.integration.borg.conftest import PASSPHRASE, World
+from tests.integration.borg.test_recover import measured_scripts
 
 MANIFESTS: dict[str, bytes] = {
     "garbage": b"garbage", "empty": b"", "of a plain key": b"\x02" + bytes(60), "of a key file": b"\x00" + bytes(80),
@@ -28,7 +29,9 @@ async def examined(world: World, passphrase: str = PASSPHRASE) -> Garbage:
         grant.repository_id, grant.server_id, grant.path, "repokey-blake2", passphrase, "web1/system"
     )
     (report,) = world.reports()
-    return await NodeStorage(world.node, 600).garbage(place, grant, report)
+    storage = NodeStorage(world.node, 600)
+    measured_scripts(storage)
+    return await storage.garbage(place, grant, report)
 
 
 @pytest.mark.parametrize("manifest", ["sent", "missing", *MANIFESTS])

@@ -134,7 +134,14 @@ ON_BOTH_DATABASES = pytest.mark.parametrize("db", ["sqlite", "mariadb"], indirec
 def measured_scripts(storage: NodeStorage) -> None:
     """Let the scripts run from where they are developed, so that what of them runs is measured."""
     node = storage._node
-    for script in ("recover.py", "verify.py", "manifest_reader.py", "nonce_counter.py", "delete_meant.py"):
+    for script in (
+        "recover.py",
+        "verify.py",
+        "manifest_reader.py",
+        "nonce_counter.py",
+        "delete_meant.py",
+        "left_out.py",
+    ):
         copy = node.state_dir / "fence" / script
         copy.unlink()
         copy.symlink_to(Path(__file__).parents[3] / "shared" / "borg" / script)
