@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +16,7 @@ from shared.ssh.causes import CUT_SHORT, LOST, TOO_LONG, UNREACHABLE
 from shared.ssh.frame import Answer, End, framed, new_token
 from shared.ssh.last_words import Connector
 from shared.ssh.leash import LEASH_SH, STOP_SECONDS, Leash
+from shared.ssh.one_line import one_line
 from shared.ssh.port import Completed, HostKeyChanged
 from shared.ssh.refusals import connection_lost, not_begun, refusal, status_of, timed_out
 
@@ -138,7 +138,8 @@ class _Connection:
         once.close()
 
     async def _start(self, script: str, token: str, args: Sequence[str]) -> Any:
-        return await self._connection.create_process(self._command(script, token, args), encoding=None, window=_WINDOW)
+        line = one_line(script, token, args, sudo=self._target.sudo)
+        return await self._connection.create_process(line, encoding=None, window=_WINDOW)
 
     async def run_leashed(
         self,
@@ -183,10 +184,6 @@ class _Connection:
             yield
         finally:
             listener.close()
-
-    def _command(self, script: str, token: str, args: Sequence[str]) -> str:
-        sudo = ["sudo", "-n", "-H", "--"] if self._target.sudo else []
-        return shlex.join([*sudo, "sh", "-c", script, token, *args])
 
 
 class _Once:

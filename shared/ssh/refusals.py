@@ -71,7 +71,9 @@ def not_begun(name: str, status: int | None, *said: bytes) -> Permanent | Transi
     """Return why a command never began: what came instead of its first mark says who ended it."""
     text = " ".join(clean(b"\n".join(part.strip() for part in said if part.strip()), 8192).split())
     ended = f"it ended with status {status}" if status is not None else "it never ended"
-    quoted = f"{ended} and said {clean(text, _QUOTED)!r}" if text else f"{ended} and said nothing"
+    if len(text) > _QUOTED:  # a shell that quotes our command says what is wrong behind it
+        text = f"{text[: _QUOTED // 3]} … {text[-_QUOTED // 3 * 2 :]}"
+    quoted = f"{ended} and said {text!r}" if text else f"{ended} and said nothing"
     if re.search(r"(^|[ :])sudo: |sudo: (command )?not found", text):
         return causes.SUDO.error(quoted, where=name)
     return causes.NO_SHELL.error(quoted, where=name)

@@ -23,12 +23,15 @@ exec "$@"
 class UserSshd(PrivateSshd):
     """Lets `bft-admin` in by password; `options` are lines of its sshd_config."""
 
-    def __init__(self, directory: Path, *options: str, strict: bool = True, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self, directory: Path, *options: str, strict: bool = True, address: str = "127.0.0.1", shell: str = "/bin/sh"
+    ) -> None:
         if os.geteuid() != 0 or shutil.which("sudo") is None:
             pytest.skip("a server with users of its own needs root, mount namespaces and sudo")
         super().__init__(directory, address=address)
         self.options = options
         self.strict = strict
+        self.shell = shell
 
     @property
     def account(self) -> Path:
@@ -55,7 +58,7 @@ class UserSshd(PrivateSshd):
             ["openssl", "passwd", "-6", PASSWORD], check=True, capture_output=True, text=True
         ).stdout
         with (self.directory / "passwd").open("a") as file:
-            file.write(f"{USER}:x:{UID}:{UID}::{self.account}:/bin/sh\n")
+            file.write(f"{USER}:x:{UID}:{UID}::{self.account}:{self.shell}\n")
         with (self.directory / "shadow").open("a") as file:
             file.write(f"{USER}:{hashed.strip()}:19000:0:99999:7:::\n")
         rule = self.directory / "sudoers.d/bft"
