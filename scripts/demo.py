@@ -13,8 +13,10 @@ import sysconfig
 import tempfile
 import threading
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx2
 
@@ -206,9 +208,14 @@ def delete_one(demo: Demo, backup_job: dict[str, Any]) -> None:
     say(f"  {oldest['title']}: {oldest['name']} refused while held, then deleted and compacted")
 
 
+def far_from_now() -> str:
+    """Return a time of day in Paris: a run of its own amid the demo would be one archive more than the demo counts."""
+    return f"{datetime.now(ZoneInfo('Europe/Paris')) + timedelta(hours=12):%H:30}"
+
+
 def schedule_and_prune(demo: Demo, backup_job: dict[str, Any]) -> None:
     """Let a backup job run by itself; show what a retention would do, then let it do that."""
-    when = {"kind": "weekly", "days": [1, 2, 3, 4, 5], "times": ["02:30"], "zone": "Europe/Paris"}
+    when = {"kind": "weekly", "days": [1, 2, 3, 4, 5], "times": [far_from_now()], "zone": "Europe/Paris"}
     shown_only = ("id", "server", "repository", "created_at", "schedules", "last_good_at", "checked_at", "compacted_at")
     body = {key: value for key, value in backup_job.items() if key not in shown_only}
     path = f"/api/backup-jobs/{backup_job['id']}"
@@ -262,7 +269,7 @@ def verify(demo: Demo, backup_job: dict[str, Any]) -> None:
     checked = demo.finished(demo.call("POST", f"{repository}/check", {"depth": "data"}))["result"]
     if (checked["finished"], checked["damaged"]) != (True, 0) or checked["read"] < 1:
         raise SystemExit(f"the check did not find the repository sound: {checked}")
-    weekly = {"kind": "weekly", "days": [7], "times": ["04:00"], "zone": "Europe/Paris"}
+    weekly = {"kind": "weekly", "days": [7], "times": [far_from_now()], "zone": "Europe/Paris"}
     options = {"depth": "data", "budget_seconds": 7200}
     wanted = {"schedules": [{"task": "check", "when": weekly, "check": options}], "retention": {"keep_last": 1}}
     (schedule,) = demo.call("PUT", repository, wanted)["schedules"]
