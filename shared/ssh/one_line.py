@@ -14,19 +14,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_PLAIN = re.compile(rb"[^A-Za-z0-9 ,./:;=@_+()|<>&{}\[\]*?#~^%-]")
-
-
-_LONGEST = 120_000
-"""Linux takes 128 KiB as one argument, and the whole line is one of the login shell's."""
+_SPECIAL = re.compile(r"[^A-Za-z0-9 ,./:;=@_+()|<>&{}\[\]*?#~^%\x80-\U0010ffff-]")
 
 
 def one_line(script: str, token: str, args: Sequence[str], *, sudo: bool) -> str:
     """Return what runs a script of sh with its arguments, by sudo where told; `token` is its `$0`.
 
-    What would be too long so goes in plain quotes: sh, bash and fish take it, and a csh could take neither.
+    Never with a line break: a csh would run what follows it as commands of its own, with variables of its own.
     """
-    before = ["sudo", "-n", "-H", "--"] if sudo else []
-    octal = _PLAIN.sub(lambda one: b"\\0%03o" % one[0][0], f"set -- {shlex.join(args)}\n{script}".encode()).decode()
-    line = " ".join([*before, f'sh -c \'eval "$(printf %b "{octal}")"\'', token])
-    return line if len(line) <= _LONGEST else shlex.join([*before, "sh", "-c", script, token, *args])
+    octal = _SPECIAL.sub(lambda one: f"\\0{ord(one[0]):03o}", f"set -- {shlex.join(args)}\n{script}")
+    before = "sudo -n -H -- " if sudo else ""
+    return f'{before}sh -c \'eval "$(printf %b "{octal}")"\' {token}'
