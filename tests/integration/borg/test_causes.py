@@ -11,7 +11,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,14 +91,6 @@ def mounted(where: Path, *options: str) -> Iterator[Path]:
 @pytest.fixture
 def place(tmp_path: Path, borg: str) -> Place:
     return Place(tmp_path, borg)
-
-
-@pytest.fixture
-def open_directory() -> Iterator[Path]:
-    """A directory that other users reach; pytest closes its own to them whenever another run of it begins."""
-    with tempfile.TemporaryDirectory(prefix="bfc-", ignore_cleanup_errors=True) as directory:
-        Path(directory).chmod(0o755)
-        yield Path(directory)
 
 
 @needs_root

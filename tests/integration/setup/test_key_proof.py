@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +29,6 @@ from tests.harness.user_sshd import PASSWORD, UID, USER, UserSshd
 PRIVATE, PUBLIC = new_key_pair("fleet")
 KEY = " ".join(PUBLIC.split()[:2])
 PATIENT = SshSettings(connect_timeout=WAIT, login_timeout=WAIT)
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that other users may pass through, as sshd does when it reads a user's keys."""
-    with tempfile.TemporaryDirectory(prefix="bfk-", ignore_cleanup_errors=True) as directory:
-        Path(directory).chmod(0o755)
-        yield Path(directory)
 
 
 @pytest.fixture
@@ -81,8 +72,10 @@ async def kept_password(db: Database, server: Server) -> str | None:
     return await db.run(lambda tx: tx.secrets.find(server_password(server.id)))
 
 
-async def test_a_user_with_sudo_is_ready_by_key_and_the_password_is_forgotten(db: Database, place: Path) -> None:
-    sshd = UserSshd(place)
+async def test_a_user_with_sudo_is_ready_by_key_and_the_password_is_forgotten(
+    db: Database, open_directory: Path
+) -> None:
+    sshd = UserSshd(open_directory)
     sshd.prepare()
     sshd.keys.write_text(f"# {KEY} switched off last year\n")
     os.chown(sshd.keys, UID, UID)
@@ -143,10 +136,10 @@ REFUSING: dict[str, tuple[tuple[str, ...], Callable[[UserSshd], None], str]] = {
 
 @pytest.mark.parametrize("name", REFUSING)
 async def test_a_server_that_refuses_the_key_is_not_ready_keeps_its_password_and_says_why(
-    db: Database, place: Path, name: str
+    db: Database, open_directory: Path, name: str
 ) -> None:
     options, prepare, said = REFUSING[name]
-    sshd = UserSshd(place, *options)
+    sshd = UserSshd(open_directory, *options)
     sshd.prepare()
     prepare(sshd)
     sshd.start()
@@ -163,8 +156,10 @@ async def test_a_server_that_refuses_the_key_is_not_ready_keeps_its_password_and
     assert await kept_password(db, server) == PASSWORD
 
 
-async def test_a_key_that_may_run_one_command_alone_is_no_way_in_for_backups(db: Database, place: Path) -> None:
-    sshd = UserSshd(place)
+async def test_a_key_that_may_run_one_command_alone_is_no_way_in_for_backups(
+    db: Database, open_directory: Path
+) -> None:
+    sshd = UserSshd(open_directory)
     sshd.prepare()
     keys_with('command="echo only this"')(sshd)
     sshd.start()
@@ -196,10 +191,10 @@ SUDOERS: dict[str, tuple[str, int, str, str]] = {
 
 @pytest.mark.parametrize("name", SUDOERS)
 async def test_a_sudo_that_refuses_is_told_in_its_own_words_with_what_helps(
-    db: Database, place: Path, name: str
+    db: Database, open_directory: Path, name: str
 ) -> None:
     text, mode, said, remedy = SUDOERS[name]
-    sshd = UserSshd(place)
+    sshd = UserSshd(open_directory)
     sshd.prepare()
     rules(sshd, text, mode)
     sshd.start()

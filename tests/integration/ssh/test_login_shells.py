@@ -31,11 +31,8 @@ IN_HEX = "for one; do printf %s \"$one\" | od -An -v -tx1 | tr -d ' \\n'; echo; 
 
 
 @pytest.fixture(params=SHELLS)
-async def connection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
-    place = tmp_path_factory.mktemp("shell")
-    for above in (place, *place.parents[:2]):
-        above.chmod(0o755)
-    shell = request.param
+async def connection(request: pytest.FixtureRequest, open_directory: Path) -> AsyncIterator[Any]:
+    place, shell = open_directory, request.param
     assert shutil.which(shell), f"{shell} is missing: scripts/test installs it"
     if shell == "busybox":  # the shell of Alpine, by its name there
         shell = str(place / "ash")
