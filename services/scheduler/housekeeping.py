@@ -18,8 +18,8 @@ from shared.db.tables.job import Job
 from shared.db.tables.kernel import CommitMark, DeadLetter, Secret
 from shared.db.tables.notify import Notification
 from shared.db.tables.schedule import MissedRun
+from shared.runtime.batches import in_batches
 from shared.runtime.leadership import Leadership
-from shared.runtime.pause import pause
 from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
@@ -77,11 +77,9 @@ class Housekeeping:
         """Delete everything that is too old now; return how many rows of each table went."""
         gone: dict[str, int] = {}
         for kind in self._kinds:
-            while not stopping.is_set() and (count := await self._db.run(partial(self._purge, kind))):
-                gone[kind.table.__tablename__] = gone.get(kind.table.__tablename__, 0) + count
-                if count < kind.batch:
-                    break
-                await pause(_PAUSE_SECONDS, stopping)
+            purge = partial(self._db.run, partial(self._purge, kind))
+            if count := await in_batches(purge, stopping, full=kind.batch, rest=_PAUSE_SECONDS):
+                gone[kind.table.__tablename__] = count
         if gone:
             _log.info("cleaned_up", **gone)
         return gone

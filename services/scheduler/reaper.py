@@ -11,6 +11,7 @@ from prometheus_client import Counter
 
 from shared.db.stores.job_recovery import RESENT_AT_ONCE
 from shared.events.streams import JOBS, STREAMS
+from shared.runtime.batches import in_batches
 from shared.runtime.leadership import Leadership
 from shared.runtime.outcome import outcome
 from shared.runtime.piecemeal import is_nobodys_fault
@@ -63,19 +64,17 @@ class Reaper:
         settings = self._settings
         return (
             Periodic("reaper", lambda _stopping: self.tick(), every=settings.reap_every, after_trouble=settings.lease),
-            Periodic("unknown-jobs", lambda _stopping: self.end_unknown(), every=_UNKNOWN_SECONDS),
+            Periodic("unknown-jobs", self.end_unknown, every=_UNKNOWN_SECONDS),
             Periodic("sent-events", self.purge, every=_PURGE_SECONDS, lead=Leadership(self._db, _PURGE, _PURGE_LEASE)),
         )
 
     async def purge(self, stopping: asyncio.Event) -> int:
         """Forget the events that were published long enough ago, all of them, in batches; return how many went."""
-        gone = 0
-        while not stopping.is_set():
-            count = await self._db.run(lambda tx: tx.outbox.purge(older_than=self._sent_kept, limit=_PURGE_BATCH))
-            gone += count
-            if count < _PURGE_BATCH:
-                break
-        return gone
+
+        async def purge() -> int:
+            return await self._db.run(lambda tx: tx.outbox.purge(older_than=self._sent_kept, limit=_PURGE_BATCH))
+
+        return await in_batches(purge, stopping, full=_PURGE_BATCH)
 
     async def tick(self) -> None:
         """Recover what is lost now."""
@@ -84,10 +83,15 @@ class Reaper:
             _log.warning("streams_created", streams=missing)
         await self._resend_lost()
 
-    async def end_unknown(self) -> None:
+    async def end_unknown(self, stopping: asyncio.Event) -> int:
         """End the jobs that a newer version made, if none of its processes took them in all that time."""
-        while failed := await self._db.run(lambda tx: tx.jobs.fail_unknown(after=UNKNOWN_AFTER)):
-            _log.error("jobs_of_unknown_type", jobs=[str(job_id) for job_id in failed])
+
+        async def end() -> int:
+            if failed := await self._db.run(lambda tx: tx.jobs.fail_unknown(after=UNKNOWN_AFTER)):
+                _log.error("jobs_of_unknown_type", jobs=[str(job_id) for job_id in failed])
+            return len(failed)
+
+        return await in_batches(end, stopping)
 
     async def _recover_orphans(self) -> None:
         orphans = await self._db.run(lambda tx: tx.jobs.orphans(), patience=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -156,3 +157,23 @@ async def test_the_last_hours_come_from_the_raw_samples(db: Database) -> None:
     assert [(point.samples, point.cpu.min, point.cpu.mean, point.cpu.max) for point in points] == [
         (2, 10.0, 20.0, 30.0), (1, None, None, None),
     ]  # fmt: skip
+
+
+async def test_a_shutdown_ends_a_long_roll_up_after_the_piece_under_way(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fleet that was down for weeks has days to roll up: the process that stops meanwhile is not killed for it."""
+    server = await add_server(db)
+    await add_samples(db, server, [(NOW - 1800 - 9 * HOUR + 60 * n, 1.0) for n in range(9 * 60)])
+    stopping, pieces, run = asyncio.Event(), [0], db.run
+
+    async def counted(work: Any, **how: Any) -> Any:
+        pieces[0] += 1
+        if pieces[0] == 3:
+            stopping.set()
+        return await run(work, **how)
+
+    monkeypatch.setattr(db, "run", counted)
+    await StatsKeeper(db, KeepSettings()).tick(NOW, stopping)
+    assert pieces[0] == 3
+    assert len(await rollups(db, FIVE_MINUTES)) == 36  # three hours of nine; the next round goes on from there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from sqlalchemy import and_, delete, func, insert, literal, select
 
 from shared.db.tables.base import db_now, or_ignore
 from shared.db.tables.stats import ServerMount, ServerRollup, ServerStats, weighted
+from shared.runtime.batches import in_batches
 from shared.runtime.leadership import Leadership
 from shared.runtime.tasks import Periodic
 
@@ -53,23 +55,23 @@ class StatsKeeper:
 
     def task(self) -> Periodic:
         """Work each minute, one of all replicas."""
-        return Periodic("keeper", lambda _stopping: self._tick_now(), every=EVERY, lead=self._lead)
+        return Periodic("keeper", self._tick_now, every=EVERY, lead=self._lead)
 
-    async def _tick_now(self) -> None:
+    async def _tick_now(self, stopping: asyncio.Event) -> None:
         now = await self._db.run(lambda tx: tx.session.scalar(select(db_now())))
         if now is not None:
-            await self.tick(now.timestamp())
+            await self.tick(now.timestamp(), stopping)
 
-    async def tick(self, now: float) -> None:
+    async def tick(self, now: float, stopping: asyncio.Event | None = None) -> None:
         """Roll up what is complete at `now` (seconds since 1970), a bit at a time, and delete what is too old."""
+        stopping = stopping or asyncio.Event()
         to_hours = partial(roll_up_buckets, finer=FIVE_MINUTES, coarser=HOUR)
         to_days = partial(roll_up_buckets, finer=HOUR, coarser=DAY)
         for roll in (roll_up_samples, to_hours, to_days):
-            while await self._led(partial(roll, now=now)):
-                continue
+            await in_batches(partial(self._led, partial(roll, now=now)), stopping)
         for table, column, oldest in _kept_since(now, self._keep):
-            while await self._led(partial(_purge, table=table, column=column, oldest=oldest)):
-                continue
+            purge = partial(_purge, table=table, column=column, oldest=oldest)
+            await in_batches(partial(self._led, purge), stopping)
 
     async def _led(self, work: Callable[[UnitOfWork], Awaitable[bool]]) -> bool:
         """Do a piece of work in one transaction, in which we surely lead: it may have taken long to come here."""
