@@ -17,6 +17,7 @@ from shared.db.stores.secrets import FLEET_KEY, FLEET_PUBLIC_KEY
 from shared.db.tables.kernel import ApiToken
 from shared.errors import Conflict
 from shared.events.streams import STREAMS
+from shared.secret_files import read_secret_text
 from shared.ssh.asyncssh import new_key_pair
 
 if TYPE_CHECKING:
@@ -61,4 +62,4 @@ async def _ensure_token(tx: UnitOfWork, token: str) -> bool:
 
 def _first_token(settings: Settings) -> str:
     file = settings.api.admin_token_file
-    return file.read_text().strip() if file else f"bf_{secrets.token_urlsafe(32)}"
+    return read_secret_text(file, "first token's file") if file else f"bf_{secrets.token_urlsafe(32)}"

@@ -108,7 +108,9 @@ def _settings(data_dir: Path | None) -> Settings:
     try:
         with translated():
             settings.database_url()
-    except (Permanent, ValueError):  # ValueError: no number for a port; its text may hold the password
+    except Permanent as error:
+        fail(error.message, error.remedy, status=2)
+    except ValueError:  # no number for a port; its text may hold the password
         fail("the database's URL is none", URL_REMEDY, status=2)
     configure_logging(settings.log)
     return settings

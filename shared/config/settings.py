@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from typing_extensions import override
 
 from shared.domain.names import Host, Node, User
+from shared.secret_files import read_secret_text
 
 
 class _Group(BaseModel):
@@ -208,7 +209,7 @@ class Settings(BaseSettings):
             return f"sqlite+aiosqlite:///{self.data_dir / 'borgfleet.db'}"
         url = make_url(self.database.url.get_secret_value())
         if self.database.password_file is not None:
-            url = url.set(password=self.database.password_file.read_text().strip())
+            url = url.set(password=read_secret_text(self.database.password_file, "database password file"))
         return url.render_as_string(hide_password=False)
 
     def redacted(self) -> dict[str, Any]:

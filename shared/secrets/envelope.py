@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.errors import Permanent
+from shared.secret_files import read_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,17 +89,11 @@ def load_key_ring(path: Path) -> KeyRing:
 def read_key_ring(path: Path) -> KeyRing:
     """Read the master key file; Permanent if it is not there, open to others, or no key."""
     try:
-        mode, lines = path.stat().st_mode, path.read_bytes().split()
-    except FileNotFoundError as error:
-        message = f"there is no master key at {path}"
-        raise Permanent(message, code="master_key_missing", remedy=_RESTORE) from error
-    except OSError as error:
-        message = f"the master key file {path} cannot be read: {error.strerror}"
-        remedy = "let the user who runs Borgfleet own it, mode 0600"
-        raise Permanent(message, code="master_key_unreadable", remedy=remedy) from error
-    if mode & 0o077:
-        message = f"the master key file {path} can be read by others"
-        raise Permanent(message, code="master_key_exposed", remedy=f"chmod 600 {path}")
+        lines = read_secret(path, "master key file", code="master_key").split()
+    except Permanent as error:
+        if error.code == "master_key_missing":
+            raise Permanent(f"there is no master key at {path}", code=error.code, remedy=_RESTORE) from error
+        raise
     try:
         keys = [base64.b64decode(line, validate=True) for line in lines]
     except binascii.Error:

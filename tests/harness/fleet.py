@@ -105,6 +105,7 @@ class Fleet:
         for directory in (self.pool_path, self.data_dir):
             directory.mkdir(parents=True)
         self.token_file.write_text("bf_test-token-canary-3141592653")
+        self.token_file.chmod(0o600)
         self.nats.start()
         self.server.start()
         argv = plan_sshd(

@@ -26,6 +26,7 @@ def test_a_misspelt_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_password_comes_from_its_file_and_is_never_shown(tmp_path: Path) -> None:
     (tmp_path / "p").write_text("canary@:/\n")
+    (tmp_path / "p").chmod(0o600)
     settings = Settings.model_validate(
         {"data_dir": tmp_path, "database": {"url": "mariadb+aiomysql://u@h/d", "password_file": tmp_path / "p"}}
     )
