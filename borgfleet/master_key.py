@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.db.causes import require_place
+from shared.db.engines import Link
 from shared.db.revisions import require_current, schema_missing
 from shared.db.session import Database
 from shared.errors import Internal, Permanent
 from shared.secrets.envelope import KeyRing, make_key_file, read_key_ring
+from shared.tls import Certificates
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shared.config.settings import Settings
+    from shared.config.settings import DatabaseSettings, Settings
     from shared.db.unit_of_work import UnitOfWork
 
 
@@ -26,7 +28,14 @@ def open_database(settings: Settings, ring: KeyRing | None = None) -> Database:
         key_ring=read_key_ring(settings.master_key_path) if ring is None else ring,
         pool_size=settings.database.pool_size,
         seconds=settings.database.statement_seconds,
+        link=link_to(settings.database),
     )
+
+
+def link_to(database: DatabaseSettings) -> Link:
+    """Return how MariaDB is to be reached."""
+    certificates = Certificates(database.ca_file, database.cert_file, database.key_file)
+    return Link(certificates if database.encrypted else None, database.failover)
 
 
 async def proven_database(settings: Settings) -> Database:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from borgfleet.master_key import first_database
+from borgfleet.master_key import first_database, link_to
 from shared.bus.jetstream import connect
 from shared.db.migrations import migrate
 from shared.db.stores.secrets import FLEET_KEY, FLEET_PUBLIC_KEY
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 async def prepare(settings: Settings) -> str | None:
     """Migrate, make both keys, the streams and the first token; return that token if it was made now."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    await asyncio.to_thread(migrate, settings.database_url())
+    await asyncio.to_thread(migrate, settings.database_url(), link_to(settings.database))
     db = await first_database(settings)
     bus = await connect(settings.nats, name="borgfleet-migrate")
     try:

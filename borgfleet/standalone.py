@@ -73,7 +73,17 @@ def _as_ourselves(backup: BackupSettings) -> BackupSettings:
 def standalone_settings(settings: Settings, nats: NatsChild, *, has_sshd: bool) -> Settings:
     """Point the settings at the children, and at the borg that is installed beside this program."""
     bus = settings.nats.model_copy(
-        update={"url": nats.url, "monitor_url": nats.monitor_url, "token_file": nats.token_file}
+        update={
+            "url": nats.url,
+            "monitor_url": nats.monitor_url,
+            "token_file": nats.token_file,
+            "urls": (),
+            "monitor_urls": (),
+            "nkey_seed_file": None,
+            "ca_file": None,
+            "cert_file": None,
+            "key_file": None,
+        }
     )
     host_key = settings.data_dir / "sshd" / "ssh_host_ed25519_key.pub" if has_sshd else None
     backup = settings.backup.model_copy(

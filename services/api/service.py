@@ -24,4 +24,4 @@ def build(parts: Parts) -> Service:
     async def http(stopping: asyncio.Event) -> None:
         await serve(app, listen, stopping)
 
-    return Service(name="api", tasks=(Supervised("http", http),))
+    return Service(name="api", tasks=(Supervised("http", http),), needs_bus=False)

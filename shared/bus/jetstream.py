@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import nats.errors
@@ -17,9 +15,11 @@ from nats.js import api
 
 from shared.bus.headers import DESCRIPTION, STATUS, parse_headers
 from shared.bus.port import check_publishable, durable_name, too_large
+from shared.bus.servers import certificates, log_in, refusal
 from shared.errors import Permanent, Transient
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping, Sequence
 
     from nats.aio.msg import Msg
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from shared.events.streams import StreamSpec
 
 _log = structlog.get_logger()
-_MINIMUM = (2, 11)
 _PUBLISH_SECONDS = 5.0
 _CONNECT_SECONDS = 8.0
 _CLOSE_SECONDS = 5.0
@@ -85,7 +84,17 @@ async def _unsubscribe(subscription: Subscription) -> None:
 
 
 class _Client(Client):
-    """nats-py's client, its connection safe from what a publisher writes into the headers of a message."""
+    """nats-py's client: safe from what a publisher writes into headers, and never in the clear by mistake."""
+
+    def __init__(self, *, needs_tls: bool) -> None:
+        super().__init__()
+        self._needs_tls = needs_tls
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        # What asks for TLS is the server's word alone, sent in the clear: who stands between could leave it out.
+        if initial_connection and self._needs_tls and not info.get("tls_required"):
+            raise nats.errors.Error("the server offers no TLS, and the settings ask for it")
+        await super()._process_info(info, initial_connection)
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         return parse_headers(headers)
@@ -255,23 +264,23 @@ class JetStreamBus:
 
 
 async def connect(settings: NatsSettings, *, name: str) -> JetStreamBus:
-    """Connect, and refuse a server that is too old or may lose acknowledged messages."""
-    options: dict[str, Any] = {"nkeys_seed": str(settings.nkey_seed_file)} if settings.nkey_seed_file else {}
-    if settings.token_file:
-        options["token"] = settings.token_file.read_text().strip()
-    watch = _Watch(quiet=True)
-    client = _Client()
+    """Connect to one of the servers, and refuse them if one is too old or may lose acknowledged messages."""
+    options = log_in(settings)
+    context = certificates(settings).context() if settings.encrypted else None
+    watch = _Watch(settings, context)
+    client = _Client(needs_tls=context is not None)
     try:
         with _translated():
             async with asyncio.timeout(_CONNECT_SECONDS):  # on its own the first connection is tried for ever
                 await client.connect(  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
-                    settings.url,
+                    list(settings.servers),
                     name=name,
-                    connect_timeout=5,
+                    connect_timeout=3,  # two nodes of three that do not answer leave time for the third
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=1,
                     ping_interval=5,
                     max_outstanding_pings=2,
+                    tls=context,
                     error_cb=watch.error,
                     disconnected_cb=watch.disconnected,
                     reconnected_cb=watch.reconnected,
@@ -279,61 +288,50 @@ async def connect(settings: NatsSettings, *, name: str) -> JetStreamBus:
                 )
     except Transient as error:
         await client.close()
-        message = f"no nats-server answers at {settings.url.rpartition('@')[2]}"
-        raise Transient(
-            message, code="bus_unreachable", remedy="start nats-server, or set BORGFLEET_NATS__URL"
-        ) from error
+        where = ", ".join(url.rpartition("@")[2] for url in settings.servers)
+        reason = f": {watch.last}" if watch.last else ""
+        message = f"no nats-server answers at {where}{reason}"
+        remedy = "start nats-server, or set BORGFLEET_NATS__URL; see that it knows this user, and its certificate"
+        raise Transient(message, code="bus_unreachable", remedy=remedy) from error
     watch.quiet = False
-    await _check_server(client, settings)
+    await _check_server(client, settings, context)
     return JetStreamBus(client, settings, watch)
 
 
-async def _check_server(client: Client, settings: NatsSettings) -> None:
-    refusal = await _refusal(str(client.connected_server_version), settings)
-    if refusal is not None:
-        await client.close()
-        raise refusal
-
-
-async def _refusal(banner: str, settings: NatsSettings) -> Permanent | None:
-    version = ".".join(re.findall(r"\d+", banner)[:3])
-    if tuple(int(part) for part in version.split(".")[:2]) < _MINIMUM:
-        message = f"nats-server {version} is too old"
-        return Permanent(message, code="nats_too_old", remedy="run nats-server 2.11 or newer")
-    if settings.monitor_url and settings.require_sync_always and not await _syncs_always(settings.monitor_url):
-        message = "nats-server acknowledges messages before they are on disk"
-        remedy = "set `jetstream { sync_interval: always }` in nats-server's configuration"
-        return Permanent(message, code="nats_not_durable", remedy=remedy)
-    return None
-
-
-async def _syncs_always(monitor_url: str) -> bool:
-    def ask() -> bool:
-        with urllib.request.urlopen(f"{monitor_url}/jsz", timeout=5) as answer:  # noqa: S310 - an operator's own setting
-            return bool(json.load(answer).get("config", {}).get("sync_always"))
-
+async def _check_server(client: Client, settings: NatsSettings, context: ssl.SSLContext | None) -> None:
     try:
-        return await asyncio.to_thread(ask)
-    except OSError as error:
-        message = f"nats-server's monitoring port {monitor_url} does not answer: {error}"
-        remedy = "set BORGFLEET_NATS__MONITOR_URL to nats-server's `http` port, and see that it listens there"
-        raise Transient(message, code="bus_unreachable", remedy=remedy) from error
+        refused = await refusal(str(client.connected_server_version), settings, context)
+    except Transient:
+        await client.close()
+        raise
+    if refused is not None:
+        await client.close()
+        raise refused
 
 
 class _Watch:
     """Logs what happens to the connection, until it is closed on purpose."""
 
-    def __init__(self, *, quiet: bool) -> None:
-        self.quiet = quiet
+    def __init__(self, settings: NatsSettings, context: ssl.SSLContext | None) -> None:
+        self.quiet = True
+        self.last = ""
+        self._settings = settings
+        self._context = context
 
     async def error(self, error: Exception) -> None:
+        self.last = str(error) or type(error).__name__
         # Permission denials reach a caller only as a timeout: this is where their reason shows.
         if not self.quiet:
-            _log.warning("bus_error", error=str(error) or type(error).__name__)
+            _log.warning("bus_error", error=self.last)
 
     async def disconnected(self) -> None:
         if not self.quiet:
             _log.warning("bus_disconnected")
+        if self._context is not None:
+            try:  # certificates live shorter than processes: what lies in the files by now is shown from now on
+                certificates(self._settings).renew(self._context)
+            except Permanent as error:
+                _log.warning("bus_certificates_kept", reason=error.message)
 
     async def reconnected(self) -> None:
         _log.info("bus_reconnected")

@@ -8,10 +8,27 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, PositiveFloat, PositiveInt, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 from sqlalchemy.engine import make_url
 from typing_extensions import override
 
@@ -19,30 +36,96 @@ from shared.domain.names import Host, Node, User
 from shared.secret_files import read_secret_text
 
 
+def _split(given: object) -> object:
+    """Take a list as text with commas between, as an environment variable has it."""
+    return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+
+
+def _without_user(url: str) -> str:
+    return re.sub(r"//[^@/]*@", "//***@", url)
+
+
+NatsUrl = Annotated[str, StringConstraints(pattern=r"^(nats|tls)://[^,\s]+$")]
+
+
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DatabaseSettings(_Group):
+class _Certificates(_Group):
+    """TLS of one connection; without an authority of its own the system's are trusted."""
+
+    ca_file: Path | None = Field(default=None, description="The authority that signed the server's certificate (PEM).")
+    cert_file: Path | None = Field(default=None, description="Our own certificate, where the server asks for one.")
+    key_file: Path | None = Field(default=None, description="The private key of `cert_file`.")
+
+    @model_validator(mode="after")
+    def _are_a_pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file are given together or not at all")
+        return self
+
+
+class DatabaseSettings(_Certificates):
     """Where the truth is kept; an empty URL means SQLite in the data directory."""
 
     url: SecretStr = SecretStr("")
     password_file: Path | None = Field(default=None, description="A file that holds the database password.")
     pool_size: PositiveInt = 10
     statement_seconds: PositiveFloat = Field(default=10.0, description="Bound of one unit of work.")
+    tls: bool = Field(default=False, description="Refuse a connection without TLS; `ca_file` implies it.")
+    failover: bool = Field(
+        default=False, description="The URL's host is a name that follows the primary: connections live 5 minutes."
+    )
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether a connection without TLS is refused."""
+        return self.tls or self.ca_file is not None or self.cert_file is not None
 
 
-class NatsSettings(_Group):
+class NatsSettings(_Certificates):
     """The message bus."""
 
-    url: str = "nats://127.0.0.1:4222"
+    url: NatsUrl = "nats://127.0.0.1:4222"
+    urls: Annotated[tuple[NatsUrl, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(), description="The servers of a cluster, with commas between; takes the place of `url`."
+    )
     nkey_seed_file: Path | None = None
     token_file: Path | None = Field(default=None, description="A file that holds the token nats-server asks for.")
     monitor_url: str = Field(
         default="", description="nats-server's own HTTP port, to check sync_always; empty: unchecked."
     )
+    monitor_urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(), description="The same for each server of a cluster; takes the place of `monitor_url`."
+    )
     require_sync_always: bool = True
     replicas: PositiveInt = 1
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Where to connect: to any of these."""
+        return self.urls or (self.url,)
+
+    @property
+    def monitors(self) -> tuple[str, ...]:
+        """Whom to ask how it keeps messages."""
+        return self.monitor_urls or ((self.monitor_url,) if self.monitor_url else ())
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether a connection without TLS is refused."""
+        return self.servers[0].startswith("tls:")
+
+    @model_validator(mode="after")
+    def _says_tls_once(self) -> Self:
+        if len({url.startswith("tls:") for url in self.servers}) > 1:
+            raise ValueError("either all NATS URLs begin with tls:// or none does")
+        if (self.ca_file or self.cert_file) and not self.encrypted:
+            raise ValueError(
+                "certificates are given: write the NATS URL as tls://, so that nothing is sent in the clear"
+            )
+        return self
 
 
 class ApiSettings(_Group):
@@ -215,7 +298,8 @@ class Settings(BaseSettings):
     def redacted(self) -> dict[str, Any]:
         """Return all settings as plain values for people to read, secrets hidden."""
         shown = self.model_dump(mode="json", exclude={"database": {"url"}})
-        shown["nats"]["url"] = re.sub(r"//[^@/]*@", "//***@", self.nats.url)
+        shown["nats"]["url"] = _without_user(self.nats.url)
+        shown["nats"]["urls"] = [_without_user(url) for url in self.nats.urls]
         return shown | {"database_url": self._shown_url()}
 
     def _shown_url(self) -> str:

@@ -90,6 +90,13 @@ UNKNOWN = Cause(
     lasting=True,
 )
 
+NO_TLS = Cause(
+    "database_tls",
+    "no encrypted connection to the database comes about: it offers none, or its certificate is not the right one",
+    "see its ssl_cert, that BORGFLEET_DATABASE__CA_FILE signed it, and that it names the host of the URL",
+)
+READ_ONLY_NUMBERS = (1290, 1792, 1836)
+
 _OF_MARIA: dict[Cause, tuple[int, ...]] = {
     # Changed since read, lock wait timeout, deadlock, read lock, interrupted, table changed, XA deadlock, to be
     # prepared again, too many transactions, killed, over its time.
@@ -99,7 +106,8 @@ _OF_MARIA: dict[Cause, tuple[int, ...]] = {
     CONNECTIONS: (1040, 1203, 1226),
     BLOCKED: (1129,),
     DISK_FULL: (1021, 1114),
-    READ_ONLY: (1290, 1792, 1836),
+    READ_ONLY: READ_ONLY_NUMBERS,
+    NO_TLS: (2026, 3159),
     MEMORY: (1037, 1038, 1041, 1135, 1206),
     # Of a file: writing, opening, closing, reading, creating, renaming; from the engine; at COMMIT and ROLLBACK.
     DISK_ERROR: (2, 3, 1004, 1005, 1016, 1023, 1024, 1025, 1026, 1030, 1180, 1181),

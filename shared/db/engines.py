@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+
+from shared.db.causes import READ_ONLY_NUMBERS
+from shared.db.encrypted import creator
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import ExceptionContext
+
+    from shared.tls import Certificates
 
 _REST_SECONDS = 1.0
 MIGRATE_WAIT_SECONDS = 600
@@ -36,7 +45,18 @@ WROTE = "borgfleet_wrote"
 """Set in a connection's `info` once its transaction has changed a row."""
 
 
-def engines(url: str, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How MariaDB is reached: over TLS or not, and whether its name may lead to another server one day."""
+
+    certificates: Certificates | None = None
+    failover: bool = False
+
+
+DIRECT = Link()
+
+
+def engines(url: str, pool_size: int, link: Link) -> tuple[AsyncEngine, AsyncEngine]:
     """Return the engine that writes and the one that reads; on MariaDB they are one."""
     if make_url(url).get_backend_name() == "sqlite":
         # One writer at a time queues in the pool instead of spinning on SQLite's busy handler.
@@ -51,18 +71,20 @@ def engines(url: str, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=8,
-        pool_recycle=1800,
+        # A connection to a server that is no longer the primary is given up after a while, whatever it is used for.
+        pool_recycle=300 if link.failover else 1800,
         hide_parameters=True,  # they may hold what must not be in a log
         pool_reset_on_return=None,  # every session ends its own transaction
         isolation_level="READ COMMITTED",
-        connect_args=_of_maria(),
+        connect_args=_of_maria(link),
     )
     _ping_after_rest(engine)
+    _leave_read_only(engine)
     _note_writes(engine)
     return engine, engine
 
 
-def migrating_engine(url: str) -> AsyncEngine:
+def migrating_engine(url: str, link: Link) -> AsyncEngine:
     """Return the engine that changes the schema: one connection, no limit on how long a statement may work."""
     if make_url(url).get_backend_name() == "sqlite":
         engine = create_async_engine(url, hide_parameters=True, poolclass=NullPool)
@@ -74,15 +96,27 @@ def migrating_engine(url: str) -> AsyncEngine:
         hide_parameters=True,
         poolclass=NullPool,
         isolation_level="READ COMMITTED",
-        connect_args=_of_maria(max_statement_time=0, lock_wait_timeout=60),
+        connect_args=_of_maria(link, max_statement_time=0, lock_wait_timeout=60),
     )
 
 
-def _of_maria(**more: int) -> dict[str, Any]:
+def _of_maria(link: Link, **more: int) -> dict[str, Any]:
     """Return what is said at each connection to MariaDB: nothing that we rely on is left to the server's defaults."""
     settings = _SESSION | more
     given = ", ".join(f"SESSION {name}={value}" for name, value in settings.items())
-    return {"init_command": f"SET {given}", "charset": "utf8mb4", "connect_timeout": 5}
+    options: dict[str, Any] = {"init_command": f"SET {given}", "charset": "utf8mb4", "connect_timeout": 5}
+    return options | ({"async_creator_fn": creator(link.certificates)} if link.certificates else {})
+
+
+def _leave_read_only(engine: AsyncEngine) -> None:
+    """Give up all connections to a server that can only be read: the next one is opened to who is the primary now."""
+
+    def failed(context: ExceptionContext) -> None:
+        arguments: tuple[object, ...] = getattr(context.original_exception, "args", ())
+        if arguments and arguments[0] in READ_ONLY_NUMBERS:
+            context.is_disconnect = True
+
+    event.listen(engine.sync_engine, "handle_error", failed)
 
 
 def _note_writes(engine: AsyncEngine) -> None:

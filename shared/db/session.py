@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.db.causes import file_of
+from shared.db.causes import READ_ONLY, file_of
 from shared.db.door import translated
-from shared.db.engines import engines
+from shared.db.engines import DIRECT, engines
 from shared.db.unit_of_work import UnitOfWork
 from shared.errors import Transient
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from shared.db.engines import Link
     from shared.db.tables.kernel import OutboxRow
     from shared.secrets.envelope import KeyRing
 
@@ -63,13 +65,20 @@ class Database:
     """The one door to the database of a process."""
 
     def __init__(
-        self, url: str, *, key_ring: KeyRing, pool_size: int = 10, seconds: float = 10.0, patience: float = 60.0
+        self,
+        url: str,
+        *,
+        key_ring: KeyRing,
+        pool_size: int = 10,
+        seconds: float = 10.0,
+        patience: float = 60.0,
+        link: Link = DIRECT,
     ) -> None:
         """Take a SQLAlchemy URL; `seconds` bounds one try of a unit of work, `patience` all of them."""
         self._key_ring = key_ring
         self.pace = Pace(seconds, patience)
         with translated():
-            self._writer, self._reader = engines(url, pool_size)
+            self._writer, self._reader = engines(url, pool_size, link)
             self._file = file_of(url)
         self._after_emit: list[Callable[[Sequence[OutboxRow]], None]] = []
         self._slots: list[uuid.UUID] = []
@@ -173,6 +182,16 @@ class Database:
                 AsyncSession(self._reader, expire_on_commit=False) as session,
             ):
                 yield session
+
+    async def require_writable(self) -> None:
+        """Raise if the database does not answer, or is a server that can only be read (a replica, or demoted)."""
+        async with self.read() as session:
+            if self._file is not None or self._writer.dialect.name == "sqlite":
+                await session.execute(text("SELECT 1"))
+            elif (await session.execute(text("SELECT @@global.read_only"))).scalar_one():
+                # Its name may lead to the primary by now: the next question is asked over a new connection.
+                await (await session.connection()).invalidate()
+                raise READ_ONLY.error()
 
     async def close(self) -> None:
         """Close all connections."""

@@ -91,6 +91,10 @@ class Board:
         """Return what is down, by name; the error's own words are in the log alone, for whom it may concern."""
         return {name: self._problem(state) for name, state in self._states.items() if self._is_down(state)}
 
+    def stalled_by(self, codes: tuple[str, ...]) -> set[str]:
+        """Return the tasks whose last failure was a foreseen error whose code begins so."""
+        return {name for name, state in self._states.items() if not state.grave and state.error.startswith(codes)}
+
     def _is_down(self, state: _State) -> bool:
         return (state.grave or state.failures >= _PATIENCE) and not self._steady(state)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -20,7 +19,7 @@ from shared.runtime.http import BoundedHttp
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Gauge
     from starlette.requests import Request
 
     from shared.bus.port import Bus
@@ -32,10 +31,24 @@ _PROBE_SECONDS = 3.0
 
 
 class Health:
-    """Alive: the event loop turns. Ready: database and bus answer, and no task of this process is down."""
+    """Alive: the event loop turns. Ready: database and bus answer, and no task of this process is down.
 
-    def __init__(self, db: Database, bus: Bus, registry: CollectorRegistry, board: Board | None = None) -> None:
+    Who only takes orders, as the API does, is ready without the bus: they lie in the database until it is back.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        bus: Bus,
+        registry: CollectorRegistry,
+        board: Board | None = None,
+        *,
+        needs_bus: bool = True,
+        bus_up: Gauge | None = None,
+    ) -> None:
         """Watch these."""
+        self._needs_bus = needs_bus
+        self._bus_up = bus_up
         self._board = board
         self._db = db
         self._bus = bus
@@ -43,9 +56,26 @@ class Health:
 
     async def problems(self) -> dict[str, str]:
         """Return what does not answer, by name; empty when ready."""
-        database, bus = await asyncio.gather(self._database(), self._bus.healthy())
+        return (await self._found())[0]
+
+    async def _found(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Return what keeps this process from its work, and what only slows it down."""
+        database, bus = await asyncio.gather(self._database(), self._bus_answers())
         tasks = self._board.problems() if self._board else {}
-        return tasks | ({"database": database} if database else {}) | ({} if bus else {"bus": "does not answer"})
+        stalled = self._board.stalled_by(("bus_", "stream_")) if self._board and not self._needs_bus else set[str]()
+        problems = {name: text for name, text in tasks.items() if name not in stalled}
+        degraded = {name: text for name, text in tasks.items() if name in stalled}
+        if database:
+            problems["database"] = database
+        if not bus:
+            (problems if self._needs_bus else degraded)["bus"] = "does not answer"
+        return problems, degraded
+
+    async def _bus_answers(self) -> bool:
+        answers = await self._bus.healthy()
+        if self._bus_up is not None:
+            self._bus_up.set(answers)
+        return answers
 
     def app(self) -> Starlette:
         """Return the application with the three paths."""
@@ -55,8 +85,8 @@ class Health:
 
     async def _database(self) -> str:
         try:
-            async with asyncio.timeout(_PROBE_SECONDS), self._db.read() as session:
-                await session.execute(text("SELECT 1"))
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await self._db.require_writable()
         except (Transient, TimeoutError) as error:
             return str(error) or "does not answer"
         return ""
@@ -65,11 +95,13 @@ class Health:
         return JSONResponse({"status": "alive"})
 
     async def _readyz(self, _request: Request) -> Response:
-        problems = await self.problems()
+        problems, degraded = await self._found()
         status = 503 if problems else 200
-        return JSONResponse({"status": "unready" if problems else "ready", "problems": problems}, status_code=status)
+        word = "unready" if problems else "degraded" if degraded else "ready"
+        return JSONResponse({"status": word, "problems": problems, "degraded": degraded}, status_code=status)
 
     async def _metrics(self, _request: Request) -> Response:
+        await self._bus_answers()
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -48,6 +48,8 @@ class Service:
     name: str
     routes: tuple[Route, ...] = ()
     tasks: tuple[Task, ...] = ()
+    needs_bus: bool = True
+    """Whether it can do nothing without the message bus; the API only takes orders, and these wait in the database."""
 
     @property
     def node(self) -> str:

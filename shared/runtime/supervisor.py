@@ -185,7 +185,14 @@ async def _end(late: Collection[asyncio.Task[None]], event: str) -> None:
 def _tasks(services: Sequence[Service], parts: Parts, metrics: KernelMetrics, board: Board) -> list[Task]:
     from shared.runtime.worker import Worker  # noqa: PLC0415 - as in run_services
 
-    health = Health(parts.db, parts.bus, parts.registry, board)
+    health = Health(
+        parts.db,
+        parts.bus,
+        parts.registry,
+        board,
+        needs_bus=any(service.needs_bus for service in services),
+        bus_up=metrics.bus_up,
+    )
     tasks: list[Task] = [
         Supervised("health", partial(serve, health.app(), parts.settings.health)),
         Presence(parts.db, services).task(),

@@ -48,4 +48,5 @@ class KernelMetrics:
         self.running = Gauge("borgfleet_running_jobs", "Jobs being worked on.", ["subject"], registry=registry)
         self.published = Counter("borgfleet_outbox_published_total", "Outbox rows published.", registry=registry)
         self.dead = Counter("borgfleet_dead_letters_total", "Messages given up.", ["subject"], registry=registry)
+        self.bus_up = Gauge("borgfleet_bus_up", "Whether the message bus answers this process.", registry=registry)
         self.tasks = tasks or TaskMetrics(registry)

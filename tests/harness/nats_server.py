@@ -17,6 +17,7 @@ listen: "127.0.0.1:{port}"
 http: "127.0.0.1:{monitor}"
 server_name: test
 jetstream {{ store_dir: "{store}", {sync} }}
+{more}
 """
 DEBIAN_NATS = "/usr/sbin/nats-server"
 """Debian 12's own package: too old for us, and so of use in tests."""
@@ -30,10 +31,13 @@ def _newest() -> str:
 
 
 class NatsServer:
-    def __init__(self, directory: Path, *, sync: str = "sync_interval: always", binary: str = "") -> None:
+    def __init__(
+        self, directory: Path, *, sync: str = "sync_interval: always", binary: str = "", more: str = ""
+    ) -> None:
         self.directory = directory
         self.port, self.monitor = free_port(), free_port()
         self.sync = sync
+        self.more = more
         self.binary = binary or _newest()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -52,7 +56,9 @@ class NatsServer:
     def start(self) -> NatsServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "nats.conf"
-        config.write_text(_CONFIG.format(port=self.port, monitor=self.monitor, store=self.store, sync=self.sync))
+        config.write_text(
+            _CONFIG.format(port=self.port, monitor=self.monitor, store=self.store, sync=self.sync, more=self.more)
+        )
         self.process = subprocess.Popen([self.binary, "-c", str(config), "-l", str(self.directory / "nats.log")])
         wait_for_listener("127.0.0.1", self.port)
         return self

@@ -44,7 +44,7 @@ def _run(connection: Connection) -> None:
 
 
 async def _online() -> None:
-    engine = migrating_engine(context.config.attributes["url"])
+    engine = migrating_engine(context.config.attributes["url"], context.config.attributes["link"])
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_run)

@@ -38,3 +38,29 @@ def test_the_password_comes_from_its_file_and_is_never_shown(tmp_path: Path) -> 
 def test_without_a_url_it_is_sqlite_in_the_data_directory(tmp_path: Path) -> None:
     assert Settings(data_dir=tmp_path).database_url() == f"sqlite+aiosqlite:///{tmp_path}/borgfleet.db"
     assert Settings(data_dir=tmp_path).master_key_path == tmp_path / "master.key"
+
+
+@pytest.mark.parametrize(("given", "servers"), [
+    ("nats://a:4222", ("nats://a:4222",)), ("nats://a:1, nats://b:2,", ("nats://a:1", "nats://b:2")),
+    ("tls://a:1,tls://b:2", ("tls://a:1", "tls://b:2")),
+])  # fmt: skip
+def test_the_servers_of_a_cluster_are_told_with_commas(
+    monkeypatch: pytest.MonkeyPatch, given: str, servers: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("BORGFLEET_NATS__URLS", given)
+    monkeypatch.setenv("BORGFLEET_NATS__URL", "nats://unused:1")
+    assert Settings().nats.servers == servers
+
+
+@pytest.mark.parametrize("given", [
+    {"url": "nats://a:1,nats://b:2"}, {"url": "a:4222"}, {"url": "http://a:4222"}, {"urls": ["nats://a", "tls://b"]},
+    {"url": "nats://a:1", "ca_file": "/ca"}, {"url": "tls://a:1", "cert_file": "/c"}, {"url": "tls://a", "key_file": "/k"},
+])  # fmt: skip
+def test_a_bus_that_would_be_spoken_to_in_the_clear_or_nowhere_is_refused(given: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"nats": given})
+
+
+def test_a_password_in_any_of_the_urls_is_never_shown() -> None:
+    settings = Settings.model_validate({"nats": {"urls": ["nats://u:canary@a:1", "nats://v:canary@b:1"]}})
+    assert "canary" not in json.dumps(settings.redacted())

@@ -1,0 +1,100 @@
+"""What a NATS server must be before we work with it, and how we log in to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import nkeys
+
+from shared.errors import Permanent, Transient
+from shared.secret_files import read_secret_text
+from shared.tls import Certificates
+
+if TYPE_CHECKING:
+    import ssl
+
+    from shared.config.settings import NatsSettings
+
+_MINIMUM = (2, 11)
+_ASK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """A server's monitoring port that did not answer, and why."""
+
+    url: str
+    reason: str
+
+
+def log_in(settings: NatsSettings) -> dict[str, Any]:
+    """Return nats-py's options that say who we are; the seed signs what the server asks, and never leaves us."""
+    options: dict[str, Any] = {}
+    if settings.nkey_seed_file:
+        options["nkeys_seed_str"] = _seed(settings)
+    if settings.token_file:
+        options["token"] = read_secret_text(settings.token_file, "NATS token file")
+    return options
+
+
+def certificates(settings: NatsSettings) -> Certificates:
+    """Return which certificates are meant for the bus."""
+    return Certificates(settings.ca_file, settings.cert_file, settings.key_file)
+
+
+async def refusal(banner: str, settings: NatsSettings, context: ssl.SSLContext | None) -> Permanent | None:
+    """Return why we do not work with a server, or with one of its cluster; Transient if none tells."""
+    version = ".".join(re.findall(r"\d+", banner)[:3])
+    if tuple(int(part) for part in version.split(".")[:2]) < _MINIMUM:
+        message = f"nats-server {version} is too old"
+        return Permanent(message, code="nats_too_old", remedy="run nats-server 2.11 or newer")
+    if not settings.monitors or not settings.require_sync_always:
+        return None
+    asked = [asyncio.to_thread(_syncs_always, url, context) for url in settings.monitors]
+    answers = dict(zip(settings.monitors, await asyncio.gather(*asked), strict=True))
+    # One node that loses what it acknowledged is enough: it may lead a stream, or be one of a majority of two.
+    if lax := [url for url, answer in answers.items() if answer is False]:
+        message = f"nats-server acknowledges messages before they are on disk: {', '.join(lax)}"
+        remedy = "set `jetstream { sync_interval: always }` in nats-server's configuration"
+        return Permanent(message, code="nats_not_durable", remedy=remedy)
+    silent = [answer for answer in answers.values() if isinstance(answer, Silent)]
+    if len(silent) == len(answers):
+        raise _no_monitor(silent)
+    return None
+
+
+def _seed(settings: NatsSettings) -> str:
+    assert settings.nkey_seed_file is not None  # noqa: S101 - for the type checker
+    seed = read_secret_text(settings.nkey_seed_file, "NATS seed file")
+    try:
+        nkeys.from_seed(bytearray(seed.encode())).wipe()  # pyright: ignore[reportUnknownMemberType] - nkeys is untyped
+    except (nkeys.NkeysError, ValueError) as error:
+        message = f"the NATS seed file {settings.nkey_seed_file} holds no seed"
+        remedy = "put the seed of this service's user there: one line that begins with SU"
+        raise Permanent(message, code="nats_seed_invalid", remedy=remedy) from error
+    return seed
+
+
+def _syncs_always(url: str, context: ssl.SSLContext | None) -> bool | Silent:
+    """Ask one server whether it writes to disk before it acknowledges."""
+    try:
+        with urllib.request.urlopen(f"{url}/jsz", timeout=_ASK_SECONDS, context=_for(url, context)) as answer:  # noqa: S310 - an operator's own setting
+            return bool(json.load(answer).get("config", {}).get("sync_always"))
+    except (OSError, ValueError) as error:  # ValueError: something else answers there
+        return Silent(url, str(error))
+
+
+def _for(url: str, context: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    return context if url.startswith("https:") else None
+
+
+def _no_monitor(silent: list[Silent]) -> Transient:
+    told = "; ".join(f"{one.url}: {one.reason}" for one in silent)
+    message = f"nats-server's monitoring port does not answer: {told}"
+    remedy = "set BORGFLEET_NATS__MONITOR_URL to nats-server's `http` port, and see that it listens there"
+    return Transient(message, code="bus_unreachable", remedy=remedy)
