@@ -13,6 +13,10 @@ def main() -> None:
     open_streams()
     try:
         try:
+            if sys.argv[1:2] == ["health"] and "--help" not in sys.argv:
+                from borgfleet.health import main as ask  # noqa: PLC0415 - light: none of what is below
+
+                sys.exit(ask(sys.argv[2:]))
             from borgfleet.cli.app import app  # noqa: PLC0415 - --help stays fast, and Ctrl-C is heard while it loads
 
             app()

@@ -28,7 +28,7 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Default: /var/
 
 def register(app: typer.Typer) -> None:
     """Add these verbs at the top level."""
-    for command in (up, run, migrate, doctor, recovery_kit):
+    for command in (up, run, migrate, health, doctor, recovery_kit):
         app.command()(command)
 
 
@@ -63,6 +63,13 @@ def migrate(data_dir: DataDir = None) -> None:
 
     _execute(prepared())
     typer.echo("schema, streams and keys are in place")
+
+
+def health(*, ready: Annotated[bool, typer.Option("--ready", help="Whether it can do its work.")] = False) -> None:
+    """Ask the service of this machine or container whether it lives: for healthchecks."""
+    from borgfleet.health import main as ask  # noqa: PLC0415 - __main__ comes here only for its help
+
+    raise typer.Exit(ask(["--ready"] if ready else []))
 
 
 def doctor(data_dir: DataDir = None) -> None:
