@@ -40,12 +40,25 @@ def files() -> dict[Path, str]:
         ROOT / "docs/metrics.md": metrics(),
         ROOT / "docs/operations/errors.md": errors(),
     }
+    made[ROOT / "k8s/components/prometheus-operator/rules.yaml"] = prometheus_rule()
     for name in DASHBOARDS:
         made[ROOT / f"deploy/grafana/dashboards/{name}.json"] = json.dumps(dashboard(name), indent=2) + "\n"
     for event in EVENTS:
         text = json.dumps(event.model_json_schema(), indent=2, sort_keys=True) + "\n"
         made[SCHEMAS / f"{event.type_name()}.json"] = text
     return made
+
+
+def prometheus_rule() -> str:
+    """Return the rules of Prometheus as the operator takes them: what promtool tests counts for both."""
+    rules: dict[str, Any] = yaml.safe_load((ROOT / "deploy/prometheus/rules/borgfleet.yml").read_text())
+    made = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "borgfleet"},
+        "spec": rules,
+    }
+    return f"# {NOTICE}\n" + yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=120)
 
 
 def errors() -> str:
