@@ -3,7 +3,6 @@
 ARG BASE=debian:bookworm-slim
 
 FROM ${BASE} AS build
-SHELL ["/bin/sh", "-euc"]
 # Documentation and translations are of no use in a container.
 RUN printf 'path-exclude /usr/share/%s/*\n' doc man locale info >/etc/dpkg/dpkg.cfg.d/borgfleet
 # hadolint ignore=DL3008
@@ -40,7 +39,6 @@ LABEL org.opencontainers.image.title="Borgfleet" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
-SHELL ["/bin/sh", "-euc"]
 RUN printf 'path-exclude /usr/share/%s/*\n' doc man locale info >/etc/dpkg/dpkg.cfg.d/borgfleet
 # No file keeps the right to become another user, and no container has a host key that others have too.
 # hadolint ignore=DL3008

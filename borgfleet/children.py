@@ -96,6 +96,7 @@ def plan_sshd(directory: Path, *, listen: str, port: int, user: str, authorized_
         subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-C", "borgfleet-storage", "-f", str(key)], check=True)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's privilege separation insists on it
+    key.chmod(0o600)  # a volume given to a group (fsGroup) has widened it, and OpenSSH refuses it then
     text = _SSHD.format(listen=listen, port=port, directory=directory, authorized_keys=authorized_keys, user=user)
     config = directory / "sshd_config"
     config.write_text(text)

@@ -48,7 +48,7 @@ async def up(settings: Settings, announce: Callable[[str, str | None], None]) ->
         sshd = plan_sshd(
             settings.data_dir / "sshd",
             listen=backup.endpoint_listen,
-            port=backup.endpoint_port,
+            port=backup.listening_port,
             user=backup.endpoint_user,
             authorized_keys=settings.state_dir / "authorized_keys",
         )

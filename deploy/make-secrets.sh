@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes ./secrets for docker compose: random values, mode 0600, readable by the containers' user 10001. Keeps old ones.
+# Makes ./secrets for docker compose: random values, mode 0600, each readable by one container user. Keeps old ones.
 set -eu
 umask 077
 mkdir -p secrets
@@ -9,5 +9,8 @@ for name in database_password nats_token master_key grafana_password; do
     head -c 32 /dev/urandom | base64 | tr -d '\n' >"$file"
     echo "made $file"
 done
-chown -R 10001 secrets 2>/dev/null || echo "run this as root, so that the containers' user 10001 can read the files" >&2
+# Each reader has a file of its own: no user reads what another owns.
+cp secrets/database_password secrets/mariadb_password
+cp secrets/nats_token secrets/nats_server_token
+{ chown 10001 secrets/* && chown 999 secrets/mariadb_password && chown 0 secrets secrets/nats_server_token && chmod 711 secrets; } 2>/dev/null || echo "run this as root, so that the containers' users can read the files" >&2
 echo "Keep a copy of secrets/master_key in a safe place: without it no passphrase in the database can be read."

@@ -41,7 +41,9 @@ def up(data_dir: DataDir = None) -> None:
 
 
 def run(
-    service: Annotated[str, typer.Argument(help="api, backup, scheduler, setup or stats")], data_dir: DataDir = None
+    service: Annotated[str, typer.Argument(help="api, backup, scheduler, setup or stats")],
+    data_dir: DataDir = None,
+    with_endpoint: Annotated[bool, typer.Option("--with-endpoint", help="backup: run its storage sshd too.")] = False,
 ) -> None:
     """Run one service against NATS and MariaDB."""
     from borgfleet.bootstrap import run as run_services  # noqa: PLC0415 - loads only where it runs
@@ -49,6 +51,13 @@ def run(
 
     if service not in SERVICES:
         fail(f"there is no service named {service}", f"choose one of {', '.join(SERVICES)}", status=2)
+    if with_endpoint:
+        from borgfleet.endpoint import run_with_endpoint  # noqa: PLC0415 - loads only where it runs
+
+        if service != "backup":
+            fail(f"{service} has no storage endpoint", "give --with-endpoint to backup alone", status=2)
+        _execute(run_with_endpoint(_settings(data_dir), [service]))
+        return
     _execute(run_services(_settings(data_dir), [service]))
 
 

@@ -168,8 +168,16 @@ class BackupSettings(_Group):
     endpoint_listen: str = Field(
         default="127.0.0.1", description="Where `borgfleet up` lets its own storage sshd listen."
     )
+    endpoint_listen_port: PositiveInt | None = Field(
+        default=None, le=65535, description="Its port there, where servers reach it at another; default: the same."
+    )
     endpoint_host_key_file: Path | None = Field(default=None, description="The storage sshd's public host key.")
     silence_seconds: PositiveFloat = Field(default=900.0, description="borg silent for this long is taken for dead.")
+
+    @property
+    def listening_port(self) -> int:
+        """The port at which our own storage sshd listens."""
+        return self.endpoint_listen_port or self.endpoint_port
 
 
 class SshSettings(_Group):

@@ -93,6 +93,8 @@ def test_prometheus_scrapes_every_service() -> None:
     config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
     compose = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())["services"]
     ours = {
-        f"borgfleet-{name}" for name, one in compose.items() if (one.get("command") or [""])[:2] == ["borgfleet", "run"]
+        f"borgfleet-{one['command'][2]}"
+        for one in compose.values()
+        if (one.get("command") or [""])[:2] == ["borgfleet", "run"]
     }
     assert {job["job_name"] for job in config["scrape_configs"]} == ours
