@@ -123,7 +123,7 @@ def test_compose_runs_every_service_of_the_registry_and_no_other() -> None:
     commands = [service.get("command") for service in compose["services"].values()]
     run = {command[2] for command in commands if command and command[:2] == ["borgfleet", "run"]}
     assert run == set(SERVICES)
-    assert {"nats", "mariadb", "sshd", "migrate"} <= set(compose["services"])
+    assert {"nats", "mariadb", "node", "migrate"} <= set(compose["services"])
     for name, service in compose["services"].items():
         assert "healthcheck" in service, name
     assert "sync_interval: always" in (ROOT / "deploy/nats/nats.conf").read_text()
