@@ -115,7 +115,7 @@ BROKEN: dict[str, tuple[tuple[str, ...], Prepare, str]] = {
     "password file of the database away": (
         ("migrate",),
         variables(BORGFLEET_DATABASE__URL="mariadb+aiomysql://u@h/x", BORGFLEET_DATABASE__PASSWORD_FILE="/nowhere/p"),
-        "No such file",
+        "no database password file at /nowhere/p",
     ),
     "data directory below a file": (("migrate",), not_a_directory, "Not a directory"),
     "database that was never made": (("recovery-kit",), variables(), "there is no database"),
