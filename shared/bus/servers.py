@@ -9,8 +9,6 @@ import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import nkeys
-
 from shared.errors import Permanent, Transient
 from shared.secret_files import read_secret_text
 from shared.tls import Certificates
@@ -69,6 +67,8 @@ async def refusal(banner: str, settings: NatsSettings, context: ssl.SSLContext |
 
 
 def _seed(settings: NatsSettings) -> str:
+    import nkeys  # noqa: PLC0415 - only who logs in by a seed loads it
+
     assert settings.nkey_seed_file is not None  # noqa: S101 - for the type checker
     seed = read_secret_text(settings.nkey_seed_file, "NATS seed file")
     try:
