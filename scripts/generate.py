@@ -1,4 +1,4 @@
-"""Writes what is generated from the code: event schemas, docs/asyncapi.yaml, docs/events.md, docs/metrics.md, dashboards."""
+"""Writes what is generated from the code: event schemas, docs/asyncapi.yaml, docs/events.md, docs/metrics.md, docs/jobs.md, dashboards."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from services.scheduler.schedules import schedule_metrics
 from services.stats.metrics.snapshot import FAMILIES
 from shared.borg import causes as borg_causes
 from shared.domain.cause import Cause
+from shared.domain.job_kinds import JOB_KINDS
 from shared.events.base import Event
 from shared.events.streams import COMMANDS, EVENTS, NODE_BOUND, STREAMS
 from shared.ssh import causes as ssh_causes
@@ -38,6 +39,7 @@ def files() -> dict[Path, str]:
         ROOT / "docs/asyncapi.yaml": asyncapi(),
         ROOT / "docs/events.md": events(),
         ROOT / "docs/metrics.md": metrics(),
+        ROOT / "docs/jobs.md": jobs(),
         ROOT / "docs/operations/errors.md": errors(),
     }
     made[ROOT / "k8s/components/prometheus-operator/rules.yaml"] = prometheus_rule()
@@ -164,6 +166,24 @@ def metrics() -> str:
         suffix = "_total" if family.type == "counter" else ""
         parts.append(
             f"| `{family.name}{suffix}` | {family.type} | {labels_of(registry, family.name)} | {family.documentation} |"
+        )
+    return "\n".join([*parts, ""])
+
+
+def jobs() -> str:
+    """Return the kinds of jobs for people."""
+    parts = ["# Jobs", "", NOTICE, "",
+             "A job is one unit of queued work: `GET /api/jobs`, `borgfleet task list`. Its kinds are rows of `JOB_KINDS` in",
+             "`shared/domain/job_kinds.py`; `GET /api/job-kinds` answers the same. Where limits hold for a kind, its jobs take",
+             "turns. What is bound to a node runs on the backup node that holds the repository. The phases are those that the",
+             "progress of a job begins with; some runs leave some out, and borg's own words may stand in between.", "",
+             "| type | what | asked for by | permission | takes turns | bound to a node | phases |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for kind in JOB_KINDS:
+        phases = ", ".join(f"{name} ({unit})" if unit else name for name, unit in kind.phases)
+        bound, turns = ("yes" if flag else "" for flag in (kind.node_bound, kind.takes_turns))
+        parts.append(
+            f"| `{kind.type}` | {kind.label} | `{kind.subject}` | `{kind.permission}` | {turns} | {bound} | {phases} |"
         )
     return "\n".join([*parts, ""])
 

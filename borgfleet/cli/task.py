@@ -9,6 +9,7 @@ from rich.text import Text
 
 from borgfleet.cli.client import Client, segment
 from borgfleet.cli.output import AsJson, Follow, console, finish, show, show_one
+from shared.domain.job_kinds import KIND_OF
 from shared.domain.text import clean
 
 app = typer.Typer(no_args_is_help=True)
@@ -16,16 +17,27 @@ _COLUMNS = (
     ("ID", "id"), ("TYPE", "type"), ("OF", "title"), ("STATE", "state"), ("WAITING FOR", "waiting_for"),
     ("CREATED", "created_at"), ("REASON", "reason"),
 )  # fmt: skip
+_KINDS = (("TYPE", "type"), ("WHAT", "label"), ("PHASES", "phases"))
 
 
 @app.command("list")
 def list_tasks(
     state: Annotated[str | None, typer.Option(help="queued, running, succeeded, warning, failed, cancelled")] = None,
+    kind: Annotated[str | None, typer.Option("--type", help=f"One of {', '.join(KIND_OF)}.")] = None,
     limit: Annotated[int, typer.Option(help="How many of the newest.")] = 30,
     as_json: AsJson = False,
 ) -> None:
     """List the newest tasks."""
-    show(Client().get("/api/jobs", state=state, limit=limit)["items"], _COLUMNS, as_json=as_json)
+    show(Client().get("/api/jobs", state=state, type=kind, limit=limit)["items"], _COLUMNS, as_json=as_json)
+
+
+@app.command()
+def kinds(as_json: AsJson = False) -> None:
+    """List the kinds of tasks, and through which phases each goes."""
+    rows = Client().get("/api/job-kinds")
+    if not as_json:
+        rows = [row | {"phases": ", ".join(phase["name"] for phase in row["phases"])} for row in rows]
+    show(rows, _KINDS, as_json=as_json)
 
 
 @app.command("show")

@@ -23,11 +23,12 @@ from borgfleet.cli.schedule import (
     show_runs,
     when_of,
 )
+from shared.domain.job_kinds import UPKEEP
 
 app = typer.Typer(no_args_is_help=True)
-_TASKS = ("prune", "compact", "check")
+_TASKS = ", ".join(UPKEEP)
 _COLUMNS = (("REPOSITORY", "repository"), ("TASK", "task"), ("WHEN", "words"), ("NEXT", "next"), ("DEPTH", "depth"))
-Task = Annotated[str, typer.Argument(help="prune, compact or check")]
+Task = Annotated[str, typer.Argument(help=f"One of {_TASKS}.")]
 
 
 @app.command("set")
@@ -76,7 +77,7 @@ def list_upkeep(as_json: AsJson = False) -> None:
 
 
 def _known(task: str) -> str:
-    return task if task in _TASKS else fail(f"no such task: {task}", "prune, compact or check")
+    return task if task in UPKEEP else fail(f"no such task: {task}", f"give one of {_TASKS}")
 
 
 def _others(repository: dict[str, Any], task: str) -> list[dict[str, Any]]:

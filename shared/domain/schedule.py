@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
+from shared.domain.job_kinds import task_of
 from shared.domain.values import CleanText
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _SHORTEST_MONTH = 28
 
 def upkeep_name(server: str, repository: str, task: str) -> str:
     """Return what a repository's upkeep is called, as `check of web1/system`."""
-    return f"{task.removeprefix('repository_')} of {server}/{repository}"
+    return f"{task_of(task)} of {server}/{repository}"
 
 
 def check_zone(value: str) -> str:

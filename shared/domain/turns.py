@@ -8,22 +8,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from shared.domain.job import JobType
-
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
-
-TAKE_TURNS = frozenset(
-    {
-        JobType.BACKUP_CREATE.value,
-        JobType.REPOSITORY_PRUNE.value,
-        JobType.REPOSITORY_COMPACT.value,
-        JobType.REPOSITORY_CHECK.value,
-    }
-)
-"""The types of jobs that caps hold for; what a person waits for, as a deletion, begins at once."""
 
 
 @dataclass(frozen=True, slots=True)

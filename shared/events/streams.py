@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from shared.domain.job import JobType
+from shared.domain.job_kinds import JOB_KINDS
 from shared.events.alert import AlertRaised, AlertResolved
 from shared.events.archive import ArchiveAccepted, ArchiveDelete, ArchiveDeleted
 from shared.events.backup import BackupCompleted, BackupFailed, BackupMissed, BackupRequested, BackupStarted
@@ -46,7 +48,10 @@ COMMANDS: tuple[type[Command], ...] = (
     BackupRequested, ArchiveDelete, RepositoryPrune, RepositoryCompact, RepositoryCheck,
     RepositoryVerify, RepositoryRecover, ServerSetup, StatsCollect,
 )  # fmt: skip
-NODE_BOUND: frozenset[type[Command]] = frozenset(COMMANDS) - {ServerSetup, StatsCollect}
+_OF_SUBJECT = {command.subject: command for command in COMMANDS}
+COMMAND_OF: dict[JobType, type[Command]] = {kind.type: _OF_SUBJECT[kind.subject] for kind in JOB_KINDS}
+"""Which message asks for which type of job."""
+NODE_BOUND: frozenset[type[Command]] = frozenset(COMMAND_OF[kind.type] for kind in JOB_KINDS if kind.node_bound)
 FACTS: tuple[type[Event], ...] = (
     BackupStarted, BackupCompleted, BackupFailed, BackupMissed, ArchiveAccepted, ArchiveDeleted, RepositoryPruned,
     RepositoryCompacted, RepositoryChecked, RepositoryFrozen, RepositoryVerified, RepositoryRecovered, UpkeepMissed,

@@ -4,6 +4,7 @@ from services.api.features.alerts.routes import router as alerts_router
 from services.api.features.backup_jobs.routes import router as backup_jobs_router
 from services.api.features.backups.routes import router as backups_router
 from services.api.features.channels.routes import router as channels_router
+from services.api.features.jobs.kinds import router as job_kinds_router
 from services.api.features.jobs.routes import router as jobs_router
 from services.api.features.limits.routes import router as limits_router
 from services.api.features.repositories.maintenance import router as maintenance_router
@@ -24,6 +25,7 @@ ROUTERS = (
     backup_jobs_router,
     backups_router,
     jobs_router,
+    job_kinds_router,
     wizard_router,
     alerts_router,
     channels_router,

@@ -16,7 +16,7 @@ class JobOut(Out):
     """One unit of queued work as it is now."""
 
     id: uuid.UUID
-    type: str
+    type: str = Field(description="One of GET /api/job-kinds; or another, which a newer version made.")
     title: str
     state: str = Field(description="queued, running, succeeded, warning, failed or cancelled")
     waiting_for: str | None = Field(default=None, description="What a queued job waits for, as `web1/system`.")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from services.api.kernel.hours import HoursIn
 from services.api.kernel.schemas import In, Out
+from shared.domain.job_kinds import UPKEEP, UpkeepTask
 from shared.domain.schedule import Spec
 from shared.domain.verification import CheckOptions
 
@@ -51,7 +52,7 @@ class ScheduleOut(ScheduleOptions, Out):
 class UpkeepScheduleIn(ScheduleIn):
     """When a repository is pruned, compacted or checked by itself."""
 
-    task: Literal["prune", "compact", "check"]
+    task: UpkeepTask
     check: CheckOptions | None = Field(default=None, description="How to check; archives without a budget, without.")
 
     @model_validator(mode="after")
@@ -65,5 +66,5 @@ class UpkeepScheduleIn(ScheduleIn):
 class UpkeepScheduleOut(ScheduleOut):
     """A repository's schedule, in words, and its next runs."""
 
-    task: str = Field(description="prune, compact or check")
+    task: str = Field(description=f"One of {', '.join(UPKEEP)}.")
     check: CheckOptions | None

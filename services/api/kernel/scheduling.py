@@ -15,6 +15,7 @@ from services.api.kernel.schedules import ScheduleIn, ScheduleOut, UpkeepSchedul
 from shared.db.tables.base import db_now
 from shared.db.tables.schedule import Schedule
 from shared.domain.job import JobType
+from shared.domain.job_kinds import UPKEEP, task_of
 from shared.domain.schedule import SPEC, in_words, jitter, longest_gap, next_run, runs_after, upkeep_name
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def shown(row: Schedule, owner: Owner) -> ScheduleOut | UpkeepScheduleOut:
         values |= {"words": in_words(spec), "next_runs": runs}
     if row.backup_job_id is not None:
         return ScheduleOut.model_validate(values)
-    upkeep = {"task": row.task.removeprefix(_UPKEEP), "check": row.params or None}
+    upkeep = {"task": task_of(row.task), "check": row.params or None}
     return UpkeepScheduleOut.model_validate(values | upkeep)
 
 
@@ -99,7 +100,6 @@ async def schedules_of(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[
     return found
 
 
-_UPKEEP = "repository_"
 _GIVEN = set(UpkeepScheduleIn.model_fields)
 
 
@@ -113,7 +113,7 @@ def _text(one: ScheduleIn | ScheduleOut) -> str:
 def _row(owner: Owner, one: ScheduleIn, now: datetime) -> Schedule:
     task, params = JobType.BACKUP_CREATE.value, None
     if isinstance(one, UpkeepScheduleIn):
-        task, params = f"{_UPKEEP}{one.task}", one.check.model_dump(mode="json") if one.check else None
+        task, params = UPKEEP[one.task].type.value, one.check.model_dump(mode="json") if one.check else None
     offset = jitter(owner.called(task), one.jitter_seconds)
     due_at = next_run(one.when, now - offset) + offset
     return Schedule(

@@ -26,6 +26,7 @@ from shared.db.tables.stats import ServerStatus
 from shared.db.tables.storage import Archive, Repository, StoragePool
 from shared.domain.alerts import DEFAULTS, AlertKind, scope_of, scopes
 from shared.domain.job import JobState, JobType
+from shared.domain.job_kinds import KIND_OF
 from shared.domain.rpo import target_seconds
 
 if TYPE_CHECKING:
@@ -279,12 +280,12 @@ async def _queues(session: AsyncSession) -> list[Triple]:
     )
     counted = {(row[0], row[1]): row for row in await session.execute(live.group_by(Job.type, Job.state))}
     figures: list[Triple] = []
-    for kind in JobType:
+    for kind in KIND_OF:
         for state in (JobState.QUEUED, JobState.RUNNING):
-            row = counted.get((kind.value, state.value))
-            figures.append(("borgfleet_jobs", (kind.value, state.value), row[2] if row else 0))
+            row = counted.get((kind, state.value))
+            figures.append(("borgfleet_jobs", (kind, state.value), row[2] if row else 0))
             if row and state is JobState.QUEUED:
-                figures.append(("borgfleet_jobs_oldest_queued_timestamp_seconds", (kind.value,), _at(row[3])))
+                figures.append(("borgfleet_jobs_oldest_queued_timestamp_seconds", (kind,), _at(row[3])))
     unsent = select(func.count(), func.min(OutboxRow.created_at)).where(OutboxRow.sent_at.is_(None))
     count, oldest = (await session.execute(unsent)).one()
     figures.append(("borgfleet_outbox_unsent", (), count))

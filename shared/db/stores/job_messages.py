@@ -12,17 +12,7 @@ from shared.db.tables.job import Job
 from shared.domain.job import JobType
 from shared.domain.text import clean
 from shared.errors import Conflict
-from shared.events.archive import ArchiveDelete
-from shared.events.backup import BackupRequested
-from shared.events.repository import (
-    RepositoryCheck,
-    RepositoryCompact,
-    RepositoryPrune,
-    RepositoryRecover,
-    RepositoryVerify,
-)
-from shared.events.server import ServerSetup
-from shared.events.stats import StatsCollect
+from shared.events.streams import COMMAND_OF
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -40,20 +30,8 @@ class Addressed(NamedTuple):
     attempt: int
 
 
-_COMMANDS: dict[JobType, type[Command]] = {
-    JobType.SERVER_SETUP: ServerSetup,
-    JobType.BACKUP_CREATE: BackupRequested,
-    JobType.ARCHIVE_DELETE: ArchiveDelete,
-    JobType.REPOSITORY_PRUNE: RepositoryPrune,
-    JobType.REPOSITORY_COMPACT: RepositoryCompact,
-    JobType.REPOSITORY_CHECK: RepositoryCheck,
-    JobType.REPOSITORY_VERIFY: RepositoryVerify,
-    JobType.REPOSITORY_RECOVER: RepositoryRecover,
-    JobType.STATS_COLLECT: StatsCollect,
-}
-
-_ASKING = frozenset(command.type_name() for command in _COMMANDS.values())
-KNOWN = frozenset(kind.value for kind in _COMMANDS)
+_ASKING = frozenset(command.type_name() for command in COMMAND_OF.values())
+KNOWN = frozenset(kind.value for kind in COMMAND_OF)
 """The types of jobs that this version can ask for; rows may hold others, which a newer version made."""
 ADDRESS = (Job.id, Job.type, Job.node, Job.correlation_id, Job.attempt)
 """The columns of `Addressed`: what else a row holds need not make sense."""
@@ -61,7 +39,7 @@ ADDRESS = (Job.id, Job.type, Job.node, Job.correlation_id, Job.attempt)
 
 def command_of(job: Job | Addressed) -> Command:
     """Return the message that asks for a job to be done."""
-    return _COMMANDS[_kind(job.type)](job_id=job.id, correlation_id=job.correlation_id)
+    return COMMAND_OF[_kind(job.type)](job_id=job.id, correlation_id=job.correlation_id)
 
 
 def asks_for(event_type: str, payload: str) -> uuid.UUID | None:
@@ -85,13 +63,13 @@ def type_unknown(kind: str) -> Conflict:
 
 def subject_of(kind: str, node: str | None) -> str:
     """Return the subject on which jobs of a type wait, on a node or anywhere."""
-    subject = _COMMANDS[_kind(kind)].subject
+    subject = COMMAND_OF[_kind(kind)].subject
     return f"{subject}.{node}" if node else subject
 
 
 def waits_on(subject: str) -> ColumnElement[bool]:
     """Select the jobs whose message waits on a subject."""
-    for kind, command in _COMMANDS.items():
+    for kind, command in COMMAND_OF.items():
         if subject == command.subject:
             return and_(Job.type == kind.value, Job.node.is_(None))
         if subject.startswith(f"{command.subject}."):

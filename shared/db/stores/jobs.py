@@ -13,9 +13,9 @@ from shared.db.stores.job_rows import CANCELLED, IS_DUE, LONGEST_DELAY, ORPHANED
 from shared.db.tables.base import db_now, micros, or_ignore
 from shared.db.tables.job import Job, JobLog
 from shared.domain.job import JobState
+from shared.domain.job_kinds import KIND_OF, TAKE_TURNS
 from shared.domain.scheduled import asked_for
-from shared.domain.turns import TAKE_TURNS
-from shared.errors import LeaseLost
+from shared.errors import Conflict, LeaseLost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -198,9 +198,12 @@ class Jobs(JobRecovery):
         return JobState((await self._session.scalars(select(Job.state).where(Job.id == job_id))).one())
 
     async def retry(self, job: Job) -> bool:
-        """Queue a failed or cancelled job again; False if it is in another state, Conflict if nobody knows its type."""
+        """Queue a failed or cancelled job again; False if it is in another state, Conflict if its type forbids it."""
         if job.type not in KNOWN:
             raise type_unknown(job.type)
+        if (kind := KIND_OF.get(job.type)) and not kind.retryable:
+            message = f"{kind.label}: jobs of this kind are not retried"
+            raise Conflict(message, code="job_not_retryable", remedy="ask for the work anew")
         turn = {"sent_at": None, "waiting_for": ITS_TURN} if takes_turns(job) else {}
         asked = {"failures": 0, "cancel_requested": False, "finished_at": None, "params": asked_for(job.params)}
         asked |= {"run": Job.run + 1}

@@ -31,7 +31,8 @@ from shared.db.tables.kernel import RunLimits, ServiceInstance
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
 from shared.domain.job import JobState
-from shared.domain.turns import TAKE_TURNS, Caps, Waiting, choose
+from shared.domain.job_kinds import TAKE_TURNS
+from shared.domain.turns import Caps, Waiting, choose
 
 if TYPE_CHECKING:
     import uuid

@@ -21,6 +21,7 @@ from shared.db.tables.server import Server
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.hours import Hours, may_begin
 from shared.domain.job import JobType
+from shared.domain.job_kinds import UPKEEP_TYPES
 from shared.domain.schedule import SPEC, jitter, runs_after, upkeep_name
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _DONE = ("succeeded", "warning")
-_UPKEEP = (JobType.REPOSITORY_PRUNE.value, JobType.REPOSITORY_COMPACT.value, JobType.REPOSITORY_CHECK.value)
 _LAST_GOOD = latest_good((Archive.duration,), 10)
 _LOOKED_BACK = 14 * 86_400.0
 MOST_RUNS = 500
@@ -118,7 +118,7 @@ async def _typical_seconds(
     for backup_job_id, archives in (await _LAST_GOOD.of(session, backup_jobs)).items():
         seen[JobType.BACKUP_CREATE.value, backup_job_id] = [archive.duration for archive in archives]
     upkeep = select(Job.type, Job.repository_id, Job.started_at, Job.finished_at).where(
-        Job.type.in_(_UPKEEP), Job.state.in_(_DONE), Job.created_at > db_now(-_LOOKED_BACK)
+        Job.type.in_(UPKEEP_TYPES), Job.state.in_(_DONE), Job.created_at > db_now(-_LOOKED_BACK)
     )
     for kind, repository_id, started_at, finished_at in await session.execute(upkeep):
         if started_at is not None and finished_at is not None:

@@ -19,6 +19,7 @@ from shared.db.stores.secrets import repository_key
 from shared.db.tables import Alert, ApiToken, Archive, BackupNode, DeadLetter, Job, MissedRun, Repository, Server
 from shared.domain.ids import new_id
 from shared.domain.job import JobState
+from shared.domain.job_kinds import JOB_KINDS, KIND_OF
 from shared.errors import Invalid, Transient
 from shared.notify.port import Address, Message
 from shared.runtime.presence import Presence
@@ -145,6 +146,30 @@ async def test_jobs_are_listed_filtered_cancelled_retried_and_logged(api: httpx2
     log = (await api.get(f"{path}/log?limit=2")).json()
     assert [line["message"] for line in log["items"]] == ["line 0", "line 1"]
     assert [x["message"] for x in (await api.get(f"{path}/log?after={log['next']}")).json()["items"]] == ["line 2"]
+
+
+async def test_the_kinds_of_jobs_are_told_as_they_stand_in_their_table(api: httpx2.AsyncClient) -> None:
+    kinds = (await api.get("/api/job-kinds")).json()
+    assert [kind["type"] for kind in kinds] == [kind.type.value for kind in JOB_KINDS]
+    backup = next(kind for kind in kinds if kind["type"] == "backup_create")
+    assert (backup["takes_turns"], backup["node_bound"], backup["task"]) == (True, True, None)
+    assert {"name": "reading", "unit": "bytes"} in backup["phases"]
+    for kind in kinds:
+        assert (await api.get(f"/api/jobs?type={kind['type']}")).status_code == 200
+
+
+async def test_a_job_of_a_kind_that_is_not_retried_says_so(
+    api: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_ = await made(api)
+    job = (await api.post(f"/api/backup-jobs/{all_['job']['id']}/run")).json()
+    await api.post(f"/api/jobs/{job['id']}/cancel")
+    monkeypatch.setitem(KIND_OF, "backup_create", KIND_OF["backup_create"]._replace(retryable=False))
+    refused = await api.post(f"/api/jobs/{job['id']}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (409, "job_not_retryable")
+    assert (await api.get(f"/api/jobs/{job['id']}")).json()["state"] == "cancelled"
+    monkeypatch.undo()
+    assert (await api.post(f"/api/jobs/{job['id']}/retry")).json()["state"] == "queued"
 
 
 async def test_live_progress_comes_from_the_bus_and_its_absence_hurts_nobody(

@@ -1,0 +1,111 @@
+"""The kinds of jobs, each on one row: what others need to know of a kind is read from here and listed nowhere else.
+
+A new kind is a `JobType`, its row here, its command in `shared/events`, and a file that does the work.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias
+
+from shared.domain.job import JobType
+
+Unit: TypeAlias = Literal["", "archives", "bytes", "segments", "servers", "steps"]
+UpkeepTask: TypeAlias = Literal["prune", "compact", "check"]
+"""What a repository's schedules may do; a test holds it equal to the rows with a `task`."""
+
+
+class Phase(NamedTuple):
+    """A part of a job, by the word with which its progress begins, and what is counted in it."""
+
+    name: str
+    unit: Unit = ""
+
+
+class JobKind(NamedTuple):
+    """One kind of job."""
+
+    type: JobType
+    label: str
+    """For people, as the beginning of a sentence."""
+    subject: str
+    """Of the command that asks for it."""
+    permission: str
+    """What whoever asks for it has to be allowed, as `noun:verb`."""
+    phases: tuple[Phase, ...]
+    """In their order; some are left out by some runs, and borg's own words may stand in between."""
+    node_bound: bool = True
+    """It works on a repository, so it runs on the backup node that holds it."""
+    takes_turns: bool = False
+    """Caps hold for it, so it may wait; what a person waits for, as a deletion, begins at once."""
+    retryable: bool = True
+    """A person may have it queued again once it failed or was cancelled."""
+    task: UpkeepTask | None = None
+    """Its name in a repository's schedules; None: a repository has none of this kind."""
+
+
+_LOOKING, _COMPACTING, _MEASURING = Phase("looking"), Phase("compacting"), Phase("measuring")
+
+JOB_KINDS: tuple[JobKind, ...] = (
+    JobKind(
+        JobType.SERVER_SETUP, "Set-up of a server", "server.setup", "servers:setup",
+        (
+            Phase("host key"), Phase("connecting"), Phase("detect system"), Phase("install fleet key"),
+            Phase("install borg"), Phase("make key pair"), Phase("pin storage host keys"), Phase("prove the way back"),
+            Phase("prove the fleet key"),
+        ),
+        node_bound=False,
+    ),
+    JobKind(
+        JobType.BACKUP_CREATE, "Backup", "backup.requested", "backup_jobs:run",
+        (
+            Phase("preparing the repository"), Phase("connecting"), Phase("pre-hook"), Phase("reading", "bytes"),
+            Phase("post-hook"), Phase("verifying"),
+        ),
+        takes_turns=True,
+    ),
+    JobKind(
+        JobType.ARCHIVE_DELETE, "Deletion of a backup", "archive.delete", "backups:delete",
+        (_LOOKING, Phase("deleting"), _COMPACTING, _MEASURING),
+    ),
+    JobKind(
+        JobType.REPOSITORY_PRUNE, "Prune", "repository.prune", "repositories:prune",
+        (_LOOKING, Phase("deleting", "archives"), _COMPACTING, _MEASURING),
+        takes_turns=True, task="prune",
+    ),
+    JobKind(
+        JobType.REPOSITORY_COMPACT, "Compaction", "repository.compact", "repositories:compact",
+        (_COMPACTING, _MEASURING),
+        takes_turns=True, task="compact",
+    ),
+    JobKind(
+        JobType.REPOSITORY_CHECK, "Check", "repository.check", "repositories:check",
+        (Phase("checking segments"), Phase("checking archives"), Phase("reading archive", "archives")),
+        takes_turns=True, task="check",
+    ),
+    JobKind(
+        JobType.REPOSITORY_VERIFY, "Verification", "repository.verify", "repositories:verify",
+        (Phase("reading segment", "segments"),),
+    ),
+    JobKind(
+        JobType.REPOSITORY_RECOVER, "Recovery", "repository.recover", "repositories:recover",
+        (Phase("putting back"), _LOOKING),
+    ),
+    JobKind(
+        JobType.STATS_COLLECT, "Statistics of servers", "stats.collect", "servers:collect",
+        (Phase("collecting", "servers"),),
+        node_bound=False,
+    ),
+)  # fmt: skip
+
+KIND_OF: dict[str, JobKind] = {kind.type.value: kind for kind in JOB_KINDS}
+"""By type, as rows and messages name it; rows may hold types that a newer version made."""
+TAKE_TURNS = frozenset(kind.type.value for kind in JOB_KINDS if kind.takes_turns)
+UPKEEP: dict[str, JobKind] = {kind.task: kind for kind in JOB_KINDS if kind.task is not None}
+"""By the name in a repository's schedules."""
+UPKEEP_TYPES = frozenset(kind.type.value for kind in UPKEEP.values())
+
+
+def task_of(kind: str) -> str:
+    """Return a type's name in a repository's schedules; of one that a newer version made what is likely its name."""
+    found = KIND_OF.get(kind)
+    return found.task if found is not None and found.task is not None else kind.removeprefix("repository_")
