@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shlex
 import shutil
@@ -40,6 +41,8 @@ _ANSWER_LIMIT = 64 * 1024 * 1024
 _SMALL = 32 * 1024
 _GATHER_SECONDS = 0.002
 _LINES_KEPT = 2000
+_ABOVE_SHELLS = 64
+"""File descriptors that are not a script's own (guard.sh: 8, 9), nor such as a shell saves its own under (10 on)."""
 OnOutput: TypeAlias = "Callable[[LogLine | Progress | Phase], None]"
 
 
@@ -198,11 +201,7 @@ class BorgNode:
         on_answer: Callable[[bytes], None] | None,
         environment: dict[str, str],
     ) -> tuple[int, str, list[LogLine]]:
-        reader, writer = os.pipe()
-        try:
-            os.write(writer, passphrase.encode() + b"\n")
-        finally:
-            os.close(writer)
+        reader = _to_read(passphrase.encode() + b"\n")
         try:
             process = await asyncio.create_subprocess_exec(
                 *argv,
@@ -340,6 +339,19 @@ async def _end(process: asyncio.subprocess.Process, patience: float = _STOP_SECO
             os.killpg(process.pid, number)
         await asyncio.wait({ended}, timeout=seconds)  # no timeout that cancels: this runs while it is cancelled already
     ended.cancel()
+
+
+def _to_read(secret: bytes) -> int:
+    """Return the number of a pipe that holds a secret, to be passed on under this number."""
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, secret)
+        # Under the lowest free number, as after a broken connection, it could be one that guard.sh opens for itself:
+        # borg would read its lock file, or nothing.
+        return fcntl.fcntl(reader, fcntl.F_DUPFD_CLOEXEC, _ABOVE_SHELLS)
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def _write(path: Path, text: str) -> None:

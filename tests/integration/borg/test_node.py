@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -96,6 +97,43 @@ async def test_a_cancelled_command_is_gone_with_its_lock(node: BorgNode, grant: 
         await task
     assert time.monotonic() - started < 20
     assert not [p for p in psutil.process_iter(["cmdline"]) if grant.path in (p.info["cmdline"] or [])]
+
+
+_WITH_EACH_NUMBER_FREE = """
+import asyncio, os, sys, uuid
+from pathlib import Path
+from shared.borg import commands
+from shared.borg.node import BorgNode, Grant
+
+borg, state, path, server, repository = sys.argv[1:]
+grant = Grant(uuid.UUID(server), uuid.UUID(repository), path, 3)
+
+async def main():
+    node = BorgNode(borg, Path(state))
+    for number in range(4, 14):
+        taken = []
+        while (lowest := os.open(os.devnull, os.O_RDONLY)) < number:
+            taken.append(lowest)
+        os.close(lowest)
+        listing, _ = await node.run(grant, commands.list_archives(borg, path), passphrase="canary-right")
+        assert '"archives": []' in listing, listing
+        print(lowest)
+        for one in taken:
+            os.close(one)
+
+asyncio.run(main())
+"""
+
+
+async def test_whatever_file_descriptors_are_free_borg_gets_the_passphrase(node: BorgNode, grant: Grant) -> None:
+    argv = [sys.executable, "-c", _WITH_EACH_NUMBER_FREE, BORG, str(node.state_dir), grant.path]
+    done = await asyncio.to_thread(
+        subprocess.run, [*argv, str(grant.server_id), str(grant.repository_id)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {"8", "9", "10", "11"} <= set(done.stdout.split()), (
+        "guard.sh opens 8 and 9 for itself, a shell those from 10"
+    )
 
 
 def test_a_node_without_borg_says_what_to_install(tmp_path: Path) -> None:
