@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from tests.harness.nats_server import NatsServer
 # The pretty renderer prints every local variable of a traceback: seconds for each error that is logged.
 _plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
 structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _plain])
+
+# borg tries its ciphers at each start, which is half of what a small command computes. What our own programs start has
+# an environment of their own, and tries them still.
+os.environ["BORG_SELFTEST"] = "disabled"
 
 _measuring = Measuring()
 

@@ -1,7 +1,7 @@
 """Runs many borg commands in one process, for tests that need hundreds: `python -m tests.harness.borg_many`.
 
-Reads a JSON list of argument lists from stdin, runs each by borg's own entry point, and prints a JSON list of
-[status, output]. Starting borg takes a second; most of that is importing it.
+Reads a JSON list of [arguments, working directory] from stdin, runs each by borg's own entry point, and prints a JSON
+list of [status, output]. Starting borg takes a second; most of that is importing it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ def borg_many(
     python: str | Path = sys.executable,
     *,
     passphrase: str = "",
-    cwd: Path | None = None,
+    cwd: Path | list[Path | None] | None = None,
     **more: str,
 ) -> list[tuple[int, str]]:
+    """Return the status and the output of each; `cwd` is one for all, or one for each."""
+    each = cwd if isinstance(cwd, list) else [cwd] * len(commands)
     environment = untraced(os.environ) | {
         "BORG_BASE_DIR": str(base),
         "TZ": zone,
@@ -41,8 +43,9 @@ def borg_many(
         **more,
     }
     done = subprocess.run(
-        [str(python), "-m", "tests.harness.borg_many"], input=json.dumps(commands), env=environment,
-        capture_output=True, text=True, check=False, cwd=cwd,
+        [str(python), "-m", "tests.harness.borg_many"], env=environment,
+        input=json.dumps([[command, str(place or "")] for command, place in zip(commands, each, strict=True)]),
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return [(status, text) for status, text in json.loads(done.stdout.splitlines()[-1])]
@@ -53,17 +56,19 @@ def _main() -> None:
 
     answers: list[list[object]] = []
     with tempfile.TemporaryDirectory() as directory:
-        for number, command in enumerate(json.load(sys.stdin)):
+        for number, (command, place) in enumerate(json.load(sys.stdin)):
             said = Path(directory) / str(number)
-            answers.append([_status(main, command, said), said.read_text()])
+            answers.append([_status(main, command, place, said), said.read_text()])
     print(json.dumps(answers))
 
 
-def _status(main: Callable[[], object], command: list[str], said: Path) -> int:
+def _status(main: Callable[[], object], command: list[str], place: str, said: Path) -> int:
     """Run one command in a fork of this process, which has borg imported already."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if place:
+        os.chdir(place)
     output = os.open(said, os.O_WRONLY | os.O_CREAT)
     os.dup2(output, 1)
     os.dup2(output, 2)

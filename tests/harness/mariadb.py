@@ -76,9 +76,9 @@ class MariaServer:
     def sql(self, statement: str, database: str = "") -> str:
         return self._client("mariadb", "-N", database, given=statement)
 
-    def dump(self, database: str) -> str:
+    def dump(self, database: str, *options: str) -> str:
         # By default it would lock every table against the services that work meanwhile.
-        return self._client("mariadb-dump", "--single-transaction", "--hex-blob", database)
+        return self._client("mariadb-dump", "--single-transaction", "--hex-blob", *options, database)
 
     def _client(self, program: str, *arguments: str, given: str = "") -> str:
         argv = [program, "--no-defaults", f"--socket={self._socket}", "-uroot", *arguments]

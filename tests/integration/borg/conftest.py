@@ -19,6 +19,7 @@ from shared.borg.sessions import SessionReport, Sessions
 from shared.domain.ids import new_id
 from tests.harness.borg_many import borg_many
 from tests.harness.rpc import RawClient
+from tests.harness.stage import Stage
 from tests.harness.untraced import untraced
 
 BORG = str(Path(sys.executable).parent / "borg")
@@ -81,6 +82,11 @@ def make_files(directory: Path, count: int = 12, size: int = 3000) -> dict[str, 
     for name, data in files.items():
         (directory / name).write_bytes(data)
     return files
+
+
+@pytest.fixture(scope="session")
+def stage(scratch: Path) -> Stage:
+    return Stage(scratch / "stage")
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,10 @@ from shared.db.tables import Archive, Repository
 from shared.domain.job import JobType
 from shared.errors import AppError
 from tests.harness.borg_client import NODE, node
-from tests.integration.borg import test_recover
-from tests.integration.borg.test_recover import Fleet, rewrite
+from tests.integration.borg import unfenced
+from tests.integration.borg.unfenced import Fleet, rewrite
 
-db, fleet = test_recover.db, test_recover.fleet
+db, fleet = unfenced.db, unfenced.fleet
 NAMES = "old = manifest.archives._archives; names = sorted(old); "
 CHECKPOINT = "b'web1-system-2000-01-01T00000%dZ-' % number + b'0' * 32 + b'.checkpoint'"
 LATE = "key.nonce_manager.ensure_reservation = lambda nonce, need: {}"

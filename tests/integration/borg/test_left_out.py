@@ -15,7 +15,7 @@ from shared.errors import AppError
 from tests.harness.borg_client import write_behind
 from tests.harness.rpc import MANIFEST
 from tests.integration.borg.conftest import PASSPHRASE, World
-from tests.integration.borg.test_recover import measured_scripts
+from tests.integration.borg.unfenced import measured_scripts
 
 MANIFESTS: dict[str, bytes] = {
     "garbage": b"garbage", "empty": b"", "of a plain key": b"\x02" + bytes(60), "of a key file": b"\x00" + bytes(80),

@@ -16,7 +16,7 @@ from shared.errors import AppError, Permanent
 from tests.harness.borg_client import Client, write_behind
 from tests.harness.hanging import hanging
 from tests.harness.patience import WAIT
-from tests.integration.borg.test_recover import Fleet, db, fleet  # noqa: F401 # pyright: ignore[reportUnusedImport]
+from tests.integration.borg.unfenced import Fleet, db, fleet  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
 
 async def test_a_pool_that_is_unmounted_in_the_middle_of_a_run_is_named_and_the_proof_keeps_its_starting_point(

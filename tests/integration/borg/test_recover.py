@@ -8,181 +8,26 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import delete
 
-from services.backup.node.storage import NodeStorage
 from services.backup.plan import load_repository
-from services.backup.ports import Made, Wanted
-from services.backup.truth.tally import Tally
-from shared.borg import output
-from shared.borg.node import BorgNode, Grant
+from services.backup.ports import Wanted
 from shared.borg.segments import MANIFEST, entries, last_transaction, segments
-from shared.bus.memory import MemoryBus
-from shared.db.session import Database
 from shared.db.stores.requests import request_delete
 from shared.db.stores.secrets import repository_key, repository_passphrase
-from shared.db.tables import Archive, Base, Job, Repository, StoragePool
+from shared.db.tables import Archive
 from shared.domain.job import JobType
 from shared.errors import AppError
-from shared.events.streams import STREAMS
-from shared.secrets.envelope import KeyRing
-from tests.harness.borg_client import DEBIAN, NODE, PASSPHRASE, Client, node, write_behind
-from tests.unit.services.backup.fakes import FakeServer, FakeStorage
-from tests.unit.services.backup.world import World
+from tests.harness.borg_client import NODE, Client, node, write_behind
+from tests.integration.borg import unfenced
+from tests.integration.borg.unfenced import ON_BOTH_DATABASES, Fleet, rewrite
 
-REWRITE = """
-import sys
-from borg.archiver import Archiver
-from borg.helpers import Manifest, Location
-from borg.logger import setup_logging
-setup_logging()
-from borg.repository import Repository
-with Repository(sys.argv[1], exclusive=True, append_only=True) as repository:
-    manifest, key = Manifest.load(repository, Manifest.NO_OPERATION_CHECK)
-    exec(sys.argv[2])
-    manifest.write()
-    repository.commit(compact=False)
-"""
+db, fleet = unfenced.db, unfenced.fleet
 EMPTY = "manifest.archives._archives.clear()"
 FUTURE = EMPTY + "; manifest.timestamp = '9999-12-31T23:59:59.000000'"
-
-
-class BorgServer(FakeServer):
-    """A server with a borg of its own; what `attack` does happens in its run."""
-
-    def __init__(self, borg: str, home: Path, directory: Path) -> None:
-        super().__init__(FakeStorage())
-        self.borg, self.home, self.directory = borg, home, directory
-        self.attack: Callable[[Client], None] | None = None
-
-    async def create(self, grant: Grant, archive: str, sources: Sequence[str], *_more: Any) -> Made:
-        client = Client(self.borg, Path(grant.path), self.home)
-        said = await asyncio.to_thread(client.run, "create", "--json", f"{{repo}}::{archive}", *sources)
-        if self.attack:
-            await asyncio.to_thread(self.attack, client)
-        return Made(Tally(sources).ended(0), *output.parse_create(said))
-
-
-class Fleet(World):
-    """A node, a pool, a server; real borg on both sides."""
-
-    storage: Any
-    server: Any
-    directory: Path
-    place: Path
-
-    async def run(self) -> Job:
-        job = await self.request()
-        await self.backup(job)
-        return await self.job(job)
-
-    async def repository(self) -> Repository:
-        return (await self.rows(Repository))[0]
-
-    async def codes(self) -> list[str]:
-        return [one["code"] for one in (await self.repository()).frozen_for]
-
-    async def recover(self) -> Job:
-        return await self.upkeep(JobType.REPOSITORY_RECOVER, reason="a test", by="me")
-
-    async def verify(self) -> Job:
-        return await self.upkeep(JobType.REPOSITORY_VERIFY)
-
-    def listed(self) -> set[str]:
-        return set(node(self.place, self.directory / "reader", "list", "--short", "{repo}").split())
-
-    async def assert_all_extract(self) -> None:
-        """Every archive on record is listed, and gives the bytes that were backed up."""
-        archives = [row.name for row in await self.rows(Archive)]
-        assert set(archives) <= self.listed()
-        for name in archives:
-            target = self.directory / f"out-{name[-12:]}"
-            target.mkdir(exist_ok=True)
-            client = Client(NODE, self.place, self.directory / "reader")
-            argv = [NODE, "extract", f"{self.place}::{name}"]
-            await asyncio.to_thread(
-                subprocess.run, argv, env=client.environment(), cwd=target, check=True, capture_output=True
-            )
-            for file in self.server.directory.iterdir():
-                if (target / str(file).lstrip("/")).exists():
-                    assert (target / str(file).lstrip("/")).read_bytes() == file.read_bytes()
-            assert any(target.rglob("file0"))
-        node(self.place, self.directory / "reader", "check", "--verify-data", "{repo}")
-
-
-@pytest.fixture(params=["sqlite"])
-async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    if request.param == "sqlite":
-        made = Database(f"sqlite+aiosqlite:///{tmp_path / 'unit.db'}", key_ring=KeyRing([bytes(32)]))
-        async with made.engine.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all)
-    else:
-        url = await asyncio.to_thread(request.getfixturevalue("maria").migrated)
-        made = Database(url, key_ring=KeyRing([bytes(32)]))
-    yield made
-    await made.close()
-
-
-ON_BOTH_DATABASES = pytest.mark.parametrize("db", ["sqlite", "mariadb"], indirect=True)
-
-
-def measured_scripts(storage: NodeStorage) -> None:
-    """Let the scripts run from where they are developed, so that what of them runs is measured."""
-    node = storage._node
-    for script in (
-        "recover.py",
-        "verify.py",
-        "manifest_reader.py",
-        "nonce_counter.py",
-        "delete_meant.py",
-        "left_out.py",
-    ):
-        copy = node.state_dir / "fence" / script
-        copy.unlink()
-        copy.symlink_to(Path(__file__).parents[3] / "shared" / "borg" / script)
-    node._environment |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
-
-
-@pytest.fixture(params=[DEBIAN], ids=["1.2.4"])
-async def fleet(request: pytest.FixtureRequest, db: Database, tmp_path: Path) -> AsyncIterator[Fleet]:
-    """Two archives, of a client of the given version."""
-    bus = MemoryBus()
-    await bus.ensure_streams(STREAMS)
-    source = tmp_path / "source"
-    source.mkdir()
-    for number in range(12):
-        (source / f"file{number}").write_bytes(os.urandom(40_000))
-    (tmp_path / "pool").mkdir()
-    made = Fleet(db, bus)
-    made.directory, made.place = tmp_path, tmp_path / "pool" / "web1" / "system"
-    made.storage = NodeStorage(BorgNode(NODE, tmp_path / "state"), 600)
-    measured_scripts(made.storage)
-    made.server = BorgServer(request.param, tmp_path / "client", source)
-    await made.build(sources=[str(source)])
-
-    async def settle(tx: Any) -> None:
-        pool = (await tx.session.scalars(StoragePool.__table__.select())).first()
-        assert pool
-        await tx.session.execute(StoragePool.__table__.update().values(path=str(tmp_path / "pool")))
-        await tx.session.execute(Repository.__table__.update().values(path=str(made.place)))
-        await tx.secrets.put(repository_passphrase(made.definition.repository_id), PASSPHRASE)
-
-    await db.run(settle)
-    await made.run()
-    (source / "later").write_bytes(os.urandom(40_000))
-    await made.run()
-    yield made
-    await bus.close()
-
-
-def rewrite(repository: Path, home: Path, what: str) -> None:
-    environment = Client(NODE, repository, home).environment()
-    subprocess.run([sys.executable, "-c", REWRITE, str(repository), what], env=environment, check=True)
 
 
 ATTACKS: dict[str, tuple[Callable[[Client], None], str]] = {
@@ -196,8 +41,6 @@ ATTACKS: dict[str, tuple[Callable[[Client], None], str]] = {
 
 
 def _ids(client: Client) -> list[bytes]:
-    said = node(client.repository, client.home, "debug", "dump-repo-objs", "--help")
-    assert said
     script = "import sys; from borg.logger import setup_logging; setup_logging(); from borg.repository import Repository\nwith Repository(sys.argv[1], exclusive=False) as r: print(*(i.hex() for i in r.list()), sep='\\n')"
     done = subprocess.run(
         [sys.executable, "-c", script, str(client.repository)], capture_output=True, text=True, check=True

@@ -21,7 +21,7 @@ from shared.db.tables import AccessRefusal, OutboxRow, Repository, Server, Stora
 from shared.domain.alerts import AlertKind
 from shared.domain.ids import new_id
 from tests.integration.borg.conftest import World
-from tests.integration.borg.test_recover import ON_BOTH_DATABASES, db  # noqa: F401 # pyright: ignore[reportUnusedImport]
+from tests.integration.borg.unfenced import ON_BOTH_DATABASES, db  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
 
 def ask(world: World, server: uuid.UUID, command: str) -> None:

@@ -18,11 +18,12 @@ from shared.db.tables import Archive
 from shared.domain.job import JobType
 from shared.errors import AppError
 from tests.harness.borg_client import node
-from tests.integration.borg import test_recover
-from tests.integration.borg.test_recover import ATTACKS, Fleet
+from tests.integration.borg import unfenced
+from tests.integration.borg.test_recover import ATTACKS
+from tests.integration.borg.unfenced import Fleet
 
-db, fleet = test_recover.db, test_recover.fleet
-ON_BOTH_DATABASES = test_recover.ON_BOTH_DATABASES
+db, fleet = unfenced.db, unfenced.fleet
+ON_BOTH_DATABASES = unfenced.ON_BOTH_DATABASES
 Restore = Callable[[], Awaitable[None]]
 
 

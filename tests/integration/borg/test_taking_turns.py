@@ -13,10 +13,11 @@ from shared.borg.node import Grant
 from shared.db.tables import Archive, Job
 from shared.domain.job import JobType
 from shared.errors import Waiting
-from tests.integration.borg import test_recover
-from tests.integration.borg.test_recover import ATTACKS, Fleet
+from tests.integration.borg import unfenced
+from tests.integration.borg.test_recover import ATTACKS
+from tests.integration.borg.unfenced import Fleet
 
-db, fleet = test_recover.db, test_recover.fleet
+db, fleet = unfenced.db, unfenced.fleet
 MAINTENANCE = (JobType.REPOSITORY_PRUNE, JobType.REPOSITORY_COMPACT, JobType.REPOSITORY_CHECK)
 
 

@@ -1,0 +1,80 @@
+"""A test that finds what the one before it did proves nothing."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from tests.harness.stage import DatabaseCopy, Stage
+
+
+def made(stage: Stage, recipe: str = "two files") -> Path:
+    assert not stage.set(recipe)
+    (stage.directory / "pool").mkdir()
+    (stage.directory / "pool" / "config").write_text("whole")
+    os.utime(stage.directory / "pool" / "config", (1_000, 1_000))
+    (stage.directory / "link").symlink_to(stage.directory / "pool")
+    stage.keep(recipe)
+    return stage.directory
+
+
+def test_whatever_a_test_did_the_next_one_finds_what_was_kept_under_the_same_path(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    place = made(stage)
+    for _ in range(2):
+        (place / "pool" / "config").write_text("damaged")
+        (place / "pool" / "more").write_text("garbage")
+        (place / "link").unlink()
+        assert stage.set("two files")
+        assert stage.directory == place
+        assert sorted(file.name for file in place.rglob("*")) == ["config", "link", "pool"]
+        assert (place / "pool" / "config").read_text() == "whole"
+        assert (place / "pool" / "config").stat().st_mtime == 1_000
+        assert (place / "link").readlink() == place / "pool"
+
+
+def test_a_recipe_that_was_never_made_begins_with_an_empty_directory(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    made(stage)
+    assert not stage.set("another")
+    assert list(stage.directory.iterdir()) == []
+    assert stage.set("two files")
+
+
+def test_a_process_that_still_works_there_is_waited_for(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    made(stage)
+    ended = tmp_path / "ended"
+    script = "import pathlib, sys; sys.stdin.read(); pathlib.Path(sys.argv[2]).write_text('')"
+    argv = [sys.executable, "-c", script, str(stage.directory / "pool"), str(ended)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as process:
+        while not stage._at_work():  # it is this program until it has become that one
+            time.sleep(0.01)
+        assert process.stdin
+        releases = threading.Timer(0.3, process.stdin.close)
+        releases.start()
+        assert stage.set("two files")
+        assert ended.exists()
+        releases.join()
+
+
+def test_the_rows_of_a_database_are_put_back_into_another_one(tmp_path: Path) -> None:
+    def rows(name: str) -> list[tuple[str]]:
+        with sqlite3.connect(tmp_path / name) as connection:
+            found = connection.execute("SELECT name FROM archives").fetchall()
+        connection.close()
+        return found
+
+    for name, archive in (("first", "kept"), ("second", "other")):
+        with sqlite3.connect(tmp_path / name) as connection:
+            connection.execute("CREATE TABLE archives (name TEXT)")
+            connection.execute("INSERT INTO archives VALUES (?)", [archive])
+        connection.close()
+    DatabaseCopy(f"sqlite+aiosqlite:///{tmp_path / 'first'}", tmp_path / "rows").keep()
+    DatabaseCopy(f"sqlite+aiosqlite:///{tmp_path / 'second'}", tmp_path / "rows").put_back()
+    assert rows("second") == rows("first") == [("kept",)]
