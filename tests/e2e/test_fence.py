@@ -17,7 +17,7 @@ import pytest
 from shared.testing.sshd import login_user
 from tests.e2e.conftest import SLOWLY
 from tests.harness.fleet import Fleet, until
-from tests.harness.forger import empty_manifest
+from tests.harness.forger import forged_manifest
 from tests.harness.patience import WAIT
 from tests.harness.rpc import MANIFEST, Gone, RawClient, RemoteError
 
@@ -212,7 +212,7 @@ def test_a_manifest_without_archives_is_a_loss_that_is_told_and_all_is_still_the
     """The manifest alone may be replaced, since each run does; that is why a copy of it is kept outside the pool."""
     target = Target(fleet, data, tmp_path)
     with target.run() as job, target.opened() as client:
-        client.call("put", id=MANIFEST, data=empty_manifest(target.path, target.passphrase, tmp_path / "forger"))
+        client.call("put", id=MANIFEST, data=forged_manifest(target.path, target.passphrase, tmp_path / "forger"))
         client.call("commit", save_space=False)
     ended = fleet.finished(job, "failed", "warning")
     assert fleet.listed(target.definition) == {}

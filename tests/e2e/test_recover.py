@@ -11,7 +11,7 @@ from typing import Any
 from shared.borg.segments import MANIFEST
 from tests.harness.borg_client import write_behind
 from tests.harness.fleet import BIN, Fleet, until
-from tests.harness.forger import empty_manifest
+from tests.harness.forger import forged_manifest
 
 
 def shown(fleet: Fleet, definition: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def test_an_emptied_manifest_is_noticed_and_one_command_brings_every_archive_bac
 
     entry = fleet.kit_entry(definition["repository_id"])
     assert entry["key"].startswith("BORG_KEY ")
-    sealed = empty_manifest(entry["path"], entry["passphrase"], tmp_path / "intruder")
+    sealed = forged_manifest(entry["path"], entry["passphrase"], tmp_path / "intruder")
     write_behind(Path(entry["path"]), {MANIFEST: sealed})
     assert fleet.listed(definition) == {}
 

@@ -15,31 +15,11 @@ from shared.db.tables import Archive, Repository
 from shared.domain.job import JobType
 from shared.errors import AppError
 from tests.harness.borg_client import NODE, node
+from tests.harness.forger import FORGERIES, LATE
 from tests.integration.borg import unfenced
 from tests.integration.borg.unfenced import Fleet, rewrite
 
 db, fleet = unfenced.db, unfenced.fleet
-NAMES = "old = manifest.archives._archives; names = sorted(old); "
-CHECKPOINT = "b'web1-system-2000-01-01T00000%dZ-' % number + b'0' * 32 + b'.checkpoint'"
-LATE = "key.nonce_manager.ensure_reservation = lambda nonce, need: {}"
-FORGERIES: dict[str, str] = {
-    "a checkpoint for each archive": f"{NAMES}[old.update({{{CHECKPOINT}: dict(old[name])}}) for number, name in enumerate(names)]",
-    "a checkpoint instead of an archive": f"{NAMES}number = 1; old[{CHECKPOINT}] = old.pop(names[0])",
-    "ten more names of one archive": f"{NAMES}old.update({{b'x%d' % n: dict(old[names[0]]) for n in range(10)}})",
-    "two exchanged": f"{NAMES}old[names[0]], old[names[1]] = old[names[1]], old[names[0]]",
-    "one renamed": f"{NAMES}old[b'other'] = old.pop(names[0])",
-    "a name that leads nowhere": f"{NAMES}old[b'nowhere'] = {{b'id': b'n' * 32, b'time': old[names[0]][b'time']}}",
-    "an entry that is none": f"{NAMES}old[b'odd'] = {{b'id': b'short', b'time': b'never'}}",
-    "an archive of the year 9999": f"{NAMES}old[names[-1]] = old[names[-1]] | {{b'time': b'9999-12-31T23:59:59.999997'}}",
-    "a nonce far ahead": LATE.format(2**50),
-    "the last nonces": LATE.format(2**64 - 2),
-    "the year 9995": "manifest.timestamp = '9995-01-01T00:00:00.000000'",
-    "the end of time": "manifest.timestamp = '9999-12-31T23:59:59.999997'",
-    "no time": "manifest.__class__.last_timestamp = manifest.timestamp = None; import borg.item; "
-    "manifest.write = lambda: repository.put(b'\\0' * 32, key.encrypt(key.pack_and_authenticate_metadata("
-    "{'version': 1, 'archives': dict(manifest.archives._archives), 'timestamp': 'never', 'config': {}, 'item_keys': ()})))",
-    "a feature that no borg has": "manifest.config = {b'feature_flags': {b'delete': {b'mandatory': [b'x']}}}",
-}  # fmt: skip
 WHOLE_WAY = ("a checkpoint for each archive", "two exchanged", "the last nonces", "the end of time")
 """Those of which every step is tried; of the others, that they are seen and put right."""
 MAINTENANCE = (JobType.REPOSITORY_PRUNE, JobType.REPOSITORY_COMPACT, JobType.REPOSITORY_CHECK, JobType.ARCHIVE_DELETE)
