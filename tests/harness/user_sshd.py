@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -39,6 +40,11 @@ class UserSshd(PrivateSshd):
         return self.directory / "bft-admin"
 
     @property
+    def root(self) -> Path:
+        """The home of root there."""
+        return self.directory / "root"
+
+    @property
     def keys(self) -> Path:
         """Where the fleet's key is put."""
         return self.account / ".ssh/authorized_keys"
@@ -57,7 +63,10 @@ class UserSshd(PrivateSshd):
         hashed = subprocess.run(
             ["openssl", "passwd", "-6", PASSWORD], check=True, capture_output=True, text=True
         ).stdout
-        with (self.directory / "passwd").open("a") as file:
+        self.root.mkdir(mode=0o700)
+        passwd = self.directory / "passwd"
+        passwd.write_text(re.sub(r"(?m)^(root:(?:[^:]*:){4})[^:]*", rf"\g<1>{self.root}", passwd.read_text()))
+        with passwd.open("a") as file:
             file.write(f"{USER}:x:{UID}:{UID}::{self.account}:{self.shell}\n")
         with (self.directory / "shadow").open("a") as file:
             file.write(f"{USER}:{hashed.strip()}:19000:0:99999:7:::\n")

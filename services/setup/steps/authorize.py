@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.setup.alone import ALONE
 from services.setup.ports import StepResult
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
     from services.setup.ports import Work
 
-INSTALL = r"""
-umask 077
-dir=$HOME/.ssh file=$HOME/.ssh/authorized_keys
+INSTALL = rf"""
+{ALONE}
+file=$dir/authorized_keys
 if [ -f "$file" ] && grep -v '^[[:space:]]*#' "$file" | grep -qF -e "$1"; then echo present; exit 0; fi
-mkdir -p "$dir" || exit 1
 if [ -s "$file" ] && [ -n "$(tail -c 1 "$file")" ]; then echo >>"$file"; fi
 printf '%s\n' "$2" >>"$file" || exit 1
 # A directory that we made has the label of its parent, with which SELinux keeps sshd from reading it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.setup.alone import ALONE
 from services.setup.ports import StepResult
 from shared.errors import Permanent
 from shared.ssh.port import fingerprint
@@ -11,14 +12,21 @@ from shared.ssh.port import fingerprint
 if TYPE_CHECKING:
     from services.setup.ports import Work
 
-MAKE = r"""
-umask 077
-key=$HOME/.ssh/borgfleet_ed25519
-if [ -f "$key" ] && ssh-keygen -y -P '' -f "$key" >"$key.check" 2>/dev/null; then
-    rm -f "$key.check"; echo present
+# Whole or not there: a set-up that is killed leaves no half of a key, and of two without `flock` the first one's stays.
+# What cannot be read is moved aside, never deleted: it may be a key that somebody gave a passphrase.
+MAKE = rf"""
+{ALONE}
+key=$dir/borgfleet_ed25519 new=$dir/.borgfleet_ed25519.$$
+if [ -f "$key" ] && ssh-keygen -y -P '' -f "$key" >/dev/null 2>&1; then
+    echo present
 else
-    rm -f "$key" "$key.pub" "$key.check"
-    mkdir -p "$HOME/.ssh" && ssh-keygen -q -t ed25519 -N '' -C borgfleet -f "$key" && echo made
+    rm -f "$new" "$new.pub"
+    ssh-keygen -q -t ed25519 -N '' -C borgfleet -f "$new" || exit 1
+    if [ -e "$key" ]; then mv -f "$key" "$key.unusable" || exit 1; fi
+    if ln "$new" "$key" 2>/dev/null || {{ [ ! -e "$key" ] && mv "$new" "$key"; }}; then
+        mv -f "$new.pub" "$key.pub" && echo made
+    fi
+    rm -f "$new" "$new.pub"
 fi
 ssh-keygen -y -P '' -f "$key"
 """

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.setup.alone import ALONE
 from services.setup.ports import StepResult
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
     from services.setup.ports import Work
 
-WRITE = r"""
-umask 077
-file=$HOME/.ssh/borgfleet_known_hosts
+WRITE = rf"""
+{ALONE}
+file=$dir/borgfleet_known_hosts
 if [ -f "$file" ] && [ "$(cat "$file")" = "$1" ]; then echo present; exit 0; fi
-printf '%s\n' "$1" >"$file.new" && mv "$file.new" "$file" && echo written
+printf '%s\n' "$1" >"$file.$$" && mv "$file.$$" "$file" && echo written
 """
 
 
