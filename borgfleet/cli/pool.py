@@ -26,4 +26,8 @@ def add(
 @app.command("list")
 def list_pools(as_json: AsJson = False) -> None:
     """List the storage pools."""
-    show(Client().every("/api/storage-pools"), (("NAME", "name"), ("NODE", "node"), ("PATH", "path")), as_json=as_json)
+    show(
+        Client().every("/api/storage-pools"),
+        (("NAME", "name"), ("NODE", "node"), ("RESTORED", "restored_at"), ("PATH", "path")),
+        as_json=as_json,
+    )

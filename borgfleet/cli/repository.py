@@ -121,6 +121,31 @@ def unfreeze(server: str, name: str, reason: str, as_json: AsJson = False) -> No
     show_one(client.post(path, {"reason": reason}), as_json=as_json)
 
 
+@app.command("accept-restored")
+def accept_restored(
+    reason: Annotated[str, typer.Argument(help="Why: it is recorded.")],
+    server: Annotated[str, typer.Argument(help="Of one repository; without it, of all that wait for it.")] = "",
+    name: Annotated[str, typer.Argument(help="The repository's name on that server.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say that what people had set since the database's backup (holds, accepted backups, retention) is set again."""
+    client = Client()
+    if server:
+        pending = [named(client, server, name)]
+    else:
+        every = client.every("/api/repositories")
+        pending = [one for one in every if one["restored_at"] and not one["restored_accepted_at"]]
+    path = "/api/repositories/{}/accept-restored"
+    accepted = [client.post(path.format(one["id"]), {"reason": reason}) for one in pending]
+    columns = (
+        ("SERVER", "server"),
+        ("NAME", "name"),
+        ("RESTORED", "restored_at"),
+        ("ACCEPTED", "restored_accepted_at"),
+    )
+    show(accepted, columns, as_json=as_json)
+
+
 @app.command()
 def recover(
     server: str, name: str,
@@ -145,7 +170,8 @@ def list_repositories(as_json: AsJson = False) -> None:
     columns = (
         ("SERVER", "server"), ("NAME", "name"), ("ARCHIVES", "archive_count"), ("ORIGINAL", "original_size"),
         ("ON DISK", "deduplicated_size"), ("QUOTA", "quota_bytes"), ("PRUNED", "pruned_at"),
-        ("COMPACTED", "compacted_at"), ("CHECKED", "checked_at"), ("DAMAGE", "damage"), ("PATH", "path"),
+        ("COMPACTED", "compacted_at"), ("CHECKED", "checked_at"), ("RESTORED", "restored_at"),
+        ("DAMAGE", "damage"), ("PATH", "path"),
     )  # fmt: skip
     show(Client().every("/api/repositories"), columns, as_json=as_json)
 

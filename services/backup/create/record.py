@@ -127,7 +127,7 @@ async def remember_made(ctx: Context, storage: Storage, plan: BackupPlan, outcom
 async def _restored_lately(tx: UnitOfWork, repository: Repository) -> bool:
     """Tell whether the database was found restored within a day: holds set since that backup have to be set again."""
     at = repository.restored_at
-    return at is not None and await read_now(tx.session) - at < _RESTORED
+    return at is not None and repository.restored_pending and await read_now(tx.session) - at < _RESTORED
 
 
 async def _keep(

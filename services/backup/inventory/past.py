@@ -116,6 +116,7 @@ async def _catch_up(tx: UnitOfWork, ctx: Context, place: RepositoryPlace, past: 
     if repository.frozen_for and not was_frozen:
         repository.frozen_at = await tx.session.scalar(select(db_now()))
     repository.restored_at = await tx.session.scalar(select(db_now()))
+    repository.restored_accepted_at = None  # what was accepted was another restore
     await tx.session.flush()
     await refresh_figures(tx, place.id, None)
     return True, _told(place, len(gone), len(made))
@@ -157,5 +158,5 @@ def _told(place: RepositoryPlace, gone: int, made: int) -> str:
         f"the database is older than the repository {place.shown_as}: it was restored from a backup, or lost what it "
         f"had written. By the node's own journal {gone} archives that Borgfleet deleted since were taken off the "
         f"record, and {made} that it made since put on it. Holds, accepted backups and settings of that time are not "
-        "known: see docs/operations/running.md"
+        "known: set them again, then `borgfleet repo accept-restored`; see docs/operations/running.md"
     )

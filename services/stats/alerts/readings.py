@@ -99,6 +99,8 @@ def _of_messages(table: Table) -> Iterator[Reading]:
 def _of_repositories(table: Table) -> Iterator[Reading]:
     for (server, name), frozen in table["borgfleet_repository_frozen"].items():
         yield Reading(AlertKind.REPOSITORY_FROZEN, f"repository:{server}/{name}", server, frozen)
+    for (server, name), older in table["borgfleet_repository_database_older"].items():
+        yield Reading(AlertKind.DATABASE_OLDER, f"repository:{server}/{name}", server, older)
     for (server, name), damaged in table["borgfleet_repository_damaged"].items():
         hit = table["borgfleet_repository_damaged_archives"].get((server, name), 0.0)
         yield Reading(AlertKind.REPOSITORY_DAMAGED, f"repository:{server}/{name}", server, damaged + hit)

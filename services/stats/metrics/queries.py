@@ -258,6 +258,7 @@ async def _storage(session: AsyncSession) -> list[Triple]:
         figures += [
             ("borgfleet_repository_archives", names, repository.archive_count),
             ("borgfleet_repository_frozen", names, int(bool(repository.frozen_reason))),
+            ("borgfleet_repository_database_older", names, int(repository.restored_pending)),
             ("borgfleet_repository_last_prune_timestamp_seconds", names, _at(repository.pruned_at)),
             ("borgfleet_repository_last_compact_timestamp_seconds", names, _at(repository.compacted_at)),
             ("borgfleet_repository_last_check_timestamp_seconds", names, _at(repository.checked_at)),

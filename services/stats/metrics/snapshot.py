@@ -101,6 +101,10 @@ FAMILIES: dict[str, tuple[str, Sequence[str]]] = {
     "borgfleet_repository_last_check_timestamp_seconds": ("When a check of its segments last ended.", _REPOSITORY),
     "borgfleet_repository_damaged": ("1 if its last check found damage.", _REPOSITORY),
     "borgfleet_repository_damaged_archives": ("Archives that cannot be read whole.", _REPOSITORY),
+    "borgfleet_repository_database_older": (
+        "1 if the database was restored, older than the repository, and nobody has said yet that all is set again.",
+        _REPOSITORY,
+    ),
     "borgfleet_repository_frozen": (
         "1 if it was changed without our doing: nothing is pruned until somebody looked.",
         _REPOSITORY,

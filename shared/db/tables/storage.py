@@ -91,6 +91,10 @@ class Repository(Base):
     """How often its node noted in its journal how it stands; a journal that counts further is newer than this row."""
     restored_at: Mapped[datetime | None] = mapped_column(default=None)
     """When its node last found this row older than its journal: the database was restored from a backup."""
+    restored_accepted_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When a person last said that what was lost of that time is set again, who, and why."""
+    restored_accepted_by: Mapped[str] = mapped_column(binary_text(63), default="")
+    restored_accepted_reason: Mapped[str] = mapped_column(long_text(), default="")
     rewritten_after: Mapped[int | None] = mapped_column(BigInteger, default=None)
     """The last segment before objects were deleted, replaced or stored as garbage: a recovery undoes what followed."""
     verified_segment: Mapped[int | None] = mapped_column(BigInteger, default=None)
@@ -119,6 +123,11 @@ class Repository(Base):
     deduplicated_size: Mapped[int | None] = mapped_column(BigInteger, default=None)
     refreshed_at: Mapped[datetime | None] = mapped_column(default=None)
     created_at: Mapped[datetime] = mapped_column(default=db_now())
+
+    @property
+    def restored_pending(self) -> bool:
+        """The database was found restored, and nobody has said yet that what was set since is set again."""
+        return self.restored_at is not None and self.restored_accepted_at is None
 
 
 class Archive(Base):

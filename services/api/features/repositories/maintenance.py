@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, select
 
 from services.api.features.repositories.routes import read_repository
 from services.api.features.repositories.schemas import (
+    AcceptRestoredIn,
     PreviewedPrune,
     PruneIn,
     RepositoryOut,
@@ -141,3 +142,24 @@ async def unfreeze(repository_id: uuid.UUID, body: UnfreezeIn, parts: Parts, cal
         return await read_repository(tx, repository_id)
 
     return await parts.db.run(let_go)
+
+
+@router.post("/api/repositories/{repository_id}/accept-restored")
+async def accept_restored(
+    repository_id: uuid.UUID, body: AcceptRestoredIn, parts: Parts, caller: Caller
+) -> RepositoryOut:
+    """Say that what people had set since the database's backup is set again; who and why is kept.
+
+    Prunes follow backups again, and the alert ends.
+    """
+
+    async def accept(tx: UnitOfWork) -> RepositoryOut:
+        repository = found(await tx.session.get(Repository, repository_id, with_for_update=True), "repository")
+        if not repository.restored_pending:
+            message = "the database was not found older than this repository, or that was accepted already"
+            raise Conflict(message, code="repository_not_restored", remedy="nothing to do")
+        repository.restored_accepted_by, repository.restored_accepted_reason = caller, body.reason
+        repository.restored_accepted_at = await tx.session.scalar(select(db_now()))
+        return await read_repository(tx, repository_id)
+
+    return await parts.db.run(accept)

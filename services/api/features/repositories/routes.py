@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
 from services.api.features.repositories.schemas import PoolIn, PoolOut, RepositoryChange, RepositoryIn, RepositoryOut
 from services.api.kernel.dependencies import PageBounds, Parts
@@ -20,8 +20,10 @@ from shared.domain.names import repository_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy import Row
+    from sqlalchemy.ext.asyncio import AsyncSession
 
     from shared.db.tables.schedule import Schedule
     from shared.db.unit_of_work import UnitOfWork
@@ -34,7 +36,9 @@ async def list_pools(parts: Parts, bounds: PageBounds) -> Page[PoolOut]:
     """List the storage pools by name."""
     async with parts.db.read() as session:
         rows, following = await by_text(session, select(StoragePool), StoragePool.name, bounds)
-    return Page(items=[PoolOut.model_validate(row[0]) for row in rows], next=following)
+        restored = await _restored(session, [row[0].id for row in rows])
+    shown = [PoolOut.model_validate({**vars(row[0]), "restored_at": restored.get(row[0].id)}) for row in rows]
+    return Page(items=shown, next=following)
 
 
 @router.post("/api/storage-pools", status_code=201)
@@ -48,7 +52,17 @@ async def add_pool(body: PoolIn, parts: Parts) -> PoolOut:
         await tx.session.refresh(pool)
         return pool
 
-    return PoolOut.model_validate(await parts.db.run(add))
+    return PoolOut.model_validate({**vars(await parts.db.run(add)), "restored_at": None})
+
+
+async def _restored(session: AsyncSession, pools: Sequence[uuid.UUID]) -> dict[uuid.UUID, datetime | None]:
+    """Return when the database was last found older than a repository of each pool, where that is not accepted."""
+    newest = select(Repository.pool_id, func.max(Repository.restored_at)).where(
+        Repository.pool_id.in_(pools),
+        Repository.restored_at.is_not(None),
+        Repository.restored_accepted_at.is_(None),
+    )
+    return {row[0]: row[1] for row in await session.execute(newest.group_by(Repository.pool_id))}
 
 
 @router.get("/api/repositories")

@@ -36,6 +36,9 @@ class PoolOut(Out):
     problem_code: str = Field(description="The same for programs, as pool_not_mounted.")
     marked_at: datetime | None = Field(description="When its mark was first seen; from then on it must be there.")
     measured_at: datetime | None
+    restored_at: datetime | None = Field(
+        description="When the database was last found older than one of its repositories, and nobody accepted that yet."
+    )
     created_at: datetime
 
 
@@ -111,6 +114,12 @@ class RecoverIn(In):
     reason: Text = Field(min_length=1, examples=["the server was taken over and emptied the manifest"])
 
 
+class AcceptRestoredIn(In):
+    """Why the restored database is taken as it is now: it is recorded."""
+
+    reason: Text = Field(min_length=1, examples=["holds and retention are set again"])
+
+
 class FrozenFor(Out):
     """One cause of a frozen repository."""
 
@@ -158,6 +167,14 @@ class RepositoryOut(Out):
     unfrozen_by: str
     unfrozen_reason: str
     unfrozen_at: datetime | None
+    restored_at: datetime | None = Field(
+        description="When the database was last found older than the repository: it was restored from a backup."
+    )
+    restored_accepted_at: datetime | None = Field(
+        description="When somebody said that what people had set since is set again; the alert `database_older` ends."
+    )
+    restored_accepted_by: str
+    restored_accepted_reason: str
     compact_threshold_percent: int
     pruned_at: datetime | None
     compacted_at: datetime | None

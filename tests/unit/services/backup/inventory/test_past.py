@@ -68,9 +68,21 @@ async def test_what_the_journal_knows_is_on_record_again_and_nothing_is_pruned_f
     assert JobType.REPOSITORY_PRUNE.value not in {job.type for job in await kept.rows(Job)}
     assert (await run(kept)).state == "succeeded"
     assert JobType.REPOSITORY_PRUNE.value not in {job.type for job in await kept.rows(Job)}
-    await kept.db.run(lambda tx: tx.session.execute(update(Repository).values(restored_at=None)))
+    accepted = update(Repository).values(restored_accepted_at=found.restored_at)
+    await kept.db.run(lambda tx: tx.session.execute(accepted))
     await run(kept)
     assert JobType.REPOSITORY_PRUNE.value in {job.type for job in await kept.rows(Job)}
+
+
+async def test_what_was_accepted_is_one_restore_and_not_the_next(kept: World) -> None:
+    await restored(kept)
+    await run(kept)
+    accepted = update(Repository).values(restored_accepted_at=(await repository(kept)).restored_at)
+    await kept.db.run(lambda tx: tx.session.execute(accepted))
+    assert not (await repository(kept)).restored_pending
+    await restored(kept)
+    await run(kept)
+    assert (await repository(kept)).restored_pending
 
 
 async def test_a_cause_that_was_found_since_freezes_again_and_one_that_was_let_go_does_not(kept: World) -> None:
