@@ -68,6 +68,13 @@ def test_a_python_without_borg_says_so(tmp_path: Path) -> None:
     assert caught.value.code == "fence_unfit"
 
 
+def test_a_borg_is_examined_without_a_nodes_state_directory(tmp_path: Path) -> None:
+    assert fencing.examine(BORG) == "1.4.5"
+    with pytest.raises(Permanent) as caught:
+        fencing.examine(str(script_of_1_2(tmp_path)))
+    assert caught.value.code == "fence_unfit"
+
+
 async def test_doctor_tells_whether_the_fence_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_CHECKS", {"fence": doctor._CHECKS["fence"]})
     said: list[str] = []
