@@ -223,7 +223,9 @@ class JetStreamBus:
             with _translated():
                 subscription = await self._client.subscribe(subject, cb=called)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves its callback untyped
                 undo.push_async_callback(_unsubscribe, subscription)
-                # Until the server has answered, a message of somebody else may pass the subscription by.
+                # Told before the server has it, we would miss what others publish. A ping overtakes what waits to be
+                # written: only the answer to the second one says that the subscription has arrived.
+                await self._client.flush()
                 await self._client.flush()
             undo.pop_all()
 
