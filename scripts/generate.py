@@ -177,6 +177,7 @@ def jobs() -> str:
              "`shared/domain/job_kinds.py`; `GET /api/job-kinds` answers the same. Where limits hold for a kind, its jobs take",
              "turns. What is bound to a node runs on the backup node that holds the repository. The phases are those that the",
              "progress of a job begins with; some runs leave some out, and borg's own words may stand in between.", "",
+             "Permissions are not checked yet: any API token may ask for every kind of job.", "",
              "| type | what | asked for by | permission | takes turns | bound to a node | phases |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip
     for kind in JOB_KINDS:

@@ -30,7 +30,7 @@ class JobKind(NamedTuple):
     subject: str
     """Of the command that asks for it."""
     permission: str
-    """What whoever asks for it has to be allowed, as `noun:verb`."""
+    """The right that is meant for it, as `noun:verb`; nothing checks it yet."""
     phases: tuple[Phase, ...]
     """In their order; some are left out by some runs, and borg's own words may stand in between."""
     node_bound: bool = True

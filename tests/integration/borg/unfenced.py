@@ -23,12 +23,12 @@ from shared.borg.node import BorgNode, Grant
 from shared.bus.memory import MemoryBus
 from shared.db.session import Database
 from shared.db.stores.secrets import repository_passphrase
-from shared.db.tables import Archive, BackupJob, Base, Job, Repository, StoragePool
+from shared.db.tables import Archive, BackupJob, Job, Repository, StoragePool
 from shared.domain.job import JobType
 from shared.events.streams import STREAMS
-from shared.secrets.envelope import KeyRing
 from tests.harness.borg_client import DEBIAN, NODE, PASSPHRASE, Client, node
 from tests.harness.borg_many import borg_many
+from tests.harness.databases import open_database
 from tests.harness.stage import DatabaseCopy, Stage
 from tests.unit.services.backup.fakes import FakeServer, FakeStorage
 from tests.unit.services.backup.world import World
@@ -125,15 +125,8 @@ class Fleet(World):
 
 @pytest.fixture(params=["sqlite"])
 async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    if request.param == "sqlite":
-        made = Database(f"sqlite+aiosqlite:///{tmp_path / 'unit.db'}", key_ring=KeyRing([bytes(32)]))
-        async with made.engine.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all)
-    else:
-        url = await asyncio.to_thread(request.getfixturevalue("maria").migrated)
-        made = Database(url, key_ring=KeyRing([bytes(32)]))
-    yield made
-    await made.close()
+    async with open_database(request, tmp_path, request.param) as made:
+        yield made
 
 
 ON_BOTH_DATABASES = pytest.mark.parametrize("db", ["sqlite", "mariadb"], indirect=True)

@@ -21,15 +21,15 @@ from shared.config.settings import Settings
 from shared.db.session import Database
 from shared.db.stores.requests import request_setup
 from shared.db.stores.secrets import FLEET_KEY, FLEET_PUBLIC_KEY, server_password
-from shared.db.tables import BackupNode, Base, Job, Server
+from shared.db.tables import BackupNode, Job, Server
 from shared.events.streams import STREAMS
 from shared.runtime.relay import Relay
 from shared.runtime.service import Parts
 from shared.runtime.worker import Worker
-from shared.secrets.envelope import KeyRing
 from shared.ssh.asyncssh import new_key_pair
 from shared.telemetry.metrics import KernelMetrics
 from shared.testing.sshd import free_port
+from tests.harness.databases import open_database
 from tests.harness.patience import WAIT
 from tests.harness.user_sshd import PASSWORD, UID, USER, UserSshd
 
@@ -46,16 +46,9 @@ SLOW_SUDO = f"Defaults:{USER} !secure_path, !env_reset\n{USER} ALL=(root) NOPASS
 
 @pytest.fixture(params=["sqlite", "mariadb"])
 async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    if request.param == "sqlite":
-        made = Database(f"sqlite+aiosqlite:///{tmp_path / 'setup.db'}", key_ring=KeyRing([bytes(32)]))
-        async with made.engine.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all)
-    else:
-        url = await asyncio.to_thread(request.getfixturevalue("maria").migrated)
-        made = Database(url, key_ring=KeyRing([bytes(32)]))
-    await made.run(prepared)
-    yield made
-    await made.close()
+    async with open_database(request, tmp_path, request.param) as made:
+        await made.run(prepared)
+        yield made
 
 
 async def prepared(tx: Any) -> None:

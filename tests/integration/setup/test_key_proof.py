@@ -15,14 +15,14 @@ from shared.config.settings import SshSettings
 from shared.db.session import Database
 from shared.db.stores.requests import request_setup
 from shared.db.stores.secrets import FLEET_KEY, FLEET_PUBLIC_KEY, server_password
-from shared.db.tables import Base, Job, Server
+from shared.db.tables import Job, Server
 from shared.errors import AppError
 from shared.events.server import ServerSetup
 from shared.events.streams import STREAMS
 from shared.runtime.context import Context
-from shared.secrets.envelope import KeyRing
 from shared.ssh.asyncssh import AsyncSsh, new_key_pair
 from shared.testing.sshd import PrivateSshd, login_user
+from tests.harness.databases import open_database
 from tests.harness.patience import WAIT
 from tests.harness.user_sshd import PASSWORD, UID, USER, UserSshd
 
@@ -32,12 +32,9 @@ PATIENT = SshSettings(connect_timeout=WAIT, login_timeout=WAIT)
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    made = Database(f"sqlite+aiosqlite:///{tmp_path / 'setup.db'}", key_ring=KeyRing([bytes(32)]))
-    async with made.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
-    yield made
-    await made.close()
+async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    async with open_database(request, tmp_path) as made:
+        yield made
 
 
 async def set_up(db: Database, sshd: PrivateSshd, user: str, password: str | None) -> tuple[Server, AppError | None]:

@@ -7,9 +7,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
+from tests.harness.fleet import until
 from tests.harness.stage import DatabaseCopy, Stage
 
 
@@ -53,8 +53,7 @@ def test_a_process_that_still_works_there_is_waited_for(tmp_path: Path) -> None:
     script = "import pathlib, sys; sys.stdin.read(); pathlib.Path(sys.argv[2]).write_text('')"
     argv = [sys.executable, "-c", script, str(stage.directory / "pool"), str(ended)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE) as process:
-        while not stage._at_work():  # it is this program until it has become that one
-            time.sleep(0.01)
+        until(stage._at_work, "it has become that program")
         assert process.stdin
         releases = threading.Timer(0.3, process.stdin.close)
         releases.start()

@@ -25,7 +25,9 @@ class JobKindOut(Out):
     type: JobType
     label: str = Field(description="For people.")
     subject: str = Field(description="Of the command that asks for it on the bus.")
-    permission: str = Field(description="What whoever asks for it has to be allowed.")
+    permission: str = Field(
+        description="The right that is meant for it. Not checked yet: any API token may ask for every kind."
+    )
     node_bound: bool = Field(description="It runs on the backup node that holds the repository.")
     takes_turns: bool = Field(description="The limits of runs at once hold for it.")
     retryable: bool = Field(description="It may be queued again once it failed or was cancelled.")

@@ -67,10 +67,11 @@ async def test_a_process_that_stops_already_begins_nothing() -> None:
 async def test_a_shutdown_cuts_the_rest_between_two_batches_short() -> None:
     waiting = Rows(1000, 10)
     task = asyncio.create_task(in_batches(waiting.take, waiting.stopping, full=10, rest=10 * WAIT))
-    while waiting.batches == 0:
-        await asyncio.sleep(0)
-    waiting.stopping.set()
-    assert await asyncio.wait_for(task, WAIT) == 10
+    async with asyncio.timeout(WAIT):
+        while waiting.batches == 0:
+            await asyncio.sleep(0)
+        waiting.stopping.set()
+        assert await task == 10
 
 
 async def test_others_have_the_database_between_two_batches_and_nothing_waits_after_the_last() -> None:
