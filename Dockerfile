@@ -2,6 +2,19 @@
 # The base by digest: any Debian 12 image can be put in by --build-arg BASE=...
 ARG BASE=debian:bookworm-slim
 
+# The web UI: Node from PyPI, its packages from the lock file; only what is built goes further.
+FROM ${BASE} AS web
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY scripts/setup.sh scripts/build-web scripts/
+COPY web web
+RUN --mount=type=secret,id=ca,target=/run/ca.pem \
+    if [ -s /run/ca.pem ]; then export PIP_CERT=/run/ca.pem NODE_EXTRA_CA_CERTS=/run/ca.pem; fi; \
+    mkdir -p services/api && scripts/build-web
+
 FROM ${BASE} AS build
 # Documentation and translations are of no use in a container.
 RUN printf 'path-exclude /usr/share/%s/*\n' doc man locale info >/etc/dpkg/dpkg.cfg.d/borgfleet
@@ -25,6 +38,7 @@ RUN --mount=type=secret,id=ca,target=/run/ca.pem \
 COPY borgfleet borgfleet
 COPY services services
 COPY shared shared
+COPY --from=web /src/services/api/static services/api/static
 COPY scripts/sbom scripts/sbom
 RUN --mount=type=secret,id=ca,target=/run/ca.pem \
     if [ -s /run/ca.pem ]; then export SSL_CERT_FILE=/run/ca.pem; fi; \
@@ -45,7 +59,8 @@ RUN printf 'path-exclude /usr/share/%s/*\n' doc man locale info >/etc/dpkg/dpkg.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
         ca-certificates python3 openssh-server openssh-client libacl1 libssl3 liblz4-1 libzstd1 libxxhash0 tini \
-    && rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_* \
+    && apt-get clean \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/log/* /etc/ssh/ssh_host_* \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && groupadd --gid 10001 borgfleet \
     && useradd --uid 10001 --gid 10001 --password '*' --create-home --home-dir /var/lib/borgfleet --shell /bin/sh borgfleet \

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from borgfleet.master_key import open_database, proven_database
-from borgfleet.registry import SERVICES
+from borgfleet.registry import SERVICES, SLOTS
 from shared.bus.jetstream import JetStreamBus, connect
 from shared.errors import Transient
 from shared.runtime.service import Parts
 from shared.runtime.supervisor import run_services, stop_on_signals
+from shared.telemetry.metrics import denied_counter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from prometheus_client import Counter
 
     from shared.config.settings import Settings
     from shared.runtime.board import Board
@@ -37,18 +40,20 @@ async def run(
     registry, board = watched or (CollectorRegistry(), None)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
-    db = await proven_database(settings)
-    bus = await _patiently(settings, "+".join(names))
+    db = await proven_database(settings, slots=sum(SLOTS[name](settings) for name in names))
+    bus = await _patiently(settings, "+".join(names), denied_counter(registry))
     parts = Parts(settings, db, bus, registry)
     await run_services([SERVICES[name](parts) for name in names], parts, stopping, board)
 
 
-async def _patiently(settings: Settings, name: str) -> JetStreamBus:
+async def _patiently(settings: Settings, name: str, denied: Counter) -> JetStreamBus:
     """Wait a minute for a bus that is still starting."""
     deadline = asyncio.get_running_loop().time() + _PATIENCE
     while True:
         try:
-            return await connect(settings.nats, name=f"borgfleet-{name}")
+            return await connect(
+                settings.nats, name=f"borgfleet-{name}", denied=lambda direction: denied.labels(direction).inc()
+            )
         except Transient:
             if asyncio.get_running_loop().time() > deadline:
                 raise

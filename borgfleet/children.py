@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from shared.domain.messages.installation import CHILD_ENDED, CHILD_NOT_READY, NATS_MISSING
 from shared.errors import Permanent, Transient
 
 if TYPE_CHECKING:
@@ -53,11 +54,15 @@ PermitTTY no
 PermitUserRC no
 X11Forwarding no
 MaxStartups 200:30:500
-MaxSessions 500
+{per_source}MaxSessions 500
 ClientAliveInterval 5
 ClientAliveCountMax 2
 LogLevel ERROR
 """
+
+
+_PER_SOURCE = "PerSourceMaxStartups 100\n"
+"""One server that opens connections and never logs in leaves the others room; OpenSSH knows it from 8.5 on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +102,15 @@ def plan_sshd(directory: Path, *, listen: str, port: int, user: str, authorized_
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's privilege separation insists on it
     key.chmod(0o600)  # a volume given to a group (fsGroup) has widened it, and OpenSSH refuses it then
-    text = _SSHD.format(listen=listen, port=port, directory=directory, authorized_keys=authorized_keys, user=user)
     config = directory / "sshd_config"
-    config.write_text(text)
+    for per_source in (_PER_SOURCE, ""):
+        text = _SSHD.format(
+            listen=listen, port=port, directory=directory, authorized_keys=authorized_keys, user=user,
+            per_source=per_source,
+        )  # fmt: skip
+        config.write_text(text)
+        if subprocess.run([sshd, "-t", "-f", str(config)], check=False, capture_output=True).returncode == 0:
+            break
     return [sshd, "-D", "-e", "-f", str(config)]
 
 
@@ -127,8 +138,7 @@ class Child:
                 await _end(process)
         if not stopping.is_set():
             _log.warning("child_ended", child=self._name, status=process.returncode)
-            message = f"{self._name} ended with status {process.returncode}"
-            raise Transient(message, code="child_ended", remedy="look into its log in the data directory")
+            raise Transient(CHILD_ENDED(program=self._name, status=process.returncode))
 
 
 async def wait_for_port(url: str) -> None:
@@ -141,8 +151,7 @@ async def wait_for_port(url: str) -> None:
             writer.close()
             return
         await asyncio.sleep(0.02)
-    message = f"nothing listens on {url} after {_READY_SECONDS:.0f} seconds"
-    raise Permanent(message, code="child_not_ready", remedy="see nats/nats.log in the data directory")
+    raise Permanent(CHILD_NOT_READY(url=url, seconds=_READY_SECONDS))
 
 
 def _nats_server() -> str:
@@ -152,10 +161,7 @@ def _nats_server() -> str:
         found = tuple(int(part) for part in re.findall(r"\d+", shown)[:2])
         if found >= _MINIMUM:
             return candidate
-    message = "no nats-server 2.11 or newer"
-    raise Permanent(
-        message, code="nats_missing", remedy="install nats-server, or `pip install 'borgfleet[nats-server]'`"
-    )
+    raise Permanent(NATS_MISSING())
 
 
 def _dies_with_us() -> list[str]:

@@ -18,6 +18,15 @@ from borgfleet.standalone import own_borg
 from shared.borg import fencing
 from shared.bus.jetstream import connect
 from shared.db.tables.base import db_now
+from shared.domain.messages.installation import (
+    BORG_DOES_NOT_RUN,
+    BORG_MISSING_DOCTOR,
+    BORG_TOO_OLD,
+    CLOCKS_DIFFER,
+    DISK_NEARLY_FULL,
+    JETSTREAM_OFF,
+    PACKAGE_NAME_TAKEN,
+)
 from shared.errors import AppError, Permanent
 from shared.secrets.envelope import KeyRing
 
@@ -53,8 +62,7 @@ async def _names(_settings: Settings) -> str:
     for package in ("borgfleet", "services", "shared"):
         others = set(owners.get(package, [])) - {"borgfleet"}
         if others:
-            message = f"the package name `{package}` is also installed by {', '.join(sorted(others))}"
-            raise Permanent(message, remedy="install borgfleet into an environment of its own")
+            raise Permanent(PACKAGE_NAME_TAKEN(package=package, others=sorted(others)))
     return "no other distribution installs our packages"
 
 
@@ -62,8 +70,7 @@ async def _disk(settings: Settings) -> str:
     directory = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
     free = shutil.disk_usage(directory).free
     if free < _FREE_BYTES:
-        message = f"only {free // 1024**2} MiB free at {directory}"
-        raise Permanent(message, remedy="free at least 1 GiB")
+        raise Permanent(DISK_NEARLY_FULL(free=free // 1024**2, path=directory))
     return f"{free // 1024**3} GiB free at {directory}"
 
 
@@ -74,14 +81,10 @@ async def _borg(settings: Settings) -> str:
             subprocess.run, [borg, "--version"], capture_output=True, text=True, check=False
         )
     except OSError as error:
-        message = f"{borg} does not run: {error}"
-        raise Permanent(message, remedy="install borg 1.4.5 or newer on backup nodes") from error
+        raise Permanent(BORG_DOES_NOT_RUN(borg=borg, error=error)) from error
     found = shown.stdout.strip().removeprefix("borg ")
     if tuple(int(part) for part in found.split(".") if part.isdigit()) < _BORG:
-        message = f"borg {found} is older than 1.4.5"
-        raise Permanent(
-            message, remedy="backup nodes need borg 1.4.5 or newer: older ones extract outside their target"
-        )
+        raise Permanent(BORG_TOO_OLD(found=found))
     return f"borg {found} ({borg})"
 
 
@@ -89,8 +92,7 @@ async def _fence(settings: Settings) -> str:
     borg = own_borg(settings.backup.borg)
     path = shutil.which(borg)
     if path is None:
-        message = f"no {borg} on this machine"
-        raise Permanent(message, remedy="install borg 1.4.5 on backup nodes")
+        raise Permanent(BORG_MISSING_DOCTOR(borg=borg))
     found = await asyncio.to_thread(fencing.examine, path)
     return f"fits borg {found}: a server can add to its own repository and change nothing that was there"
 
@@ -104,8 +106,7 @@ async def _database(settings: Settings) -> str:
         await db.close()
     drift = abs((datetime.now(UTC) - now).total_seconds())
     if drift > _CLOCK_SECONDS:
-        message = f"this machine's clock and the database's differ by {drift:.1f} s"
-        raise Permanent(message, remedy="run an NTP client on both")
+        raise Permanent(CLOCKS_DIFFER(drift=drift))
     return f"answers; clocks differ by {drift:.1f} s"
 
 
@@ -113,8 +114,7 @@ async def _bus(settings: Settings) -> str:
     bus = await connect(settings.nats, name="borgfleet-doctor")
     try:
         if not await bus.healthy():
-            message = "nats-server answers, JetStream does not"
-            raise Permanent(message, remedy="enable JetStream in nats-server's configuration")
+            raise Permanent(JETSTREAM_OFF())
     finally:
         await bus.close()
     return "JetStream answers"

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from borgfleet.bootstrap import run
 from borgfleet.children import Child, plan_sshd
+from shared.domain.messages.installation import SSHD_MISSING
 from shared.errors import Permanent
 from shared.runtime.board import Board
 from shared.runtime.supervisor import supervise
@@ -36,8 +37,7 @@ async def run_with_endpoint(settings: Settings, names: Sequence[str]) -> None:
         authorized_keys=settings.state_dir / "authorized_keys",
     )
     if argv is None:
-        message = "no sshd on this machine"
-        raise Permanent(message, code="sshd_missing", remedy="install openssh-server, or run without --with-endpoint")
+        raise Permanent(SSHD_MISSING())
     host_key = directory / "ssh_host_ed25519_key.pub"
     settings = settings.model_copy(update={"backup": backup.model_copy(update={"endpoint_host_key_file": host_key})})
     registry, stopping = CollectorRegistry(), asyncio.Event()

@@ -8,6 +8,7 @@ from shared.db.causes import require_place
 from shared.db.engines import Link
 from shared.db.revisions import require_current, schema_missing
 from shared.db.session import Database
+from shared.domain.messages.installation import MASTER_KEY_MISSING_EMPTY, MASTER_KEY_NEEDED, MASTER_KEY_OTHER
 from shared.errors import Internal, Permanent
 from shared.secrets.envelope import KeyRing, make_key_file, read_key_ring
 from shared.tls import Certificates
@@ -19,14 +20,23 @@ if TYPE_CHECKING:
     from shared.db.unit_of_work import UnitOfWork
 
 
-def open_database(settings: Settings, ring: KeyRing | None = None) -> Database:
-    """Return the database of these settings with the master key of its file; nothing is asked of either yet."""
+_FEW = 10
+"""Connections of a process whatever it runs: its periodic tasks use some at once."""
+_BESIDE = 4
+"""Connections beside those of a process's services: relay, heartbeats and what else runs there."""
+
+
+def open_database(settings: Settings, ring: KeyRing | None = None, *, slots: int = 0) -> Database:
+    """Return the database of these settings with the master key of its file; nothing is asked of either yet.
+
+    `slots`: how many of a process's tasks use it at once; so many connections are kept, and none beyond them is opened.
+    """
     url = settings.database_url()
     require_place(url)
     return Database(
         url,
         key_ring=read_key_ring(settings.master_key_path) if ring is None else ring,
-        pool_size=settings.database.pool_size,
+        pool_size=settings.database.pool_size or max(_FEW, slots + _BESIDE),
         seconds=settings.database.statement_seconds,
         link=link_to(settings.database),
     )
@@ -38,10 +48,10 @@ def link_to(database: DatabaseSettings) -> Link:
     return Link(certificates if database.encrypted else None, database.failover)
 
 
-async def proven_database(settings: Settings) -> Database:
+async def proven_database(settings: Settings, *, slots: int = 0) -> Database:
     """Return the database once the master key has opened its probe; Permanent says which key is needed, and where."""
     path = settings.master_key_path
-    db = open_database(settings, read_key_ring(path) if path.exists() else KeyRing([]))
+    db = open_database(settings, read_key_ring(path) if path.exists() else KeyRing([]), slots=slots)
     proven = False
     try:
         await _require_schema(db)
@@ -89,20 +99,10 @@ async def _is_empty(settings: Settings) -> bool:
 async def _prove(tx: UnitOfWork, path: Path, *, has_file: bool) -> None:
     if not has_file:
         if await tx.secrets.are_none():
-            message = f"there is no master key at {path}, and the database is empty"
-            raise Permanent(message, code="master_key_missing", remedy="run `borgfleet migrate`: it makes both")
-        raise _needed(await tx.secrets.unopened(), path, "there is no file")
+            raise Permanent(MASTER_KEY_MISSING_EMPTY(path=path))
+        raise Permanent(MASTER_KEY_NEEDED(keys=await tx.secrets.unopened(), path=path))
     for act in (tx.secrets.leave_probe, tx.secrets.prove):
         # Twice: another machine's key may be first, in this very moment.
         if unopened := await tx.secrets.unopened():
-            raise _needed(unopened, path, "the key there is another")
+            raise Permanent(MASTER_KEY_OTHER(keys=unopened, path=path))
         await act()
-
-
-def _needed(ids: list[str], path: Path, found: str) -> Permanent:
-    message = f"the database is sealed with the master key {', '.join(ids)}; it is looked for at {path}, and {found}"
-    remedy = (
-        "copy the master key file from a machine that runs Borgfleet on this database, or from its safe copy, to"
-        f" {path} (mode 0600), or name it in BORGFLEET_MASTER_KEY_FILE"
-    )
-    return Permanent(message, code="master_key_missing", remedy=remedy)

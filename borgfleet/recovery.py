@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from borgfleet.master_key import proven_database
+from borgfleet.people import console
+from shared.db.stores.audit import Deed
 from shared.db.stores.secrets import repository_key, repository_passphrase
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
-from shared.errors import Permanent
+from shared.errors import AppError, Permanent
+from shared.secrets.borg_key import opens
 
 if TYPE_CHECKING:
     from shared.config.settings import Settings
@@ -28,7 +32,10 @@ async def kit(settings: Settings) -> list[dict[str, str]]:
     """Return id, server, node, path, passphrase and key of every repository that was used; a key may be empty."""
     db = await proven_database(settings)
     try:
-        return await db.run(_read)
+        found = await db.run(_read)
+        with contextlib.suppress(AppError):  # a kit is printed from a database that can only be read, too
+            await db.run(lambda tx: tx.audit.add(console(), Deed("recovery_kit", "repositories")), retry_for=0)
+        return found
     finally:
         await db.close()
 
@@ -66,6 +73,10 @@ async def _read(tx: UnitOfWork) -> list[dict[str, str]]:
         key = await _opened(tx, repository_key(repository.id), problems)
         if passphrase is None and not problems:
             continue
+        if passphrase is not None and key and opens(passphrase, key) is False:
+            problems.append(
+                "the recorded passphrase does not open the recorded key"
+            )  # as after a database was restored
         entry = {
             "id": str(repository.id),
             "server": server,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shared.config.settings import Settings
     from shared.runtime.service import Parts, Service
 
 
@@ -50,3 +51,13 @@ SERVICES: dict[str, Callable[[Parts], Service]] = {
     "setup": _setup,
     "stats": _stats,
 }
+
+_REQUESTS = 20
+SLOTS: dict[str, Callable[[Settings], int]] = {
+    "api": lambda _settings: _REQUESTS,
+    "backup": lambda settings: settings.backup.concurrency + 17,
+    "scheduler": lambda _settings: 0,
+    "setup": lambda _settings: 8,
+    "stats": lambda _settings: 2,
+}
+"""How many requests and deliveries each service works on at once: known before it is built, for its connections."""

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from borgfleet.bootstrap import run
 from borgfleet.children import Child, NatsChild, plan_nats, plan_sshd, wait_for_port
+from borgfleet.people import keep_cli_token, new_setup_link, setup_url
 from borgfleet.preparation import prepare
 from borgfleet.registry import SERVICES
 from shared.domain.names import shown_address
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from shared.config.settings import BackupSettings, Settings
 
 
-async def up(settings: Settings, announce: Callable[[str, str | None], None]) -> None:
-    """Run until a signal comes; `announce(url, first_token)` once everything is about to start."""
+async def up(settings: Settings, announce: Callable[[str, str | None, str | None], None]) -> None:
+    """Run until a signal comes; `announce(url, first_token, first_link)` once everything is about to start."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     stopping, children_stopping = asyncio.Event(), asyncio.Event()
     nats = plan_nats(settings.data_dir)
@@ -55,8 +56,11 @@ async def up(settings: Settings, announce: Callable[[str, str | None], None]) ->
         if sshd is not None:
             children.append(child("sshd", sshd))
         settings = standalone_settings(settings, nats, has_sshd=sshd is not None)
-        token = await prepare(settings)
-        announce(f"http://{shown_address(settings.api.host, settings.api.port)}", token)
+        made = await prepare(settings)
+        if made.token is not None:
+            keep_cli_token(settings.data_dir, made.token)
+        link = setup_url(settings, made.link) if made.link else await new_setup_link(settings)
+        announce(f"http://{shown_address(settings.api.host, settings.api.port)}", made.token, link)
         await run(settings, list(SERVICES), stopping, (registry, board))
     finally:
         children_stopping.set()

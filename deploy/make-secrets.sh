@@ -9,6 +9,11 @@ for name in database_password nats_token master_key grafana_password; do
     head -c 32 /dev/urandom | base64 | tr -d '\n' >"$file"
     echo "made $file"
 done
+# With --accounts: a seed for each service's user of NATS, for compose.accounts.yml. Needs the image.
+if [ "${1-}" = --accounts ]; then
+    docker run --rm --network none --user 0:0 -v "$PWD/secrets:/secrets" "${BORGFLEET_IMAGE:-borgfleet:0.1.0}" \
+        borgfleet nats-keys /secrets
+fi
 # Each reader has a file of its own: no user reads what another owns.
 cp secrets/database_password secrets/mariadb_password
 cp secrets/nats_token secrets/nats_server_token

@@ -1,4 +1,4 @@
-"""Writes what is generated from the code: event schemas, docs/asyncapi.yaml, docs/events.md, docs/metrics.md, docs/jobs.md, dashboards."""
+"""Writes what is generated from the code: event schemas, OpenAPI, AsyncAPI, docs/events.md, docs/metrics.md, docs/jobs.md, dashboards."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import Any
 
 import yaml
 from dashboards import DASHBOARDS, dashboard
+from fastapi import FastAPI
 from frozen import broken
 from prometheus_client import CollectorRegistry, Gauge
 
+from borgfleet.accounts import users_conf
+from services.api.app import add_routes
 from services.api.kernel.metrics import HttpMetrics
 from services.scheduler.reaper import recovered_counter
 from services.scheduler.schedules import schedule_metrics
 from services.stats.metrics.snapshot import FAMILIES
-from shared.borg import causes as borg_causes
-from shared.domain.cause import Cause
 from shared.domain.job_kinds import JOB_KINDS
+from shared.domain.message import Message
+from shared.domain.messages import CATALOGUE, MODULES, entries_of
 from shared.events.base import Event
 from shared.events.streams import COMMANDS, EVENTS, NODE_BOUND, STREAMS
-from shared.ssh import causes as ssh_causes
-from shared.telemetry.metrics import KernelMetrics
+from shared.telemetry.metrics import KernelMetrics, denied_counter
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = ROOT / "tests/contract/schemas"
@@ -40,8 +42,12 @@ def files() -> dict[Path, str]:
         ROOT / "docs/events.md": events(),
         ROOT / "docs/metrics.md": metrics(),
         ROOT / "docs/jobs.md": jobs(),
-        ROOT / "docs/operations/errors.md": errors(),
+        ROOT / "docs/openapi.json": openapi(),
+        ROOT / "docs/errors.md": errors(),
+        ROOT / "web/src/locales/messages.en.json": sentences(),
     }
+    for place in ("deploy/nats", "k8s/components/accounts"):
+        made[ROOT / place / "users.conf"] = f"# {NOTICE}\n" + users_conf()
     made[ROOT / "k8s/components/prometheus-operator/rules.yaml"] = prometheus_rule()
     for name in DASHBOARDS:
         made[ROOT / f"deploy/grafana/dashboards/{name}.json"] = json.dumps(dashboard(name), indent=2) + "\n"
@@ -49,6 +55,12 @@ def files() -> dict[Path, str]:
         text = json.dumps(event.model_json_schema(), indent=2, sort_keys=True) + "\n"
         made[SCHEMAS / f"{event.type_name()}.json"] = text
     return made
+
+
+def sentences() -> str:
+    """Return the catalogue as the web UI says it in English, and as its other languages are compared with it."""
+    told = {key: {"text": one.text} | ({"remedy": one.remedy} if one.remedy else {}) for key, one in CATALOGUE.items()}
+    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
 
 
 def prometheus_rule() -> str:
@@ -63,26 +75,48 @@ def prometheus_rule() -> str:
     return f"# {NOTICE}\n" + yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=120)
 
 
+def openapi() -> str:
+    """Return the description of the REST API, of which the web UI's types are made; no server runs for it."""
+    app = FastAPI(title="Borgfleet", version="0.1.0", description="Backs up fleets of Linux servers with BorgBackup.")
+    add_routes(app)
+    described = app.openapi()
+    paths, components = described.pop("paths"), described.pop("components")
+    named = _lines(components.pop("schemas"))
+    others = "".join(f"{json.dumps(key)}: {json.dumps(value)},\n" for key, value in components.items())
+    return f'{json.dumps(described)[:-1]},\n"paths": {_lines(paths)},\n"components": {{{others}"schemas": {named}}}}}\n'
+
+
+def _lines(part: dict[str, Any]) -> str:
+    """Return a path or a schema a line, so that a change of one is a change of one line."""
+    return "{\n" + ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in part.items()) + "\n}"
+
+
 def errors() -> str:
-    """Return the causes of failed runs for people."""
+    """Return the catalogue of messages for people."""
     lines = [
-        "# Why a run failed", "",
+        "# What Borgfleet says, and what to do", "",
         NOTICE, "",
-        "A failed run has a `code`, a `reason` and a `remedy`. The codes below say who failed: the *server* that is backed up,",
-        "the *storage* endpoint or *pool* that holds the repository, or the *node* that works on it. What is marked as passing",
-        "is tried again by itself; all else waits for a person. `borg_failed` is an end that is not known: its reason shows",
-        "the last lines.", "",
+        "Refusals of the API, reasons of jobs, warnings and missed runs have a stable `code`. A code with several sentences",
+        "tells them apart by its key, as `pool_missing.directory`. `{name}` is a parameter, and what stands in `[...]` is left",
+        "out when its parameters have no value. `GET /api/errors` says the same to programs. The status is that of a refusal;",
+        "a job's reason with 503 passes by itself: the job is tried again. All else waits for a person.", "",
     ]  # fmt: skip
-    parts = (("Reaching a server", ssh_causes.CAUSES), ("borg, a repository and its storage", borg_causes.CAUSES))
-    for title, found in parts:
-        lines += [f"## {title}", "", "| code | what happened | what to do | passing |", "|---|---|---|---|"]
-        lines += [_row(cause) for cause in sorted(found, key=lambda cause: cause.code)]
+    for module in MODULES:
+        title = (module.__doc__ or "").partition("\n")[0].removeprefix("Messages: ").rstrip(".")
+        lines += [
+            f"## {title[0].upper()}{title[1:]}",
+            "",
+            "| key | status | what happened | what to do |",
+            "|---|---|---|---|",
+        ]
+        lines += [_row(entry) for entry in sorted(entries_of(module).values(), key=lambda entry: entry.key)]
         lines += [""]
     return "\n".join(lines)
 
 
-def _row(cause: Cause) -> str:
-    return f"| `{cause.code}` | {cause.says} | {cause.remedy} | {'yes' if cause.passing else ''} |"
+def _row(entry: Message) -> str:
+    text, remedy = (words.replace("|", "\\|") for words in (entry.text, entry.remedy or "see its cause"))
+    return f"| `{entry.key}` | {entry.status} | {text} | {remedy} |"
 
 
 def asyncapi() -> str:
@@ -153,6 +187,7 @@ def metrics() -> str:
     """Return the metrics for people."""
     registry = CollectorRegistry()
     KernelMetrics(registry)
+    denied_counter(registry)
     recovered_counter(registry)
     schedule_metrics(registry)
     HttpMetrics(registry)
@@ -177,7 +212,7 @@ def jobs() -> str:
              "`shared/domain/job_kinds.py`; `GET /api/job-kinds` answers the same. Where limits hold for a kind, its jobs take",
              "turns. What is bound to a node runs on the backup node that holds the repository. The phases are those that the",
              "progress of a job begins with; some runs leave some out, and borg's own words may stand in between.", "",
-             "Permissions are not checked yet: any API token may ask for every kind of job.", "",
+             "Who asks for a job through the API needs its permission.", "",
              "| type | what | asked for by | permission | takes turns | bound to a node | phases |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip
     for kind in JOB_KINDS:

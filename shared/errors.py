@@ -3,6 +3,7 @@
     AppError                 code, message, remedy
     ├── NotFound             what was named does not exist
     ├── Conflict             the state of things forbids it now
+    ├── Gone                 it was there, and never will be again
     ├── Forbidden            the caller may not
     ├── Invalid              the input is wrong
     ├── Transient            may work later: retried with back-off
@@ -16,20 +17,28 @@ Translated twice only: `services/api/kernel/errors.py` (problem+json) and `share
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from shared.domain.message import plain
+
+if TYPE_CHECKING:
+    from shared.domain.message import Said
+
 
 class AppError(Exception):
-    """An expected failure: a stable code for programs, a message and a remedy for people."""
+    """An expected failure: an entry of the catalogue (shared/domain/messages) with its parameters."""
 
     default_code = "error"
     default_remedy = ""
     """For kinds with one answer to all of them; every other error says its own."""
 
-    def __init__(self, message: str, *, code: str | None = None, remedy: str = "") -> None:
-        """Keep the message, the stable code and the remedy."""
-        super().__init__(message)
-        self.message = message
-        self.code = code or self.default_code
-        self.remedy = remedy or self.default_remedy
+    def __init__(self, said: Said | str, *, code: str | None = None, remedy: str = "") -> None:
+        """Keep what is said; the sentences are made of it."""
+        if isinstance(said, str):
+            said = plain(said, code=code or self.default_code, remedy=remedy)
+        self.said = said
+        self.code, self.message, self.remedy = said.code, said.text, said.remedy or self.default_remedy
+        super().__init__(self.message)
 
 
 class NotFound(AppError):
@@ -43,10 +52,16 @@ class Conflict(AppError):
 
     default_code = "conflict"
 
-    def __init__(self, message: str, *, code: str | None = None, remedy: str = "", field: str = "") -> None:
+    def __init__(self, said: Said | str, *, code: str | None = None, remedy: str = "", field: str = "") -> None:
         """Take the field of the request that is in the way, where it is one."""
-        super().__init__(message, code=code, remedy=remedy)
+        super().__init__(said, code=code, remedy=remedy)
         self.field = field
+
+
+class Gone(AppError):
+    """It was there, and never will be again."""
+
+    default_code = "gone"
 
 
 class Forbidden(AppError):
@@ -68,14 +83,14 @@ class Transient(AppError):
 
     def __init__(
         self,
-        message: str,
+        said: Said | str,
         *,
         code: str | None = None,
         remedy: str = "",
         retry_after: float | None = None,
     ) -> None:
         """Take the delay in seconds before the next try; None leaves it to the back-off."""
-        super().__init__(message, code=code, remedy=remedy)
+        super().__init__(said, code=code, remedy=remedy)
         self.retry_after = retry_after
 
 
@@ -84,6 +99,11 @@ class Waiting(Transient):
 
     default_code = "waiting"
     default_remedy = "nothing: it goes on by itself as soon as that is free"
+
+    def __init__(self, said: Said | str, *, waiting_for: str = "", retry_after: float | None = None) -> None:
+        """Take what lists show of a job that waits, as `web1/system`."""
+        super().__init__(said, retry_after=retry_after)
+        self.waiting_for = waiting_for
 
 
 class Permanent(AppError):

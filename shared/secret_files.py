@@ -6,32 +6,42 @@ import os
 import stat
 from pathlib import Path
 
+from shared.domain.messages.installation import (
+    MASTER_KEY_EXPOSED,
+    MASTER_KEY_MISSING_FILE,
+    MASTER_KEY_UNREADABLE,
+    SECRET_FILE_EXPOSED,
+    SECRET_FILE_INVALID,
+    SECRET_FILE_MISSING,
+    SECRET_FILE_UNREADABLE,
+)
 from shared.errors import Permanent
 
 _ORCHESTRATORS = Path("/run/secrets")
 """Where a container engine mounts its secrets; nothing else runs beside the service there."""
 _OTHERS = stat.S_IRWXO
 _GROUP_CHANGES = stat.S_IWGRP | stat.S_IXGRP
+_REFUSALS = {
+    "secret_file": (SECRET_FILE_MISSING, SECRET_FILE_UNREADABLE, SECRET_FILE_EXPOSED),
+    "master_key": (MASTER_KEY_MISSING_FILE, MASTER_KEY_UNREADABLE, MASTER_KEY_EXPOSED),
+}
+"""By the beginning of the code that is told: not there, not to be read, to be read by others."""
 
 
 def read_secret(path: Path, what: str, *, code: str = "secret_file") -> bytes:
     """Return what a secret file holds; Permanent with `<code>_missing`, `_unreadable` or `_exposed` otherwise."""
+    missing, unreadable, exposed = _REFUSALS[code]
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())  # of what is read, not of what has the name by now
             read_only = bool(os.fstatvfs(file.fileno()).f_flag & os.ST_RDONLY)
             content = file.read()
     except FileNotFoundError as error:
-        message = f"there is no {what} at {path}"
-        raise Permanent(message, code=f"{code}_missing", remedy="make the file, or correct its setting") from error
+        raise Permanent(missing(what=what, path=path)) from error
     except OSError as error:
-        message = f"the {what} {path} cannot be read: {error.strerror}"
-        remedy = "let the user who runs Borgfleet own it, mode 0600"
-        raise Permanent(message, code=f"{code}_unreadable", remedy=remedy) from error
+        raise Permanent(unreadable(what=what, path=path, error=error.strerror)) from error
     if not _is_ours_alone(found) and not (read_only and _is_mounted_secret(path, found)):
-        message = f"the {what} {path} can be read by others"
-        remedy = f"chmod 600 {path}; or 0440 with a group of the user who runs Borgfleet"
-        raise Permanent(message, code=f"{code}_exposed", remedy=remedy)
+        raise Permanent(exposed(what=what, path=path))
     return content
 
 
@@ -42,8 +52,7 @@ def read_secret_text(path: Path, what: str) -> str:
     except UnicodeDecodeError:
         text = ""
     if not text:
-        message = f"the {what} {path} holds no text"
-        raise Permanent(message, code="secret_file_invalid", remedy="write the secret into it, one line of UTF-8")
+        raise Permanent(SECRET_FILE_INVALID(what=what, path=path))
     return text
 
 

@@ -6,6 +6,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.domain.messages.installation import CERTIFICATE_UNUSABLE
 from shared.errors import Permanent
 from shared.secret_files import read_secret
 
@@ -50,8 +51,4 @@ def _no_passphrase() -> str:
 
 
 def _unusable(path: Path | None, error: Exception) -> Permanent:
-    message = f"the certificate file {path} cannot be used: {error}"
-    remedy = (
-        "give PEM files that this user can read: ca_file the authority, cert_file and key_file one pair, no passphrase"
-    )
-    return Permanent(message, code="certificate_unusable", remedy=remedy)
+    return Permanent(CERTIFICATE_UNUSABLE(path=path, error=error))

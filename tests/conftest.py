@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
+from hypothesis import HealthCheck
 
 from tests.harness.mariadb import MariaServer
 from tests.harness.measuring import Measuring, measured
@@ -23,14 +27,30 @@ structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _pla
 # an environment of their own, and tries them still.
 os.environ["BORG_SELFTEST"] = "disabled"
 
+# Programs that a shell starts in its background ignore Ctrl-C, and so does all that they start: tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# On a machine that others use too, drawing takes seconds: no fault of a strategy. Its other complaints stay.
+hypothesis.settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.settings.load_profile("shared machine")
+
 _measuring = Measuring()
+
+
+@pytest.fixture(autouse=True)
+def own_log_handlers() -> Iterator[None]:
+    """Take away what a test's program logs to: that stream is closed, and the next one's log would be an error."""
+    before = logging.root.handlers[:]
+    yield
+    logging.root.handlers[:] = before
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run the end-to-end tests first, the longest at their head.
 
-    Then one of the two processes has nearly all of them, and one fleet is started instead of two that idle to the end.
+    Then one of the processes has nearly all of them, and one fleet is started instead of several that idle to the end.
     """
     fleets = config.rootpath / "tests" / "e2e"
     items.sort(key=lambda item: (not item.path.is_relative_to(fleets), item.get_closest_marker("slow") is None))

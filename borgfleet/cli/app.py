@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from borgfleet.cli import (
-    alert,
-    backup,
-    channel,
-    job,
-    maintenance,
-    operate,
-    pool,
-    repository,
-    schedule,
-    server,
-    task,
-    upkeep,
-)
+from borgfleet.cli import login, operate
 from borgfleet.cli.guard import GuardedGroup
+from borgfleet.cli.lazy import loaded_from
+from borgfleet.cli.restore import restore
 
 app = typer.Typer(
     name="borgfleet",
@@ -29,15 +18,31 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 operate.register(app)
-app.add_typer(server.app, name="server", help="Managed servers.")
-app.add_typer(pool.app, name="pool", help="Storage pools.")
-app.add_typer(repository.app, name="repo", help="Repositories.")
-app.add_typer(job.app, name="job", help="Backup jobs: what is backed up, and how.")
-app.add_typer(schedule.app, name="schedule", help="When backup jobs run by themselves.")
-app.add_typer(upkeep.app, name="upkeep", help="When repositories are pruned, compacted and checked by themselves.")
-app.add_typer(backup.app, name="backup", help="Backups (archives).")
-app.add_typer(alert.app, name="alert", help="What is wrong, and what was.")
-app.add_typer(alert.thresholds, name="threshold", help="Where alerts begin.")
-app.add_typer(maintenance.app, name="maintenance", help="Times in which no alert begins.")
-app.add_typer(channel.app, name="channel", help="Who is told of alerts.")
-app.add_typer(task.app, name="task", help="Tasks: queued, running and ended work.")
+app.command()(restore)
+login.register(app)
+for _name, _help, _where in (
+    ("server", "Managed servers.", ("server",)),
+    ("tag", "Tags of servers.", ("tag",)),
+    ("group", "Groups: servers selected by their tags.", ("group",)),
+    ("pool", "Storage pools.", ("pool",)),
+    ("repo", "Repositories.", ("repository",)),
+    ("job", "Backup jobs: what is backed up, and how.", ("job",)),
+    ("schedule", "When backup jobs run by themselves.", ("schedule",)),
+    ("backup", "Backups (archives).", ("backup",)),
+    ("alert", "What is wrong, and what was.", ("alert",)),
+    ("threshold", "Where alerts begin.", ("alert", "thresholds")),
+    ("maintenance", "Times in which no alert begins.", ("maintenance",)),
+    ("channel", "Who is told of alerts.", ("channel",)),
+    ("user", "People and services, and their roles.", ("user",)),
+    ("token", "API tokens of programs.", ("token",)),
+    ("audit", "Who did what, and whether that log is as it was written.", ("audit",)),
+    ("task", "Tasks: queued, running and ended work.", ("task",)),
+):
+    app.add_typer(typer.Typer(no_args_is_help=True), cls=loaded_from(*_where), name=_name, help=_help)
+app.add_typer(
+    typer.Typer(no_args_is_help=True),
+    cls=loaded_from("repository_maintenance"),
+    name="upkeep",
+    help="The former name of `repo maintenance`.",
+    hidden=True,
+)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from borgfleet.cli.ask import secret
 from borgfleet.cli.client import Client, fail
 from borgfleet.cli.output import AsJson, console, show, show_one
 from borgfleet.cli.schedule import day_numbers
@@ -15,7 +16,7 @@ from borgfleet.cli.schedule import day_numbers
 app = typer.Typer(no_args_is_help=True)
 _PATH = "/api/notification-channels"
 _COLUMNS = (
-    ("NAME", "name"), ("KIND", "kind"), ("TO", "shown_as"), ("FROM LEVEL", "least_level"), ("TAGS", "tags"),
+    ("NAME", "name"), ("KIND", "kind"), ("TO", "label"), ("FROM LEVEL", "least_level"), ("TAGS", "tags"),
     ("DIGEST SECONDS", "digest_seconds"), ("ENABLED", "enabled"),
 )  # fmt: skip
 _LOG = (
@@ -40,7 +41,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add a channel; its URL is a secret, so it is asked for or read from a file."""
-    url = url_file.read_text().strip() if url_file else typer.prompt("URL", hide_input=True)
+    url = url_file.read_text().strip() if url_file else secret("URL")
     body: dict[str, Any] = {"name": name, "kind": kind, "url": url, "tags": tag or [], "digest_seconds": digest_seconds}
     if critical_only:
         body["least_level"] = "critical"

@@ -10,29 +10,20 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import quote
 
 import httpx2
-import typer
-from rich.text import Text
 from typing_extensions import override
 
-from borgfleet.cli.terminal import Plain
-from shared.domain.text import clean
+from borgfleet.cli.failing import EXIT_FAILED, EXIT_NO_API, fail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXIT_FAILED = 1
-EXIT_WARNING = 3
-EXIT_NO_API = 4
 _DEFAULT_URL = "http://127.0.0.1:8080"
+_DATA_DIR = "/var/lib/borgfleet"
+_OWN_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 _SECONDS = 30.0
 _REDIRECT, _FIRST_ERROR, _UNAUTHENTICATED = 300, 400, 401
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{3,512}")
 """What a bearer token may be (RFC 6750); those that Borgfleet makes are bf_ and letters, digits, '-' and '_'."""
-
-_LONGEST = 2000
-"""Of a sentence, whatever a server or a variable made of it."""
-
-errors = Plain(stderr=True)
 
 
 class Answer(dict[str, Any]):
@@ -63,11 +54,12 @@ class Rows(list[Any]):
 
 
 class Client:
-    """The API with a token from BORGFLEET_TOKEN, BORGFLEET_TOKEN_FILE or ~/.config/borgfleet/token."""
+    """The API with a token from BORGFLEET_TOKEN, BORGFLEET_TOKEN_FILE, `borgfleet login`, or this machine's own."""
 
-    def __init__(self) -> None:
-        """Read URL and token from the environment."""
-        url, token = _url(), _token()
+    def __init__(self, token: str = "") -> None:
+        """Read URL and token from the environment; a token that is given counts instead."""
+        url = _url()
+        token = token or _token(url)
         try:
             self._http = httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=_SECONDS)
         except (ValueError, httpx2.InvalidURL, OSError, ImportError) as error:
@@ -85,6 +77,10 @@ class Client:
     def put(self, path: str, body: dict[str, Any]) -> Any:
         """PUT; return the answer's JSON."""
         return self._call("PUT", path, json=body)
+
+    def patch(self, path: str, body: dict[str, Any]) -> Any:
+        """PATCH; return the answer's JSON."""
+        return self._call("PATCH", path, json=body)
 
     def delete(self, path: str) -> Any:
         """DELETE; return the answer's JSON, if any."""
@@ -141,14 +137,6 @@ class Client:
         fail(f"what answers at {self._http.base_url} is not Borgfleet's API{why and f': {why}'}", remedy, EXIT_NO_API)
 
 
-def fail(message: str, remedy: str = "", status: int = EXIT_FAILED) -> NoReturn:
-    """End with a message and what to do about it."""
-    errors.print(Text.assemble(("error:", "bold red"), " ", clean(message, _LONGEST)), soft_wrap=True)
-    if remedy:
-        errors.print(Text.assemble("  ", ("→", "dim"), " ", clean(remedy, _LONGEST)), soft_wrap=True)
-    raise typer.Exit(status)
-
-
 def _problem(answer: httpx2.Response) -> NoReturn:
     problem: dict[str, Any] | None = None
     with contextlib.suppress(ValueError, RecursionError):
@@ -178,28 +166,51 @@ def _url() -> str:
     return given
 
 
-def _token() -> str:
-    """Return the token; it is checked before it is used, because an HTTP library repeats a header that it refuses."""
-    where, token = "BORGFLEET_TOKEN", os.environ.get("BORGFLEET_TOKEN", "").strip()
-    if not token:
-        where, token = _token_in_file()
+def token_file() -> Path:
+    """Return where `borgfleet login` keeps the token."""
+    try:
+        return Path.home() / ".config/borgfleet/token"
+    except RuntimeError:
+        fail("there is no home directory for the API token", "set HOME, or BORGFLEET_TOKEN", EXIT_NO_API)
+
+
+def check_token(token: str, where: str) -> str:
+    """Return a token that can be sent: an HTTP library repeats a header that it refuses."""
     if not _TOKEN.fullmatch(token):
         remedy = "copy it again: a token is one word of letters, digits, '-' and '_', as bf_..."
         fail(f"what stands in {where} is no API token", remedy, EXIT_NO_API)
     return token
 
 
-def _token_in_file() -> tuple[str, str]:
+def _token(url: str) -> str:
+    where, token = "BORGFLEET_TOKEN", os.environ.get("BORGFLEET_TOKEN", "").strip()
+    if not token:
+        where, token = _token_in_file(url)
+    return check_token(token, where)
+
+
+def _token_in_file(url: str) -> tuple[str, str]:
     given = os.environ.get("BORGFLEET_TOKEN_FILE", "").strip()
+    file = Path(given) if given else token_file()
     try:
-        file = Path(given) if given else Path.home() / ".config/borgfleet/token"
+        if not given and not file.exists() and (own := _own_token_file(url)) is not None:
+            file = own
         return str(file), file.read_text().strip()
     except FileNotFoundError as error:
-        fail("no API token", f"put it into {error.filename} (mode 600) or into BORGFLEET_TOKEN", EXIT_NO_API)
+        remedy = f"run `borgfleet login`, put it into {error.filename} (mode 600), or into BORGFLEET_TOKEN"
+        fail("no API token", remedy, EXIT_NO_API)
     except OSError as error:
         said = f"{error.strerror or error}: {error.filename or given}"
         fail(
             f"the API token cannot be read: {said}", "see BORGFLEET_TOKEN_FILE, and who may read that file", EXIT_NO_API
         )
-    except (ValueError, RuntimeError):
+    except ValueError:
         fail("the API token's file cannot be read as text", "see BORGFLEET_TOKEN_FILE and HOME", EXIT_NO_API)
+
+
+def _own_token_file(url: str) -> Path | None:
+    """Return the token that `borgfleet up` keeps on its machine; it is sent to no other machine."""
+    if httpx2.URL(url).host not in _OWN_HOSTS:
+        return None
+    file = Path(os.environ.get("BORGFLEET_DATA_DIR", "").strip() or _DATA_DIR) / "cli.token"
+    return file if os.access(file, os.R_OK) else None

@@ -6,11 +6,12 @@ import io
 import sys
 from typing import Any
 
+import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
-from borgfleet.cli.client import EXIT_FAILED, fail
-from borgfleet.cli.streams import EXIT_BROKEN_PIPE, leave
+from borgfleet.cli.failing import EXIT_FAILED, fail
+from borgfleet.cli.streams import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, leave
 from shared.errors import AppError
 
 
@@ -27,6 +28,9 @@ class GuardedGroup(TyperGroup):
             return super().invoke(ctx)
         except AppError as error:
             fail(error.message, error.remedy)
+        except typer.Abort as error:  # Ctrl-C, or the end of the input, at a question
+            typer.echo("ended: the question was not answered", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from error
         except BrokenPipeError:
             leave(EXIT_BROKEN_PIPE)  # nobody reads on, as with `| head`: not worth a word
         except UnicodeError:

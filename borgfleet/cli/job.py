@@ -28,7 +28,7 @@ def add(
     upload_limit: Annotated[int | None, typer.Option(help="KiB a second.")] = None,
     pre_hook: Annotated[str | None, typer.Option()] = None,
     post_hook: Annotated[str | None, typer.Option()] = None,
-    priority: Annotated[int, typer.Option(help="Where runs wait for their turn, the higher first.")] = 0,
+    priority: Annotated[int, typer.Option(help="Where runs wait for a free slot, the higher first.")] = 0,
     max_failures: Annotated[int | None, typer.Option(help="After so many failures a run has failed for good.")] = None,
     retry_seconds: Annotated[int | None, typer.Option(help="Wait after a failure, doubled after each further.")] = None,
     as_json: AsJson = False,

@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
+from importlib import import_module
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import typer
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
-from borgfleet.cli.client import fail
-from shared.config.settings import Settings
-from shared.errors import Permanent
-from shared.telemetry.logging import configure_logging
+from borgfleet.cli.failing import fail
+from shared.errors import Invalid, Permanent, Transient
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from types import ModuleType
+
+    from shared.config.settings import Settings
 
 T = TypeVar("T")
 _SETTINGS_REMEDY = "correct the variable BORGFLEET_... or the TOML file that BORGFLEET_CONFIG names"
@@ -28,7 +29,7 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Default: /var/
 
 def register(app: typer.Typer) -> None:
     """Add these verbs at the top level."""
-    for command in (up, run, migrate, health, doctor, recovery_kit):
+    for command in (up, run, migrate, wait, health, doctor, nats_keys, recovery_kit, setup_link):
         app.command()(command)
 
 
@@ -37,7 +38,7 @@ def up(data_dir: DataDir = None) -> None:
     from borgfleet.standalone import up as stand_up  # noqa: PLC0415 - the services load only where they run
 
     settings = _settings(data_dir)
-    _execute(stand_up(settings, _announce))
+    execute(stand_up(settings, _announce))
 
 
 def run(
@@ -56,22 +57,38 @@ def run(
 
         if service != "backup":
             fail(f"{service} has no storage endpoint", "give --with-endpoint to backup alone", status=2)
-        _execute(run_with_endpoint(_settings(data_dir), [service]))
+        execute(run_with_endpoint(_settings(data_dir), [service]))
         return
-    _execute(run_services(_settings(data_dir), [service]))
+    execute(run_services(_settings(data_dir), [service]))
 
 
 def migrate(data_dir: DataDir = None) -> None:
     """Create or update the schema, the streams, the fleet's key and the first API token."""
+    from borgfleet.people import setup_url  # noqa: PLC0415 - loads only where it runs
     from borgfleet.preparation import prepare  # noqa: PLC0415 - loads only where it runs
 
     settings = _settings(data_dir)
 
     async def prepared() -> None:
-        _announce_token(await prepare(settings))
+        made = await prepare(settings)
+        _announce_first(made.token, setup_url(settings, made.link) if made.link else None)
 
-    _execute(prepared())
+    execute(prepared())
     typer.echo("schema, streams and keys are in place")
+
+
+def wait(
+    *,
+    seconds: Annotated[float, typer.Option("--seconds", min=0, help="How long; then it ends with status 75.")] = 600.0,
+    data_dir: DataDir = None,
+) -> None:
+    """Wait until `borgfleet migrate` has made this version's schema and the streams: before a service starts."""
+    from borgfleet.wait import wait_until_prepared  # noqa: PLC0415 - loads only where it runs
+
+    try:
+        execute(wait_until_prepared(_settings(data_dir), seconds))
+    except Transient as error:
+        fail(error.message, error.remedy, status=os.EX_TEMPFAIL)
 
 
 def health(*, ready: Annotated[bool, typer.Option("--ready", help="Whether it can do its work.")] = False) -> None:
@@ -86,19 +103,72 @@ def doctor(data_dir: DataDir = None) -> None:
     from borgfleet.doctor import examine  # noqa: PLC0415 - loads only where it runs
 
     settings = _settings(data_dir)
-    raise typer.Exit(0 if _execute(examine(settings, typer.echo)) else 1)
+    raise typer.Exit(0 if execute(examine(settings, typer.echo)) else 1)
+
+
+def nats_keys(directory: Annotated[Path, typer.Argument(help="Where the seeds are to lie.")]) -> None:
+    """Make a seed for each service to log in to nats-server with, and the list of public keys for it."""
+    from borgfleet.seeds import KEYS, make_seeds  # noqa: PLC0415 - loads only where it runs
+
+    try:
+        for file in make_seeds(directory):
+            typer.echo(f"made {file}")
+    except Permanent as error:
+        fail(error.message, error.remedy)
+    typer.echo(f"public keys for nats-server: {directory / KEYS}")
 
 
 def recovery_kit(
-    data_dir: DataDir = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+    data_dir: DataDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    taken_from: Annotated[
+        str, typer.Option("--import", help="A kit's file, or - for standard input: take its passphrases back.")
+    ] = "",
 ) -> None:
     """Print every repository's path and passphrase, to keep in a safe place: with them plain borg restores all."""
     from borgfleet.recovery import kit, kit_as_text  # noqa: PLC0415 - loads only where it runs
 
     settings = _settings(data_dir)
     _require_database(settings)
-    repositories = _execute(kit(settings))
+    if taken_from:
+        _import_kit(settings, taken_from)
+        return
+    repositories = execute(kit(settings))
     typer.echo(json.dumps(repositories) if as_json else kit_as_text(repositories))
+
+
+def setup_link(data_dir: DataDir = None) -> None:
+    """Print a new link for the first administrator; earlier ones work no longer."""
+    from borgfleet.people import new_setup_link  # noqa: PLC0415 - loads only where it runs
+
+    link = execute(new_setup_link(local_settings(data_dir)))
+    if link is None:
+        fail("this fleet has an administrator already", "log in; who is locked out has `borgfleet user reset-password`")
+    typer.echo(link)
+
+
+def local_settings(data_dir: Path | None) -> Settings:
+    """Return the settings of a machine that reaches the database of a fleet that exists."""
+    settings = _settings(data_dir)
+    _require_database(settings)
+    return settings
+
+
+def _import_kit(settings: Settings, source: str) -> None:
+    """Take passphrases back from a kit; say of each repository what became of it, and never a passphrase."""
+    from borgfleet.kit_import import read_kit, take_back  # noqa: PLC0415 - loads only where it runs
+
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text()
+        entries = read_kit(text)
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"the recovery kit cannot be read: {error}", "name the file that holds it, or - for standard input")
+    except Invalid as error:
+        fail(error.message, error.remedy)
+    taken = execute(take_back(settings, entries))
+    for one in taken:
+        typer.echo(f"{one.entry.server} - {one.entry.repository}: {one.text}")
+    raise typer.Exit(0 if all(one.done for one in taken) else 1)
 
 
 def _require_database(settings: Settings) -> None:
@@ -109,6 +179,15 @@ def _require_database(settings: Settings) -> None:
 
 
 def _settings(data_dir: Path | None) -> Settings:
+    _spare_rich()  # before anything that loads structlog
+    # `--help` and the verbs that use the API do without all of this: it is most of a second of processor time.
+    from pydantic import ValidationError  # noqa: PLC0415 - see above
+    from pydantic_settings import SettingsError  # noqa: PLC0415 - see above
+
+    from shared.config.settings import Settings  # noqa: PLC0415 - see above
+    from shared.db.door import URL_REMEDY, translated  # noqa: PLC0415 - see above
+    from shared.telemetry.logging import configure_logging  # noqa: PLC0415 - see above
+
     config = os.environ.get("BORGFLEET_CONFIG")
     if config is not None and not Path(config).is_file():
         fail(f"BORGFLEET_CONFIG names {config}, and that is no file", "name the TOML file, or unset it", status=2)
@@ -119,8 +198,6 @@ def _settings(data_dir: Path | None) -> Settings:
         fail(f"the settings are wrong: {problems}", _SETTINGS_REMEDY, status=2)
     except (SettingsError, TOMLDecodeError, UnicodeError) as error:
         fail(f"the settings cannot be read: {error}", _SETTINGS_REMEDY, status=2)
-    from shared.db.door import URL_REMEDY, translated  # noqa: PLC0415 - loads only where it runs
-
     try:
         with translated():
             settings.database_url()
@@ -132,19 +209,40 @@ def _settings(data_dir: Path | None) -> Settings:
     return settings
 
 
-def _execute(work: Coroutine[None, None, T]) -> T:
+def _spare_rich() -> None:
+    """Let structlog load without rich: it takes it where it finds it, 8 MB in each worker, and ours print without."""
+    if "rich" in sys.modules:
+        return
+    absent: dict[str, ModuleType | None] = {"rich": None}
+    sys.modules.update(cast("dict[str, ModuleType]", absent))
+    try:
+        import_module("structlog")
+    finally:
+        del sys.modules["rich"]
+
+
+def execute(work: Coroutine[None, None, T]) -> T:
+    """Run it to its end; Ctrl-C ends it with the status of one that was interrupted."""
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
-def _announce(url: str, token: str | None) -> None:
-    typer.echo(f"Borgfleet is at {url} (API description: {url}/api/openapi.json)")
-    _announce_token(token)
+def _announce(url: str, token: str | None, link: str | None) -> None:
+    typer.echo(f"Borgfleet is at {url} (web UI; API description: {url}/api/openapi.json)")
+    _announce_first(token, link)
+    if token is not None:
+        typer.echo("`borgfleet` on this machine uses it by itself.")
 
 
-def _announce_token(token: str | None) -> None:
+def _announce_first(token: str | None, link: str | None) -> None:
+    if link is not None:
+        typer.echo(
+            "Nobody can log in to it yet. Open this link in a browser to become its first administrator; "
+            "it works once, for 24 hours:"
+        )
+        typer.echo(f"  {link}")
     if token is not None:
         typer.echo("The first API token, shown this once; keep it safe:")
         typer.echo(f"  {token}")

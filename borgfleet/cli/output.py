@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from borgfleet.cli.client import EXIT_FAILED, EXIT_WARNING
+from borgfleet.cli.failing import EXIT_FAILED, EXIT_WARNING
 from borgfleet.cli.streams import is_utf8
 from borgfleet.cli.terminal import Plain
 from shared.domain.text import clean
@@ -172,14 +172,21 @@ def _show_end(job: dict[str, Any]) -> None:
     colour = _COLOURS[job["state"]]
     title = f" {clean(str(job['title']))}  "
     console.print(Text.assemble((job["state"], colour), title, (f"task {job['id']}", "dim")), soft_wrap=True)
-    for warning in job["warnings"]:
+    told: list[Any] = job.get("warning_messages") or []
+    for number, warning in enumerate(job["warnings"]):
         console.print(Text.assemble("  ", ("!", "yellow"), " ", clean(str(warning))), soft_wrap=True)
+        if number < len(told) and told[number] and told[number]["remedy"]:
+            console.print(Text.assemble("    ", ("→", "dim"), " ", clean(str(told[number]["remedy"]))), soft_wrap=True)
     if job["reason"]:
         console.print(f"  {job['reason']}", soft_wrap=True)
     if job["remedy"] and job["state"] == "failed":
         console.print(Text.assemble("  ", ("→", "dim"), " ", clean(str(job["remedy"]))), soft_wrap=True)
     result = job["result"]
-    if result.get("files") is not None:
+    if result.get("target") is not None:
+        restored, hashed = size(result["original_size"]), result["verified"]["hashed"]
+        where = f"{clean(str(result['server']))}:{clean(str(result['target']))}"
+        console.print(f"  {result['files']} files, {restored}, {hashed} files compared: {where}", soft_wrap=True)
+    elif result.get("files") is not None:
         new, whole = size(result["deduplicated_size"]), size(result["original_size"])
         console.print(f"  {result['files']} files, {whole}, of it new: {new}")
     if result.get("unreachable") is not None:

@@ -9,12 +9,19 @@ import typer
 
 from borgfleet.cli.client import Client, fail
 from borgfleet.cli.job import JOBS, change_job
+from borgfleet.cli.lazy import loaded_from
 from borgfleet.cli.output import AsJson, Follow, console, finish, show, show_one
 
 _GIB = 1024**3
 _CHANGEABLE = ("quota_bytes", "retention", "prune_after_backup", "compact_threshold_percent")
 Quota = Annotated[float | None, typer.Option(help="How large it is meant to become, in GiB: an alert tells of it.")]
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(
+    typer.Typer(no_args_is_help=True),
+    cls=loaded_from("repository_maintenance"),
+    name="maintenance",
+    help="When repositories are pruned, compacted and checked by themselves.",
+)
 
 
 @app.command()
@@ -78,19 +85,28 @@ def retention(
     show(
         [row | {"kept_by": row["kept_by"] or "nothing: it goes"} for row in preview["backups"]], columns, as_json=False
     )
-    brake = "; more than the brake allows at once" if preview["braked"] else ""
-    console.print(f"{preview['kept']} stay, {preview['dropped']} go{brake}")
+    limit = "; more than the deletion limit allows at once" if preview["deletion_limit_reached"] else ""
+    console.print(f"{preview['kept']} stay, {preview['dropped']} go{limit}")
 
 
 @app.command()
 def prune(
     server: str, name: str, follow: Follow = True, as_json: AsJson = False,
-    past_the_brake: Annotated[bool, typer.Option(help="Even if more goes than the brake allows.")] = False,
+    override_deletion_limit: Annotated[
+        bool,
+        typer.Option(
+            "--override-deletion-limit",
+            "--past-the-brake",
+            help="Even if more would be deleted at once than the deletion limit allows.",
+        ),
+    ] = False,
 ) -> None:  # fmt: skip
     """Delete what a repository's retention does not keep, and compact."""
     client = Client()
     path = f"/api/repositories/{named(client, server, name)['id']}/prune"
-    finish(client, client.post(path, {"past_the_brake": past_the_brake}), follow=follow, as_json=as_json)
+    finish(
+        client, client.post(path, {"override_deletion_limit": override_deletion_limit}), follow=follow, as_json=as_json
+    )
 
 
 @app.command()

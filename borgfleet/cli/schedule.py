@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True)
 _LIMITS = "/api/limits"
 _DIGITS = 9
 _SCHEDULES = (("BACKUP JOB", "backup_job"), ("WHEN", "words"), ("NEXT", "next"), ("THEN", "then"))
-_TONIGHT = (
+_FORECAST = (
     ("STARTS", "starts_at"), ("WHAT", "name"), ("SERVER", "server"), ("SECONDS", "expected_seconds"),
     ("COLLIDES WITH", "collides_with"),
 )  # fmt: skip
@@ -84,9 +84,10 @@ def list_schedules(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def tonight(hours: Annotated[int, typer.Option()] = 24, as_json: AsJson = False) -> None:
-    """Foresee the runs of the next hours, how long they should take, and which collide."""
-    show(Client().get("/api/tonight", hours=hours), _TONIGHT, as_json=as_json)
+@app.command("tonight", hidden=True)
+def forecast(hours: Annotated[int, typer.Option()] = 24, as_json: AsJson = False) -> None:
+    """Forecast the runs of the next hours, how long they should take, and which collide."""
+    show(Client().get("/api/forecast", hours=hours), _FORECAST, as_json=as_json)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from borgfleet.cli.ask import confirmed, secret
 from borgfleet.cli.client import Client
 from borgfleet.cli.output import AsJson, Follow, console, finish, show, show_one, watch
 
@@ -42,7 +43,7 @@ def add(
     if password_file is not None:
         body["password"] = password_file.read_text().strip("\n")
     elif ask_password:
-        body["password"] = typer.prompt("Password", hide_input=True)
+        body["password"] = secret("Password")
     if fingerprint is not None:
         body["approved_fingerprint"] = fingerprint
     server = client.post("/api/servers", body)
@@ -53,9 +54,12 @@ def add(
 
 
 @app.command("list")
-def list_servers(as_json: AsJson = False) -> None:
+def list_servers(
+    tag: Annotated[list[str] | None, typer.Option(help="Those with this tag; repeated, those with all.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """List the servers."""
-    show(Client().every("/api/servers"), _COLUMNS, as_json=as_json)
+    show(Client().every("/api/servers", tag=tag or None), _COLUMNS, as_json=as_json)
 
 
 @app.command("tag")
@@ -150,7 +154,7 @@ def _set_up(client: Client, server_id: str, *, as_json: bool) -> None:
 def _approved(client: Client, server_id: str, job: dict[str, Any]) -> bool:
     server = client.get(f"/api/servers/{server_id}")
     console.print(job["reason"], soft_wrap=True)
-    if not typer.confirm(f"Approve {server['offered_fingerprint']}?", default=False):
+    if not confirmed(f"Approve {server['offered_fingerprint']}?"):
         return False
     client.post(f"/api/servers/{server_id}/host-key", {"fingerprint": server["offered_fingerprint"]})
     return True

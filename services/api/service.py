@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.api.app import build_app
+from services.api.audit.seal import Sealer
 from shared.config.settings import HealthSettings
+from shared.domain.files import VERBS, subject
+from shared.events.archive import ArchiveAccepted
+from shared.events.progress import JobChanged, JobProgress
+from shared.events.streams import COMMANDS
 from shared.runtime.health import serve
 from shared.runtime.service import Service
 from shared.runtime.tasks import Supervised
@@ -22,6 +27,13 @@ def build(parts: Parts) -> Service:
     listen = HealthSettings(host=parts.settings.api.host, port=parts.settings.api.port)
 
     async def http(stopping: asyncio.Event) -> None:
-        await serve(app, listen, stopping)
+        await serve(app, listen, stopping, trusted_proxies=parts.settings.api.trusted_proxies)
 
-    return Service(name="api", tasks=(Supervised("http", http),), needs_bus=False)
+    return Service(
+        name="api",
+        tasks=(Supervised("http", http), Sealer(parts.db).task()),
+        emits=(*COMMANDS, ArchiveAccepted, JobChanged),
+        reads=(JobProgress,),
+        asks=tuple(subject(verb, "*") for verb in VERBS),
+        needs_bus=False,
+    )

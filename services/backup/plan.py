@@ -53,7 +53,7 @@ async def load_plan(tx: UnitOfWork, job: Job) -> BackupPlan:
         job_id=job.id,
         backup_job_id=definition.id,
         backup_job=definition.name,
-        target=_target(server),
+        target=reach_server(server),
         credentials=Credentials(private_key=await tx.secrets.get(FLEET_KEY)),
         repository=await load_repository(tx, definition.repository_id),
         options=_options(definition),
@@ -84,7 +84,7 @@ async def load_repository(tx: UnitOfWork, repository_id: uuid.UUID) -> Repositor
         path=repository_path(pool.path, server.name, repository.name),
         encryption=repository.encryption,
         passphrase=passphrase,
-        shown_as=f"{server.name}/{repository.name}",
+        label=f"{server.name}/{repository.name}",
         compact_threshold=repository.compact_threshold_percent,
         quota=repository.quota_bytes,
         pool=(await pools_of(tx.session, pool.id))[0],
@@ -93,7 +93,8 @@ async def load_repository(tx: UnitOfWork, repository_id: uuid.UUID) -> Repositor
     )
 
 
-def _target(server: Server) -> Target:
+def reach_server(server: Server) -> Target:
+    """Return how a server is reached; Permanent where it is not set up."""
     if server.host_key is None:
         message = f"the host key of {server.name} is not approved"
         raise Permanent(message, code="host_key_unknown", remedy="run the server's set-up and approve its host key")

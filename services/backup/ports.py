@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from services.backup.window import Window
     from shared.borg.commands import CreateOptions
     from shared.borg.environment import Endpoint
-    from shared.borg.journal import Entry, Past
-    from shared.borg.node import Grant, OnOutput
+    from shared.borg.journal import Entry as JournalEntry
+    from shared.borg.journal import Past
+    from shared.borg.node import Grant, OnAnswer, OnOutput
     from shared.borg.output import Listed, Listing, LogLine, Phase, Progress
     from shared.borg.segments import History
     from shared.borg.sessions import Garbage, SessionReport
@@ -37,7 +38,7 @@ class RepositoryPlace:
     path: str
     encryption: str
     passphrase: str
-    shown_as: str
+    label: str
     compact_threshold: int = 10
     """Percent of a segment that have to be free for it to be rewritten."""
     to_server: bool = True
@@ -49,10 +50,12 @@ class RepositoryPlace:
     """Which one borg made; None until it is known."""
     made: bool = False
     """It was made once, so it is never made again."""
+    base_dir: str | None = None
+    """Where borg remembers what it meets of a view; None: of repositories, with all that the node knows."""
 
     def __repr__(self) -> str:
         """Show no passphrase."""
-        return f"RepositoryPlace({self.shown_as})"
+        return f"RepositoryPlace({self.label})"
 
     @property
     def lease(self) -> str:
@@ -178,8 +181,20 @@ class Storage(Protocol):
         """Let processes work on a repository for as long as this context lasts."""
         ...
 
-    def permit(self, repository: RepositoryPlace, epoch: int) -> None:
-        """Extend the leave after each heartbeat."""
+    def permit(self, repository: RepositoryPlace, epoch: int) -> str:
+        """Extend the leave after each heartbeat; return why that has failed for long, or nothing."""
+        ...
+
+    def view_of(self, repository: RepositoryPlace, name: uuid.UUID) -> RepositoryPlace:
+        """Say where a view of a repository stands, or would; see `services/backup/node/views.py`."""
+        ...
+
+    async def take_view(self, repository: RepositoryPlace, view: RepositoryPlace) -> int:
+        """Make a view as of the last transaction, and return that; `CannotLink` where the pool makes no links."""
+        ...
+
+    async def remove_view(self, view: RepositoryPlace) -> None:
+        """Remove a view and all that this node keeps of it; absent is success."""
         ...
 
     async def shut_out(self, repository: RepositoryPlace, grant: Grant) -> None:
@@ -198,7 +213,7 @@ class Storage(Protocol):
         """Open with the key what a session left out, and what lies there."""
         ...
 
-    async def look(self, repository: RepositoryPlace) -> str | None:
+    async def borg_id_of(self, repository: RepositoryPlace) -> str | None:
         """Make sure that the repository's pool is mounted, and return borg's id of what is there."""
         ...
 
@@ -264,7 +279,7 @@ class Storage(Protocol):
         """Return what this node remembers of its own work on a repository."""
         ...
 
-    async def remember(self, repository: RepositoryPlace, *entries: Entry) -> None:
+    async def remember(self, repository: RepositoryPlace, *entries: JournalEntry) -> None:
         """Add to that; on disk when this returns, Permanent `node_disk_full` where it cannot be."""
         ...
 
@@ -278,6 +293,20 @@ class Storage(Protocol):
         """Count the files and bytes that each source gave to an archive."""
         ...
 
+    async def entries(
+        self,
+        repository: RepositoryPlace,
+        grant: Grant | None,
+        name: str,
+        on_block: OnAnswer,
+        below: Sequence[bytes] = (),
+    ) -> None:
+        """List an archive in blocks for an `EntryReader`, or what is at and below some of its paths.
+
+        Without a grant only from a view, and briefly.
+        """
+        ...
+
     async def recover(self, repository: RepositoryPlace, grant: Grant, wanted: Wanted) -> Recovery:
         """Put back what was changed without our doing."""
         ...
@@ -288,6 +317,18 @@ class Storage(Protocol):
         """Read and decrypt what stands after a segment, for so long; without the lock, and nothing is written."""
         ...
 
+    async def count_chosen(
+        self, repository: RepositoryPlace, grant: Grant, chosen: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Count what was chosen of an archive; `chosen` and the answer as in shared/borg/export_archive.py."""
+        ...
+
+    async def export_chosen(
+        self, repository: RepositoryPlace, grant: Grant, chosen: Mapping[str, Any], on_block: OnAnswer
+    ) -> None:
+        """Hand what was chosen of an archive on as a tar, block by block."""
+        ...
+
     async def figures(self, repository: RepositoryPlace, grant: Grant) -> RepositoryFigures:
         """Return the repository's sizes."""
         ...
@@ -296,7 +337,7 @@ class Storage(Protocol):
 class ServerSession(Protocol):
     """The server's side of one run, over one SSH connection."""
 
-    async def look(self) -> tuple[Source, ...]:
+    async def probe_sources(self) -> tuple[Source, ...]:
         """Say what each of the plan's sources is; one that hangs costs no other."""
         ...
 

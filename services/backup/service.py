@@ -5,40 +5,76 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from services.backup.catalogue.answers import Answers
+from services.backup.catalogue.keeper import CatalogueKeeper
 from services.backup.create.remote import RemoteServers
-from services.backup.handlers import (
-    announce_failure,
-    check_repository,
-    compact_repository,
-    delete_archive,
-    make_backup,
-    place_backup,
-    place_delete,
-    place_upkeep,
-    prune_repository,
-    recover_repository,
-    verify_repository,
-)
+from services.backup.failures import announce_failure
+from services.backup.handlers import works
 from services.backup.node.capacity import PoolCapacity
 from services.backup.node.endpoint import Endpoint
 from services.backup.node.refusals import Refusals
 from services.backup.node.storage import NodeStorage
+from services.backup.node.view_keeper import ViewKeeper
+from services.backup.requests import accept_maintenance_request
+from services.backup.restore.server import RestoreServers
+from services.backup.work import work_on
 from shared.borg.node import BorgNode
+from shared.domain.files import VERBS, subject
 from shared.domain.job import JobType
-from shared.events.archive import ArchiveDelete
-from shared.events.backup import BackupRequested
+from shared.events.archive import ArchiveDelete, ArchiveDeleted, ArchiveRestore, ArchiveRestored
+from shared.events.backup import BackupCompleted, BackupFailed, BackupMissed, BackupRequested, BackupStarted
+from shared.events.progress import JobChanged
 from shared.events.repository import (
+    ArchiveIndex,
+    MaintenanceMissed,
     RepositoryCheck,
+    RepositoryChecked,
     RepositoryCompact,
+    RepositoryCompacted,
+    RepositoryFrozen,
     RepositoryPrune,
+    RepositoryPruned,
     RepositoryRecover,
+    RepositoryRecovered,
+    RepositoryVerified,
     RepositoryVerify,
 )
+from shared.events.server import ServerRefused
+from shared.events.streams import COMMAND_OF
 from shared.runtime.service import Route, Service
 from shared.ssh.asyncssh import AsyncSsh
 
 if TYPE_CHECKING:
     from shared.runtime.service import Parts
+
+
+_EMITS = (
+    # Asked for from outside or by another run, work goes to the node that holds the repository.
+    BackupRequested,
+    ArchiveDelete,
+    ArchiveRestore,
+    RepositoryPrune,
+    RepositoryCompact,
+    RepositoryCheck,
+    RepositoryVerify,
+    RepositoryRecover,
+    ArchiveIndex,
+    BackupStarted,
+    BackupCompleted,
+    BackupFailed,
+    BackupMissed,
+    ArchiveDeleted,
+    ArchiveRestored,
+    RepositoryPruned,
+    RepositoryCompacted,
+    RepositoryChecked,
+    RepositoryVerified,
+    RepositoryRecovered,
+    RepositoryFrozen,
+    MaintenanceMissed,
+    ServerRefused,
+    JobChanged,
+)
 
 
 def build(parts: Parts) -> Service:
@@ -47,35 +83,26 @@ def build(parts: Parts) -> Service:
     here = settings.backup.node
     node = BorgNode(settings.backup.borg, settings.state_dir, settings.backup.silence_seconds)
     storage = NodeStorage(node, settings.worker.lease)
-    servers = RemoteServers(AsyncSsh(settings.ssh), node, settings.backup.silence_seconds)
-    create = partial(make_backup, storage=storage, servers=servers)
-    delete = partial(delete_archive, storage=storage)
-    prune = partial(prune_repository, storage=storage)
-    compact = partial(compact_repository, storage=storage)
-    check = partial(check_repository, storage=storage)
-    verify = partial(verify_repository, storage=storage)
-    recover = partial(recover_repository, storage=storage)
+    keeper = ViewKeeper(parts.db, here, storage)
+    ssh, silence = AsyncSsh(settings.ssh), settings.backup.silence_seconds
+    servers = RemoteServers(ssh, node, silence)
+    routes: list[Route] = []
+    for work in works(servers, RestoreServers(ssh, silence), settings.catalogue_dir):
+        command, do = COMMAND_OF[work.kind], partial(work_on, work=work, storage=storage)
+        at_once = settings.backup.concurrency if work.kind is JobType.BACKUP_CREATE else 1
+        routes.append(Route(command, do, at_once, node=here, on_failure=announce_failure))
+        routes.append(Route(command, work.accept or partial(accept_maintenance_request, kind=work.kind)))
     return Service(
         name="backup",
-        routes=(
-            Route(BackupRequested, create, settings.backup.concurrency, node=here, on_failure=announce_failure),
-            Route(ArchiveDelete, delete, node=here, on_failure=announce_failure),
-            Route(RepositoryPrune, prune, node=here, on_failure=announce_failure),
-            Route(RepositoryCompact, compact, node=here, on_failure=announce_failure),
-            Route(RepositoryCheck, check, node=here, on_failure=announce_failure),
-            Route(RepositoryVerify, verify, node=here, on_failure=announce_failure),
-            Route(RepositoryRecover, recover, node=here, on_failure=announce_failure),
-            Route(RepositoryPrune, partial(place_upkeep, kind=JobType.REPOSITORY_PRUNE)),
-            Route(RepositoryCompact, partial(place_upkeep, kind=JobType.REPOSITORY_COMPACT)),
-            Route(RepositoryCheck, partial(place_upkeep, kind=JobType.REPOSITORY_CHECK)),
-            Route(RepositoryVerify, partial(place_upkeep, kind=JobType.REPOSITORY_VERIFY)),
-            Route(RepositoryRecover, partial(place_upkeep, kind=JobType.REPOSITORY_RECOVER)),
-            Route(BackupRequested, place_backup),
-            Route(ArchiveDelete, place_delete),
-        ),
+        routes=tuple(routes),
+        emits=_EMITS,
+        answers=tuple(subject(verb, "*") for verb in VERBS),
         tasks=(
             *Endpoint(parts.db, settings.backup, settings.state_dir).tasks(),
-            PoolCapacity(parts.db, here).task(),
+            PoolCapacity(parts.db, here, settings.state_dir).task(),
             Refusals(parts.db, settings.state_dir).task(),
+            keeper.task(),
+            *CatalogueKeeper(parts.db, here, settings.catalogue_dir, settings.backup.catalogue_every).tasks(),
+            Answers(parts.db, parts.bus, here, storage, keeper, settings.catalogue_dir).task(),
         ),
     )

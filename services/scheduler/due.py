@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from shared.domain.hours import may_begin
+from shared.domain.messages.schedules import DOWNTIME, OVERLAP, WINDOW
 from shared.domain.schedule import Spec, next_run, runs_after
 
 if TYPE_CHECKING:
     from shared.domain.hours import Hours
+    from shared.domain.message import Said
 
 LATE = timedelta(minutes=15)
 """So much later than it should have begun, a run was not made in its time: nobody was there to make it."""
@@ -41,9 +43,8 @@ class Verdict:
     run: bool = False
     begin_by: datetime | None = None
     """When its window ends, or a blackout begins."""
-    missed: str = ""
-    """downtime, overlap or window; empty when nothing was missed."""
-    reason: str = ""
+    missed: Said | None = None
+    """Why nothing was run, with the code downtime, overlap or window; None when nothing was missed."""
 
 
 def judge(waiting: Waiting, now: datetime, *, paused: bool, busy: bool) -> Verdict:
@@ -53,17 +54,15 @@ def judge(waiting: Waiting, now: datetime, *, paused: bool, busy: bool) -> Verdi
         return Verdict(following, following)
     if now - waiting.next_run_at > LATE and not waiting.catch_up:
         count = _came_due(waiting, now)
-        reason = f"no scheduler was there from {_shown(waiting.next_run_at)} to {_shown(now)}; {count} runs were due"
-        return Verdict(following, following, missed="downtime", reason=reason)
+        said = DOWNTIME(begun=_shown(waiting.next_run_at), ended=_shown(now), count=count)
+        return Verdict(following, following, missed=said)
     opens = may_begin(now, waiting.window, waiting.blackout)
     if opens > now:
         if opens >= following:
-            reason = f"it may begin at {_shown(opens)}, when the next run is due already"
-            return Verdict(following, following, missed="window", reason=reason)
+            return Verdict(following, following, missed=WINDOW(opens=_shown(opens)))
         return Verdict(waiting.due_at, opens)
     if busy and waiting.skip_overlap:
-        reason = "another run of this backup job was still queued or running"
-        return Verdict(following, following, missed="overlap", reason=reason)
+        return Verdict(following, following, missed=OVERLAP())
     return Verdict(following, following, run=True, begin_by=_ends(waiting, now))
 
 

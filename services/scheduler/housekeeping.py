@@ -12,11 +12,13 @@ from sqlalchemy import ColumnElement, and_, delete, select
 
 from shared.db.stores.hook_debts import owes_nothing
 from shared.db.stores.secrets import server_passwords
+from shared.db.tables.account import LoginFlow, LoginSession, OneTimeLink, Throttle
 from shared.db.tables.alert import Alert
 from shared.db.tables.base import db_now
 from shared.db.tables.job import Job
 from shared.db.tables.kernel import CommitMark, DeadLetter, Secret
 from shared.db.tables.notify import Notification
+from shared.db.tables.request import IdempotencyKey
 from shared.db.tables.schedule import MissedRun
 from shared.runtime.batches import in_batches
 from shared.runtime.leadership import Leadership
@@ -37,6 +39,8 @@ _JITTER_SECONDS = 30.0
 _PAUSE_SECONDS = 0.1
 """Between batches, so that a long clean-up leaves the database to others."""
 _DAY = 86_400.0
+_LINK_DAYS = 30.0
+"""For so long who comes with a link that is over learns that it is over, and not that there never was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Housekeeping:
         """Take the database and how many days each kind of row is kept."""
         self._db = db
         self._lead = Leadership(db, LEASE, _LEASE_SECONDS)
-        self._kinds = (
+        self.kinds = (
             # With a job goes its log, of up to 2,000 lines an attempt.
             Kept(Job, Job.created_at, keep.jobs_days, 25, and_(Job.finished_at.is_not(None), owes_nothing())),
             Kept(Alert, Alert.began_at, keep.alerts_days, 100, Alert.open_key.is_(None)),
@@ -67,6 +71,12 @@ class Housekeeping:
             Kept(MissedRun, MissedRun.due_at, keep.missed_runs_days, 500),
             Kept(Secret, Secret.created_at, keep.passwords_days, 500, Secret.name.like(server_passwords())),
             Kept(CommitMark, CommitMark.at, 1.0, 500),  # of processes that are gone
+            Kept(IdempotencyKey, IdempotencyKey.created_at, 1.0, 500),
+            Kept(LoginSession, LoginSession.expires_at, 1.0, 500),
+            Kept(LoginFlow, LoginFlow.expires_at, 1.0, 500),
+            Kept(OneTimeLink, OneTimeLink.expires_at, _LINK_DAYS, 500),
+            # Strangers make these, as many as they like: no login may have to delete them all.
+            Kept(Throttle, Throttle.last_at, 1.0, 500),
         )
 
     def task(self) -> Periodic:
@@ -76,7 +86,7 @@ class Housekeeping:
     async def tick(self, stopping: asyncio.Event) -> dict[str, int]:
         """Delete everything that is too old now; return how many rows of each table went."""
         gone: dict[str, int] = {}
-        for kind in self._kinds:
+        for kind in self.kinds:
             purge = partial(self._db.run, partial(self._purge, kind))
             if count := await in_batches(purge, stopping, full=kind.batch, rest=_PAUSE_SECONDS):
                 gone[kind.table.__tablename__] = count

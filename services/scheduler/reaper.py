@@ -94,7 +94,7 @@ class Reaper:
         return await in_batches(end, stopping)
 
     async def _recover_orphans(self) -> None:
-        orphans = await self._db.run(lambda tx: tx.jobs.orphans(), patience=0)
+        orphans = await self._db.run(lambda tx: tx.jobs.orphans(), retry_for=0)
         for job in orphans:
             await self._alone(str(job.id), self._recover(job))
 
@@ -119,7 +119,7 @@ class Reaper:
 
     async def _resend_lost(self) -> None:
         """Compare, per subject, the queued rows with the messages the stream holds."""
-        expected = await self._db.run(lambda tx: tx.jobs.queued_per_subject(), patience=0)
+        expected = await self._db.run(lambda tx: tx.jobs.queued_per_subject(), retry_for=0)
         for subject, count in expected.items():
             await self._alone(subject, self._resend_missing(subject, count))
 

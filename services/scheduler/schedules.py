@@ -18,7 +18,7 @@ from sqlalchemy import or_, select, update
 
 from services.scheduler.due import Verdict, Waiting, judge
 from services.scheduler.targets import key_of, scheduled_as, targets_of, under_way
-from shared.db.stores.missed import note_missed
+from shared.db.stores.missed import record_missed
 from shared.db.tables.base import db_now
 from shared.db.tables.job import Job
 from shared.db.tables.schedule import Pause, Schedule
@@ -71,17 +71,17 @@ class Schedules:
         return Periodic("schedules", lambda _stopping: self.tick(), every=_TICK_SECONDS, last_word=self._release)
 
     async def _release(self, _stopping: asyncio.Event) -> None:
-        await self._db.run(lambda tx: tx.leases.release(LEASE, self._name), patience=0)
+        await self._db.run(lambda tx: tx.leases.release(LEASE, self._name), retry_for=0)
 
     async def tick(self) -> int:
-        """Make everything that is due now, and let begin whose turn it is; return how many schedules were due."""
-        due, waiting = await self._db.run(self._look)
+        """Make everything that is due now, and admit what the limits allow; return how many schedules were due."""
+        due, waiting = await self._db.run(self._pending)
         made = await self.make_due() if due else 0
         if made or waiting:
-            await self._db.run(lambda tx: tx.turns.give())
+            await self._db.run(lambda tx: tx.admission.admit())
         return made
 
-    async def _look(self, tx: UnitOfWork) -> tuple[bool, bool]:
+    async def _pending(self, tx: UnitOfWork) -> tuple[bool, bool]:
         """Tell whether anything is due, and whether anybody waits for a turn: to the leader, and to no one else."""
         now = time.monotonic()
         if now >= self._renew_at:  # not at each tick: a lease that is written is a wait for the disk
@@ -89,7 +89,7 @@ class Schedules:
                 return False, False
             self._renew_at = now + _LEASE_SECONDS / 3
         due = await tx.session.scalar(select(Schedule.id).where(Schedule.next_run_at <= db_now()).limit(1))
-        return due is not None, await tx.turns.awaited()
+        return due is not None, await tx.admission.is_awaited()
 
     async def make_due(self) -> int:
         """Work through what is due, a batch a transaction, whoever leads."""
@@ -160,11 +160,11 @@ class Schedules:
         return len(rows)
 
     def _miss(self, tx: UnitOfWork, row: Schedule, target: Target, verdict: Verdict) -> None:
-        note_missed(
-            tx, target.run(row, verdict), scheduled_as(row, verdict), code=verdict.missed, reason=verdict.reason
-        )
-        self._runs.labels(verdict.missed).inc()
-        _log.warning("run_missed", name=target.name(row.task), code=verdict.missed, reason=verdict.reason)
+        if (said := verdict.missed) is None:
+            return
+        record_missed(tx, target.run(row, verdict), scheduled_as(row, verdict), code=said.code, said=said)
+        self._runs.labels(said.code).inc()
+        _log.warning("run_missed", name=target.name(row.task), code=said.code, reason=said.text)
 
 
 def _judged(row: Schedule, target: Target, now: datetime, *, paused: set[str], busy: set[Key]) -> Verdict:

@@ -9,6 +9,10 @@ from services.scheduler.housekeeping import Housekeeping
 from services.scheduler.reaper import Reaper
 from services.scheduler.schedules import Schedules
 from services.scheduler.sweeps import Sweeps
+from shared.events.backup import BackupMissed
+from shared.events.progress import JobChanged
+from shared.events.repository import MaintenanceMissed
+from shared.events.streams import COMMANDS
 from shared.runtime.service import Service
 
 if TYPE_CHECKING:
@@ -24,5 +28,7 @@ def build(parts: Parts) -> Service:
     housekeeping = Housekeeping(parts.db, parts.settings.keep)
     return Service(
         name="scheduler",
+        emits=(*COMMANDS, BackupMissed, MaintenanceMissed, JobChanged),
+        sweeps=True,
         tasks=(*reaper.tasks(), sweeps.task(), schedules.task(), AheadOfTime(parts.db).task(), housekeeping.task()),
     )

@@ -13,7 +13,7 @@ from shared.db.tables.job import Job
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
 from shared.domain.job import JobState, JobType
-from shared.domain.schedule import upkeep_name
+from shared.domain.schedule import maintenance_name
 from shared.domain.scheduled import Scheduled
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Target:
 
     def name(self, task: str) -> str:
         """What people call it; its jitter comes from this."""
-        return self.backup_job.name if self.backup_job else upkeep_name(self.server, self.repository.name, task)
+        return self.backup_job.name if self.backup_job else maintenance_name(self.server, self.repository.name, task)
 
     @property
     def enabled(self) -> bool:
@@ -83,7 +83,7 @@ async def targets_of(tx: UnitOfWork, rows: Sequence[Schedule]) -> dict[Key, Targ
         .join(StoragePool, StoragePool.id == Repository.pool_id)
         .where(BackupJob.id.in_(where))
     )
-    upkeep = (
+    maintenance = (
         select(Repository, Server.name, StoragePool.node)
         .join(Server, Server.id == Repository.server_id)
         .join(StoragePool, StoragePool.id == Repository.pool_id)
@@ -94,7 +94,8 @@ async def targets_of(tx: UnitOfWork, rows: Sequence[Schedule]) -> dict[Key, Targ
         for job, server, repository, node in await tx.session.execute(backups)
     }
     repositories = {
-        repository.id: Target(server, repository, node) for repository, server, node in await tx.session.execute(upkeep)
+        repository.id: Target(server, repository, node)
+        for repository, server, node in await tx.session.execute(maintenance)
     }
     found = {key_of(row): jobs.get(row.backup_job_id) if row.backup_job_id else None for row in rows}
     found |= {key_of(row): repositories.get(row.repository_id) for row in rows if row.repository_id}

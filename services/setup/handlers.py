@@ -11,9 +11,9 @@ from sqlalchemy import select
 from services.setup.plan import (
     CHANGED,
     load_setup,
-    note_failure,
     offer_host_key,
     pin_host_key,
+    record_failure,
     record_ready,
     register_key,
 )
@@ -21,6 +21,7 @@ from services.setup.ports import Work
 from services.setup.steps import STEPS
 from shared.db.stores.requests import request_setup, requested_before
 from shared.db.tables.server import Server
+from shared.domain.messages.servers import HOST_KEY_UNKNOWN_SHOWN, SERVER_UNKNOWN
 from shared.errors import Permanent
 from shared.ssh.port import Credentials, HostKeyChanged, Target, fingerprint
 
@@ -57,7 +58,7 @@ async def setup_server(event: ServerSetup, ctx: Context, *, ssh: Ssh, password_d
 
 async def announce_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
     """Show on the server why it is not ready."""
-    await note_failure(tx, job, error)
+    await record_failure(tx, job, error)
 
 
 async def _place(event: ServerSetup, ctx: Context) -> None:
@@ -66,10 +67,7 @@ async def _place(event: ServerSetup, ctx: Context) -> None:
             return
         server = await tx.session.scalar(select(Server).where(Server.name == event.server)) if event.server else None
         if server is None:
-            message = f"no server is named {event.server}"
-            raise Permanent(
-                message, code="server_unknown", remedy='publish {"server": "<name>"}; GET /api/servers lists them'
-            )
+            raise Permanent(SERVER_UNKNOWN(server=event.server))
         await request_setup(tx, server, request_key=ctx.key)
 
     await ctx.run(place)
@@ -87,10 +85,7 @@ async def _trusted_key(plan: SetupPlan, ctx: Context, ssh: Ssh) -> str:
         ctx.log("info", "setup", f"host key {shown} pinned, as approved")
         return offered
     await ctx.run(lambda tx: offer_host_key(tx, plan, offered))
-    wanted = f", but {plan.approved_fingerprint} was approved" if plan.approved_fingerprint else ""
-    message = f"{plan.name} shows the host key {shown}{wanted}; nothing was sent to it"
-    remedy = "compare it with `ssh-keygen -lf` on the server's console; if they agree, approve it and run set-up again"
-    raise Permanent(message, code="host_key_unknown", remedy=remedy)
+    raise Permanent(HOST_KEY_UNKNOWN_SHOWN(server=plan.name, shown=shown, approved=plan.approved_fingerprint))
 
 
 @contextlib.asynccontextmanager

@@ -16,9 +16,11 @@ from shared.db.tables.kernel import Secret
 from shared.db.tables.server import Server
 from shared.db.tables.storage import BackupNode, Repository, StoragePool
 from shared.domain.job import JobState
+from shared.domain.messages import stored
+from shared.domain.messages.servers import KEY_OF_ANOTHER_SERVER, SERVER_MISSING
+from shared.domain.messages.ssh_causes import NO_WAY_IN
 from shared.errors import Permanent
 from shared.events.server import ServerReady, ServerUnreachable
-from shared.ssh.causes import NO_WAY_IN
 from shared.ssh.port import fingerprint
 
 if TYPE_CHECKING:
@@ -39,8 +41,7 @@ async def load_setup(tx: UnitOfWork, job: Job, password_days: float) -> SetupPla
     """Read the server, its first password, the fleet's key and the endpoints it is to reach."""
     server = await tx.session.get(Server, job.server_id)
     if server is None:
-        message = "the server was deleted while its set-up was queued"
-        raise Permanent(message, code="server_missing", remedy="nothing to do")
+        raise Permanent(SERVER_MISSING())
     password, until = await _password(tx, server, password_days)
     return SetupPlan(
         server_id=server.id,
@@ -92,12 +93,7 @@ async def register_key(tx: UnitOfWork, plan: SetupPlan, public_key: str) -> bool
     await tx.session.execute(select(Secret.name).where(Secret.name == FLEET_PUBLIC_KEY).with_for_update())
     query = select(Server.name).where(Server.backup_key == public_key, Server.id != plan.server_id).limit(1)
     if other := await tx.session.scalar(query):
-        message = f"{plan.name} has the backup key of the server {other}"
-        remedy = (
-            f"if {plan.name} was cloned from {other}, remove root's ~/.ssh/borgfleet_ed25519 and its .pub there and "
-            f"run set-up again; if not, find out how it came to that key"
-        )
-        raise Permanent(message, code="key_of_another_server", remedy=remedy)
+        raise Permanent(KEY_OF_ANOTHER_SERVER(server=plan.name, other=other))
     server = await tx.session.get_one(Server, plan.server_id)
     changed = server.backup_key != public_key
     server.backup_key = public_key
@@ -113,7 +109,7 @@ async def record_ready(
     if not await ctx.finish(tx, state, warnings=warnings, result={"changed": changed, "facts": facts}):
         return
     server = await tx.session.get_one(Server, plan.server_id)
-    server.state, server.state_reason, server.facts = "ready", "", facts
+    server.state, server.state_reason, server.state_message, server.facts = "ready", "", None, facts
     server.ready_at = server.last_seen_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - SQL expression
     await tx.secrets.delete(server_password(plan.server_id))
     if ctx.job is not None:
@@ -132,12 +128,12 @@ async def _changed_before(tx: UnitOfWork, ctx: Context) -> list[str]:
     return [code.removeprefix(CHANGED) for code in codes]
 
 
-async def note_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
+async def record_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
     """Write the reason on the server; one that was ready stays so, unless its host key is in doubt."""
     server = await tx.session.get(Server, job.server_id)
     if server is None:
         return
-    server.state_reason = error.message
+    server.state_reason, server.state_message = error.message, stored(error.said)
     if error.code in _HOST_KEY_CODES:
         server.state = "host_key"
     elif server.ready_at is None:

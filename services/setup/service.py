@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from services.setup.handlers import announce_failure, setup_server
-from shared.events.server import ServerSetup
+from shared.events.progress import JobChanged
+from shared.events.server import ServerReady, ServerSetup, ServerUnreachable
 from shared.runtime.service import Route, Service
 from shared.ssh.asyncssh import AsyncSsh
 
@@ -19,4 +20,8 @@ _CONCURRENCY = 8
 def build(parts: Parts) -> Service:
     """Wire the handler to SSH."""
     handler = partial(setup_server, ssh=AsyncSsh(parts.settings.ssh), password_days=parts.settings.keep.passwords_days)
-    return Service(name="setup", routes=(Route(ServerSetup, handler, _CONCURRENCY, on_failure=announce_failure),))
+    return Service(
+        name="setup",
+        routes=(Route(ServerSetup, handler, _CONCURRENCY, on_failure=announce_failure),),
+        emits=(ServerSetup, ServerReady, ServerUnreachable, JobChanged),
+    )

@@ -1,4 +1,4 @@
-"""What the stats service does with each message: claim, look, record."""
+"""What the stats service does with each message: claim, probe, record."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import select
 
-from services.stats.collect.record import count_looks, load_sweep, record_looks
-from services.stats.ports import Looked
+from services.stats.collect.record import count_results, load_sweep, record_results
+from services.stats.ports import ProbeResult
 from shared.db.stores.requests import request_collect, requested_before
 from shared.db.tables.server import Server
 from shared.domain.job import JobState
@@ -44,25 +44,25 @@ async def collect_stats(
         return
 
     sweep = await ctx.run(lambda tx: load_sweep(tx, job))
-    looks = await _look_at_all(sweep, ctx, probe, settings)
+    results = await _probe_all(sweep, ctx, probe, settings)
 
-    await ctx.run(lambda tx: _finish(tx, ctx, job, sweep, looks))
+    await ctx.run(lambda tx: _finish(tx, ctx, job, sweep, results))
     learnt()
 
 
-async def _look_at_all(sweep: Sweep, ctx: Context, probe: Probe, settings: StatsSettings) -> list[Looked]:
+async def _probe_all(sweep: Sweep, ctx: Context, probe: Probe, settings: StatsSettings) -> list[ProbeResult]:
     """Look at many servers at once; what is known is stored batch by batch, so that a restart goes on from there."""
     slots = asyncio.Semaphore(settings.concurrency)
     total = len(sweep.subjects)
-    looks: list[Looked] = []
-    fresh: list[Looked] = []
+    results: list[ProbeResult] = []
+    fresh: list[ProbeResult] = []
 
-    async def look(number: int) -> None:
+    async def probe_one(number: int) -> None:
         async with slots:
-            looked = await _look_at(sweep.subjects[number], sweep.credentials, probe)
-        looks.append(looked)
-        fresh.append(looked)
-        ctx.progress("collecting", step=len(looks), steps=total)
+            result = await _probe_one(sweep.subjects[number], sweep.credentials, probe)
+        results.append(result)
+        fresh.append(result)
+        ctx.progress("collecting", step=len(results), steps=total)
         if len(fresh) >= AT_ONCE:
             batch = fresh[:]
             fresh.clear()
@@ -71,43 +71,43 @@ async def _look_at_all(sweep: Sweep, ctx: Context, probe: Probe, settings: Stats
     try:
         async with asyncio.TaskGroup() as group:
             for number in range(total):
-                group.create_task(look(number))
+                group.create_task(probe_one(number))
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from failed
     await _record(fresh, ctx, settings)
-    return looks
+    return results
 
 
-async def _look_at(subject: Subject, credentials: Credentials, probe: Probe) -> Looked:
+async def _probe_one(subject: Subject, credentials: Credentials, probe: Probe) -> ProbeResult:
     """Look at one server; what nobody foresaw of it is its own result, and no reason to leave the others alone."""
-    found: list[Looked] = []
+    found: list[ProbeResult] = []
 
     async def ask() -> None:
-        found.append(await probe.look(subject, credentials))
+        found.append(await probe.probe(subject, credentials))
 
     error = await outcome(ask())
     if error is None:
         return found[0]
     if isinstance(
         error, (AppError, asyncio.CancelledError)
-    ):  # a look returns what the server does: this is not its doing
+    ):  # a probe returns what the server does: this is not its doing
         raise error
-    _log.error("look_crashed", server=subject.target.name, exc_info=error)
-    return Looked(subject, error=_unforeseen(error))
+    _log.error("probe_crashed", server=subject.target.name, exc_info=error)
+    return ProbeResult(subject, error=_unforeseen(error))
 
 
-async def _record(looks: Sequence[Looked], ctx: Context, settings: StatsSettings) -> None:
-    """Store some looks; one whose figures cannot be stored is stored as a look that failed."""
+async def _record(results: Sequence[ProbeResult], ctx: Context, settings: StatsSettings) -> None:
+    """Store some results; one whose figures cannot be stored is stored as a probe that failed."""
 
-    async def write(some: Sequence[Looked]) -> None:
-        await ctx.run(lambda tx: record_looks(tx, ctx, some, settings))
+    async def write(some: Sequence[ProbeResult]) -> None:
+        await ctx.run(lambda tx: record_results(tx, ctx, some, settings))
 
-    async def instead(looked: Looked, error: BaseException) -> None:
-        _log.error("look_unstorable", server=looked.subject.target.name, exc_info=error)
-        if looked.error is None:
-            await piecemeal([Looked(looked.subject, error=_unforeseen(error))], write, instead)
+    async def instead(result: ProbeResult, error: BaseException) -> None:
+        _log.error("probe_unstorable", server=result.subject.target.name, exc_info=error)
+        if result.error is None:
+            await piecemeal([ProbeResult(result.subject, error=_unforeseen(error))], write, instead)
 
-    await piecemeal(looks, write, instead)
+    await piecemeal(results, write, instead)
 
 
 def _unforeseen(error: BaseException) -> AppError:
@@ -115,11 +115,11 @@ def _unforeseen(error: BaseException) -> AppError:
     return Permanent(message, code="answer_unusable", remedy="look into the log of the stats service; report it")
 
 
-async def _finish(tx: UnitOfWork, ctx: Context, job: Job, sweep: Sweep, looks: list[Looked]) -> None:
+async def _finish(tx: UnitOfWork, ctx: Context, job: Job, sweep: Sweep, results: list[ProbeResult]) -> None:
     """End the job; asked for one server alone, its not answering is the job's failure."""
-    dead = [looked for looked in looks if looked.error is not None]
-    result = await count_looks(tx, job) | {"left_alone": sweep.left_alone}
-    # A worker before this one may have found it dead: what is on record decides, not this worker's looks alone.
+    dead = [one for one in results if one.error is not None]
+    result = await count_results(tx, job) | {"left_alone": sweep.left_alone}
+    # A worker before this one may have found it dead: what is on record decides, not this worker's results alone.
     remedy = "see the server's status for the cause, mend it, and collect again"
     silent = Permanent("the server did not answer; its status says why", code="server_unreachable", remedy=remedy)
     error = (dead[0].error if dead else silent) if job.server_id is not None and result["unreachable"] else None

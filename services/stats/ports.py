@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A server to look at, and what was known of it before."""
+    """A server to probe, and what was known of it before."""
 
     server_id: uuid.UUID
     target: Target
@@ -33,8 +33,8 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What one look brought: a sample, or why there is none."""
+class ProbeResult:
+    """What one probe brought: a sample, or why there is none."""
 
     subject: Subject
     sample: Sample | None = None
@@ -44,6 +44,6 @@ class Looked:
 class Probe(Protocol):
     """Looks at servers."""
 
-    async def look(self, subject: Subject, credentials: Credentials) -> Looked:
+    async def probe(self, subject: Subject, credentials: Credentials) -> ProbeResult:
         """Return a sample, or the reason why there is none; never raises for what the server does."""
         ...

@@ -76,7 +76,9 @@ def delete(borg: str, path: str, archive: str) -> list[str]:
     if not archive:
         message = "an archive without a name cannot be deleted by name"
         raise Invalid(message, code="empty_archive_name", remedy="delete the backup by its id")
-    return [borg, "delete", "--log-json", "--progress", f"--lock-wait={LOCK_WAIT}", "--", f"{path}::{literal(archive)}"]
+    # Forced: an archive that lacks content is deleted too, else it would end each prune of its repository.
+    options = ("--force", "--log-json", "--progress", f"--lock-wait={LOCK_WAIT}")
+    return [borg, "delete", *options, "--", f"{path}::{literal(archive)}"]
 
 
 def compact(borg: str, path: str, threshold: int) -> list[str]:

@@ -13,9 +13,10 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from shared.borg import causes, told
-from shared.borg.causes import BY_NAME, ROLLED_BACK
+from shared.borg import told
 from shared.borg.traces import Trace, traces
+from shared.domain.messages import borg_causes as causes
+from shared.domain.messages.borg_causes import BY_NAME, ROLLED_BACK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,30 +63,48 @@ _USAGE = re.compile(r"borg(?: \S+)?: error: ")
 _STORAGE = {
     errno.ENOSPC: causes.POOL_FULL, errno.EDQUOT: causes.POOL_QUOTA, errno.EROFS: causes.POOL_READ_ONLY,
     errno.EACCES: causes.POOL_DENIED, errno.EPERM: causes.POOL_DENIED, errno.EIO: causes.CORRUPT,
-    errno.ESTALE: causes.POOL_GONE, errno.ENOTCONN: causes.POOL_GONE, errno.ENODEV: causes.POOL_GONE,
-}  # fmt: skip
+    errno.EUCLEAN: causes.CORRUPT, errno.EBADMSG: causes.CORRUPT, errno.EREMOTEIO: causes.CORRUPT,
+    errno.ENOMEM: causes.NODE_MEMORY,
+} | dict.fromkeys(
+    (
+        errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN, errno.ETIMEDOUT, errno.EHOSTDOWN,
+        errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ENOKEY, errno.EKEYEXPIRED,
+    ),
+    causes.POOL_GONE,
+)  # fmt: skip
+_LIMITS = (
+    errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EFBIG, errno.ENOLCK, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT,
+    errno.EHOSTDOWN, errno.ENODEV, errno.ENXIO, errno.ENOKEY,
+)  # fmt: skip
+"""A limit of the process, or a home or cache on a network that went away."""
 _LOCAL: dict[Speaker, dict[int, Cause]] = {
     Speaker.SERVER: {
         errno.ENOSPC: causes.SERVER_FULL, errno.EDQUOT: causes.SERVER_FULL, errno.EROFS: causes.SERVER_READ_ONLY,
         errno.EACCES: causes.SERVER_DENIED, errno.EPERM: causes.SERVER_DENIED, errno.EIO: causes.SERVER_DISK,
-        errno.ENOMEM: causes.SERVER_MEMORY,
+        errno.EUCLEAN: causes.SERVER_DISK, errno.EBADMSG: causes.SERVER_DISK, errno.EREMOTEIO: causes.SERVER_DISK,
+        errno.ENOMEM: causes.SERVER_MEMORY, **dict.fromkeys(_LIMITS, causes.SERVER_SYSTEM),
     },
     Speaker.NODE: {
         errno.ENOSPC: causes.NODE_FULL, errno.EDQUOT: causes.NODE_FULL, errno.EROFS: causes.NODE_READ_ONLY,
         errno.EACCES: causes.NODE_DENIED, errno.EPERM: causes.NODE_DENIED, errno.EIO: causes.NODE_DISK,
-        errno.ENOMEM: causes.NODE_MEMORY,
+        errno.EUCLEAN: causes.NODE_DISK, errno.EBADMSG: causes.NODE_DISK, errno.EREMOTEIO: causes.NODE_DISK,
+        errno.ENOMEM: causes.NODE_MEMORY, **dict.fromkeys(_LIMITS, causes.NODE_SYSTEM),
     },
 }  # fmt: skip
 _OWN: dict[Speaker, dict[str, Cause]] = {  # by the kind of the error
     Speaker.SERVER: {
         "tmp": causes.SERVER_TMP, "MemoryError": causes.SERVER_MEMORY,
-        "FileIntegrityError": causes.SERVER_CACHE_DAMAGED,
+        "FileIntegrityError": causes.SERVER_CACHE_DAMAGED, "cache": causes.SERVER_CACHE_DAMAGED,
+        "crypto/nonces": causes.SERVER_SECURITY_DAMAGED,
     },
     Speaker.NODE: {
         "tmp": causes.NODE_TMP, "MemoryError": causes.NODE_MEMORY, "FileIntegrityError": causes.NODE_CACHE_DAMAGED,
+        "cache": causes.NODE_CACHE_DAMAGED, "crypto/nonces": causes.NODE_SECURITY_DAMAGED,
     },
 }  # fmt: skip
 _DENIED = {Speaker.SERVER: causes.SERVER_CACHE, Speaker.NODE: causes.NODE_DENIED}
+_PASSED_ON = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.ENOENT, 0})
+"""What tells that another one went, or that something is not there: it says nothing of the system itself."""
 _NO_DIRECTORY = frozenset({errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG})
 """What the system says of a directory that cannot be made where it is to be."""
 _OWN_DIRECTORY = re.compile(r"/(?:\.cache|\.config|\.local)/|/borg/|/(?:cache|security)/")
@@ -123,10 +142,12 @@ def _cause(status: int, lines: Sequence[LogLine], speaker: Speaker, pool: str) -
     by_status = _BY_STATUS.get(status)
     lost = (named[0] if named else by_status or causes.CLOSED) in (causes.CLOSED, causes.GARBLED)
     # What ssh or the system says is closer to the cause than the connection that broke because of it.
+    storage = told.of_the_storage(lines) if lost else None
     return (
         _ours(lines)
-        or (told.of_the_storage(lines) if lost else None)
+        or (storage if storage and storage[0] is not causes.CLOSED else None)
         or _of_the_system(errors, speaker, pool)
+        or storage
         or named
         or _ended(status, lines)
         or ((by_status, _final(errors)) if by_status else None)
@@ -142,7 +163,7 @@ def _of_the_system(errors: Sequence[LogLine], speaker: Speaker, pool: str) -> tu
 
 def _never_begun(status: int, lines: Sequence[LogLine], speaker: Speaker) -> tuple[Cause, str] | None:
     """Why what was started in borg's place is none, where that is known."""
-    if found := _ours(lines) or told.of_the_start(lines, _OWN[speaker]["tmp"]):
+    if found := _ours(lines) or told.of_the_start(lines, _OWN[speaker]["tmp"], _OWN[speaker]["MemoryError"]):
         return found
     if status not in WARNINGS:
         return None
@@ -178,21 +199,28 @@ def _named(line: LogLine) -> tuple[Cause, str] | None:
 def _of_trace(trace: Trace, speaker: Speaker, pool: str) -> Cause | None:
     """What an error of the operating system means: by its number, its path, and whose it is."""
     storage = trace.remote or (bool(pool) and trace.path.startswith(pool)) or (not trace.path and trace.repository)
-    if trace.kind == "FileIntegrityError" and storage:
-        return causes.CORRUPT
-    if own := causes.KEY_INVALID if trace.key else _OWN[speaker].get(trace.kind):
+    speaker = Speaker.NODE if trace.remote else speaker
+    if own := _of_borgs_own(trace, speaker, storage=storage):
         return own
     # borg makes an error of its own, without a traceback, of a directory of its own that it cannot make.
     own_directory = not storage and (trace.kind == "Error" or _OWN_DIRECTORY.search(trace.path))
     unmade = _NO_DIRECTORY if trace.kind == "Error" else _NO_DIRECTORY - {errno.ENOENT, errno.EEXIST}
     if own_directory and trace.number in unmade and trace.path.startswith("/"):
         return _DENIED[speaker]
-    if trace.number == errno.ENOENT:
-        return _absent(trace, speaker)
+    if trace.number in _PASSED_ON:
+        return _absent(trace, speaker) if trace.number == errno.ENOENT else None
     if storage:
-        return _STORAGE.get(trace.number)
+        return _STORAGE.get(trace.number, causes.POOL_SYSTEM)
     cause = _LOCAL[speaker].get(trace.number)
     return causes.SERVER_CACHE if cause is causes.SERVER_DENIED and own_directory else cause
+
+
+def _of_borgs_own(trace: Trace, speaker: Speaker, *, storage: bool) -> Cause | None:
+    """What it means that a file of borg's own holds no sense, or that its Python gave up."""
+    damaged = trace.kind == "FileIntegrityError" or bool(trace.unreadable)
+    if trace.unreadable == "repository" or (storage and damaged):
+        return causes.CORRUPT
+    return causes.KEY_INVALID if trace.key else _OWN[speaker].get(trace.unreadable or trace.kind)
 
 
 def _absent(trace: Trace, speaker: Speaker) -> Cause | None:

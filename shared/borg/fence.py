@@ -8,7 +8,6 @@ stay as they are.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import importlib
 import json
@@ -57,8 +56,14 @@ class Grant:
 
     def current(self) -> bool:
         """Tell whether the file names this epoch and its time is not over."""
+        return self.seconds_left() > 0
+
+    def seconds_left(self) -> float:
+        """Return for how long it is current by its file; 0 or less: no longer. Waits for a disk that hangs."""
         epoch, until, _, path = self._read()
-        return epoch == self.epoch and path == self.path and time.time() < int(until)
+        if epoch != self.epoch or path != self.path or not until.isdecimal():
+            return 0.0
+        return int(until) - time.time()
 
     def _read(self) -> tuple[str, str, str, str]:
         try:
@@ -159,11 +164,36 @@ def _locked(lock: int) -> bool:
     return True
 
 
+class Term:
+    """Until when a grant holds by what its file last said: its disk may hang, and time passes all the same."""
+
+    def __init__(self, grant: Grant) -> None:
+        """Read it once."""
+        self._grant = grant
+        self._ends_at = 0.0
+        self._read()
+
+    def follow(self) -> None:
+        """Read it again and again until it has ended; in a thread of its own, that nobody waits for."""
+        while self.lasts():
+            select.select((), (), (), _WATCH_SECONDS)
+            self._read()
+
+    def lasts(self) -> bool:
+        """Tell whether it holds; waits for nothing."""
+        return time.monotonic() < self._ends_at
+
+    def _read(self) -> None:
+        asked = time.monotonic()  # what a disk says late, it says of the time when it was asked
+        self._ends_at = asked + self._grant.seconds_left()
+
+
 def end_with(grant: Grant) -> None:
     """End this process when its grant is no longer current: by borg's own way, then by force."""
-    with contextlib.suppress(ValueError):  # a grant that makes no sense is none
-        while grant.current():
-            select.select((), (), (), _WATCH_SECONDS)
+    term = Term(grant)
+    threading.Thread(target=term.follow, daemon=True).start()
+    while term.lasts():
+        select.select((), (), (), _WATCH_SECONDS / 4)
     for seconds in _TERM_SECONDS:  # borg answers a signal that comes within a call as if the call had failed
         select.select((), (), (), seconds)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -201,9 +231,9 @@ def probe() -> None:
 
 
 def check() -> None:
-    """Say as JSON whether the fence fits this borg: its version, and in what it differs."""
+    """Say as JSON whether this borg is sound and the fence fits it: its version, and what is wrong."""
     examined = _beside("fence_check")
-    wrong = examined.differences() or examined.trial()
+    wrong = examined.differences() or examined.trial() or examined.self_test()
     sys.stdout.write(json.dumps({"borg": examined.VERSION, "wrong": wrong}) + "\n")
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from shared.errors import Permanent
 
-_SCRIPTS = ("fence.py", "fence_server.py", "fence_check.py", "left_out.py", "recover.py", "verify.py",
-            "manifest_reader.py", "nonce_counter.py", "delete_meant.py")  # fmt: skip
+SCRIPTS = ("fence.py", "fence_server.py", "fence_check.py", "left_out.py", "recover.py", "verify.py",
+            "manifest_reader.py", "nonce_counter.py", "delete_meant.py", "list_whole.py",
+            "export_archive.py", "sealed.py")  # fmt: skip
 _SHEBANG = re.compile(rb"""#!/bin/sh\n'''exec' ["']?(/[^"'\n]+?)["']? "\$0"|#! *(?:/\S*/env +)?(\S+)""")
 """The second line is what installers write where the path is long or has a space."""
 _HEAD = 1024
@@ -39,7 +40,7 @@ def script(state_dir: Path, name: str) -> Path:
 
 def scripts() -> dict[str, str]:
     """Return the scripts' texts by name."""
-    return {name: files("shared.borg").joinpath(name).read_text() for name in _SCRIPTS}
+    return {name: files("shared.borg").joinpath(name).read_text() for name in SCRIPTS}
 
 
 def require_fit(borg: str, python: str, fence: Path) -> str:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.borg import causes
 from shared.domain.archive import ArchiveFigures
+from shared.domain.messages import borg_causes as causes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import struct
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -21,18 +20,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# borg has no types.
+# Python looks for no module beside a script that it runs isolated.
+sys.path.append(str(Path(__file__).resolve().parent))
+# borg has no types; sealed.py lies beside this script.
+_sealed: Any = importlib.import_module("sealed")
 _cache: Any = importlib.import_module("borg.cache")
 _helpers: Any = importlib.import_module("borg.helpers")
 _key: Any = importlib.import_module("borg.crypto.key")
-_low_level: Any = importlib.import_module("borg.crypto.low_level")
 _repository: Any = importlib.import_module("borg.repository")
 
-GARBAGE = (
-    _low_level.IntegrityError, _helpers.Error, ArithmeticError, AssertionError, AttributeError, LookupError,
-    MemoryError, TypeError, ValueError, struct.error, OSError, _helpers.msgpack.UnpackException,
-)  # fmt: skip
-"""What borg raises where bytes are none of its own, from whichever of its steps."""
 MANIFEST = _helpers.Manifest.MANIFEST_ID
 NONCES = 1 << 32
 """How far ahead of what is given out a manifest may count: a client's last step may have been cut short."""
@@ -45,36 +41,18 @@ def main(argv: Sequence[str]) -> None:
     path, file = argv
     importlib.import_module("borg.logger").setup_logging(level="error")
     plan = json.loads(Path(file).read_text())
-    told(lambda: _listed(path, plan))
-
-
-def told(work: Any) -> None:
-    """Print an answer as JSON; borg's own errors as borg itself tells them."""
-    try:
-        answer = work()
-    except _helpers.Error as error:
-        said = {"type": "log_message", "levelname": "ERROR", "name": "borg", "message": error.get_message()}
-        sys.stderr.write(json.dumps(said | {"msgid": type(error).__qualname__}) + "\n")
-        sys.exit(error.exit_mcode)
-    sys.stdout.write(json.dumps(answer) + "\n")
-
-
-def opened(repository: Any, encryption: str) -> Any:
-    """Return the repository's key, whatever the manifest says."""
-    kind = next(kind for kind in _key.AVAILABLE_KEY_TYPES if encryption == kind.ARG_NAME)
-    key = kind(repository)
-    if not key.load(repository, _key.Passphrase.env_passphrase()):
-        raise _key.PassphraseWrong
-    key.init_ciphers()
-    return key
+    _sealed.told(lambda: _listed(path, plan))
 
 
 def inside(key: Any, archive_id: bytes, sealed: bytes) -> dict[bytes, Any] | None:
     """Return what an archive's own object says; None where it cannot be opened."""
+    data = _sealed.decrypted(key, archive_id, sealed)
+    if data is None:
+        return None
     try:
-        found, *_ = key.unpack_and_verify_archive(key.decrypt(archive_id, sealed), force_tam_not_required=True)
+        found, *_ = key.unpack_and_verify_archive(data, force_tam_not_required=True)
         return found if isinstance(found[b"name"], bytes) and isinstance(found[b"time"], bytes) else None
-    except GARBAGE:
+    except _sealed.GARBAGE:
         return None
 
 
@@ -90,7 +68,7 @@ def fits(name: Any, entry: Any) -> bool:
             and moment.tzinfo is None
             and moment.year < _LAST_YEAR
         )
-    except GARBAGE:
+    except _sealed.GARBAGE:
         return False
 
 
@@ -112,16 +90,18 @@ def given_out(path: str) -> int | None:
 
 def _listed(path: str, plan: dict[str, Any]) -> dict[str, Any]:
     with _repository.Repository(path, exclusive=False, lock_wait=_LOCK_WAIT) as repository:
-        key = opened(repository, plan["encryption"])
+        key = _sealed.opened(repository, plan["encryption"])
         try:
             sealed: bytes = repository.get(MANIFEST)
         except _repository.Repository.ObjectNotFound:
             raise _helpers.NoManifestError from None
+        if _sealed.decrypted(key, None, sealed) is None:  # borg itself would unpack it without a bound
+            return {"archives": [], "wrong": ["it cannot be read: it is none that borg wrote"], "readable": False}
         try:
             manifest, _ = _helpers.Manifest.load(repository, tuple(_helpers.Manifest.Operation), key=key)
             entries = list(manifest.archives.get_raw_dict().items())
             wrong = list(_wrong(path, key, manifest, sealed, entries, plan["latest"]))
-        except GARBAGE as error:
+        except _sealed.GARBAGE as error:
             return {"archives": [], "wrong": [f"it cannot be read: {type(error).__name__}"], "readable": False}
         if not wrong:
             # What borg would ask before it lists; not of a manifest that must not be remembered.
@@ -155,7 +135,7 @@ def _entry(repository: Any, key: Any, name: bytes, entry: dict[bytes, bytes], kn
         return said
     try:
         own = inside(key, archive_id, repository.get(archive_id))
-    except GARBAGE:  # the disk, or who wrote it: the check and the proof of what was written tell
+    except _sealed.GARBAGE:  # the disk, or who wrote it: the check and the proof of what was written tell
         own = None
     return said if own is None else said | {"inside": own[b"name"].decode("utf-8", "surrogateescape")}
 

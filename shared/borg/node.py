@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import shlex
 import shutil
 import signal
+import threading
 import time
 import uuid
 from collections import deque
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from shared.borg import commands, fencing
-from shared.borg.environment import on_node
+from shared.borg.environment import apart, on_node
 from shared.borg.exit_codes import Speaker, failure
+from shared.borg.handed import in_memory, to_read
 from shared.borg.output import LogLine, parse_line
 from shared.borg.sessions import Sessions
 from shared.borg.watch import SILENCE_SECONDS, Watch
@@ -27,7 +28,7 @@ from shared.domain.reading import Turn, each_line, whole
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from shared.borg.output import Output, Phase, Progress
@@ -41,9 +42,9 @@ _ANSWER_LIMIT = 64 * 1024 * 1024
 _SMALL = 32 * 1024
 _GATHER_SECONDS = 0.002
 _LINES_KEPT = 2000
-_ABOVE_SHELLS = 64
-"""File descriptors that are not a script's own (guard.sh: 8, 9), nor such as a shell saves its own under (10 on)."""
 OnOutput: TypeAlias = "Callable[[LogLine | Progress | Phase], None]"
+OnAnswer: TypeAlias = "Callable[[bytes], Awaitable[None] | None]"
+"""Takes the blocks of an answer; what it returns is awaited before the next one is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Grant:
     """The server may reach the repository, through the fence, for as long as this lasts; else this node alone."""
     quota: int | None = None
     """How many bytes the repository may take; a server's session is told."""
+    base_dir: str | None = None
+    """Where borg remembers what it meets; None: with all that this node knows. A view has its own."""
 
     @property
     def token(self) -> str:
@@ -88,32 +91,66 @@ class BorgNode:
         self.state_dir = state_dir
         self.sessions = Sessions(state_dir)
         self._shut_out: dict[uuid.UUID, int] = {}
+        self._ended: dict[uuid.UUID, set[int]] = {}
+        self._writing = threading.RLock()  # grants are written in threads, which a slow disk keeps waiting
         self._environment = self._prepare()
         fencing.require_fit(found, self.python, fencing.script(state_dir, "fence.py"))
 
-    def permit(self, grant: Grant, seconds: float) -> None:
-        """Let this grant's processes live for so many seconds more; nothing happens if a later lease has begun."""
-        grant = self._current(grant)
-        if self._epoch(grant) > grant.epoch:
-            return
-        text = f"{grant.epoch} {int(time.time() + seconds) + 1} {grant.quota or 0} {grant.path}\n"
-        other = replace(grant, to_server=not grant.to_server)
-        (self.state_dir / "grants" / other.file_name).unlink(missing_ok=True)  # there is one writer
-        _write(self.state_dir / "grants" / grant.file_name, text)
+    def permit(self, grant: Grant, seconds: float, asked: float | None = None) -> None:
+        """Let this grant's processes live for so many seconds from when it was asked (time.time()), by default now.
+
+        Nothing happens if a later lease has begun, or this grant was ended: what waited for the disk comes too late.
+        """
+        until = (time.time() if asked is None else asked) + seconds
+        with self._writing:
+            grant = self._current(grant)
+            if self.has_ended(grant) or self._epoch(grant) > grant.epoch:
+                return
+            text = f"{grant.epoch} {int(until) + 1} {grant.quota or 0} {grant.path}\n"
+            other = replace(grant, to_server=not grant.to_server)
+            (self.state_dir / "grants" / other.file_name).unlink(missing_ok=True)  # there is one writer
+            _write(self.state_dir / "grants" / grant.file_name, text)
 
     def shut_out(self, grant: Grant, seconds: float) -> bool:
         """End the server's part of a grant for good; this node's own processes may go on. False if it is over."""
-        if self._epoch(grant) != grant.epoch:
-            return False
-        self._shut_out[grant.repository_id] = grant.epoch
-        self.permit(grant, seconds)
-        return True
+        with self._writing:
+            if self._epoch(grant) != grant.epoch:
+                return False
+            self._shut_out[grant.repository_id] = grant.epoch
+            self.permit(grant, seconds)
+            return True
+
+    def begin(self, grant: Grant) -> None:
+        """Let a new lease be granted; touches no disk.
+
+        In a database that was restored from a backup epochs are given once more: what ended or was shut out under one
+        before says nothing of who has it now.
+        """
+        self._ended.get(grant.repository_id, set()).discard(grant.epoch)
+        if self._shut_out.get(grant.repository_id) == grant.epoch:
+            del self._shut_out[grant.repository_id]
+
+    def end(self, grant: Grant) -> None:
+        """Let nothing renew a grant any more; touches no disk. `revoke` then removes what is there."""
+        self._ended.setdefault(grant.repository_id, set()).add(grant.epoch)
+
+    def forget(self, repository_id: uuid.UUID) -> None:
+        """Forget a repository that is no more, as a view, once nobody renews its grant; blocking."""
+        self._ended.pop(repository_id, None)
+        self._shut_out.pop(repository_id, None)
+        self.sessions.forget_all(repository_id)
+
+    def has_ended(self, grant: Grant) -> bool:
+        """Tell whether this grant was ended by this process."""
+        return grant.epoch in self._ended.get(grant.repository_id, ())
 
     def revoke(self, grant: Grant) -> None:
         """End every process that works under this grant; one of a later lease is left alone."""
-        grant = self._current(grant)
-        if self._epoch(grant) == grant.epoch:
-            (self.state_dir / "grants" / grant.file_name).unlink(missing_ok=True)
+        self.end(grant)
+        with self._writing:
+            grant = self._current(grant)
+            if self._epoch(grant) == grant.epoch:
+                (self.state_dir / "grants" / grant.file_name).unlink(missing_ok=True)
 
     def script(self, name: str, *arguments: str) -> list[str]:
         """Return the argv of one of our scripts that stand on borg's own package."""
@@ -146,23 +183,25 @@ class BorgNode:
         *,
         passphrase: str,
         on_output: OnOutput | None = None,
-        on_answer: Callable[[bytes], None] | None = None,
-        base_dir: Path | None = None,
+        on_answer: OnAnswer | None = None,
+        environment: Mapping[str, str] | None = None,
         guarded: bool = True,
         silence: float | None = None,
+        plan: bytes | None = None,
     ) -> tuple[str, list[LogLine]]:
         """Run borg to its end; return stdout and its messages, the last ones of many; raise our error if it failed.
 
         Not guarded, it lives without the lease: it may only read what does not change, and has to end before long.
-        An answer of any length goes to `on_answer` in blocks instead, where that is given. With a `base_dir` borg
-        remembers nothing of this run in the node's own. `silence`: a limit of its own for how long it may be mute.
+        An answer of any length goes to `on_answer` in blocks instead, where that is given. `environment`: more
+        than every borg of this node has. `silence`: a limit of its own for how long it may be mute.
+        A script's `plan` becomes its last argument: a file in memory, which no disk holds.
         """
-        own = {"BORG_BASE_DIR": str(base_dir), "HOME": str(base_dir)} if base_dir else {}
+        own = {**(environment or {}), **(apart(grant.base_dir) if grant.base_dir else {})}
         whole_argv = [*(self._guarded(grant) if guarded else ()), *argv]
         watch = Watch(argv, grant.path, self._silence, silence)
         heard = _Heard(on_output, on_answer)
         status, stdout, lines = await self._run(
-            whole_argv, watch, passphrase, heard.output, heard.answer if on_answer else None, own
+            whole_argv, watch, passphrase, heard.output, heard.answer if on_answer else None, own, plan
         )
         answered = heard.of_borg or bool(stdout)
         speaker = Speaker.SCRIPT if argv[:1] == [self.python] else Speaker.NODE
@@ -188,7 +227,7 @@ class BorgNode:
             limit=_BLOCK,
         )
         try:
-            await _join(process, read, write)
+            await _pipe(process, read, write)
         finally:
             await _end(process)
 
@@ -198,23 +237,28 @@ class BorgNode:
         watch: Watch,
         passphrase: str,
         on_output: OnOutput | None,
-        on_answer: Callable[[bytes], None] | None,
+        on_answer: OnAnswer | None,
         environment: dict[str, str],
+        plan: bytes | None,
     ) -> tuple[int, str, list[LogLine]]:
-        reader = _to_read(passphrase.encode() + b"\n")
+        handed = [to_read(passphrase.encode() + b"\n")]
         try:
+            if plan is not None:
+                handed.append(in_memory(plan))
+                argv = [*argv, f"/proc/self/fd/{handed[-1]}"]
             process = await asyncio.create_subprocess_exec(
                 *argv,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env=self._environment | environment | {"BORG_PASSPHRASE_FD": str(reader)},
-                pass_fds=(reader,),
+                env=self._environment | environment | {"BORG_PASSPHRASE_FD": str(handed[0])},
+                pass_fds=handed,
                 start_new_session=True,
                 limit=_BLOCK,
             )
         finally:
-            os.close(reader)
+            for descriptor in handed:
+                os.close(descriptor)
         answer, said = cast("asyncio.StreamReader", process.stdout), cast("asyncio.StreamReader", process.stderr)
         try:
             async with watch:
@@ -222,12 +266,13 @@ class BorgNode:
                 read = _hand_on(answered, on_answer) if on_answer else whole(answered, _ANSWER_LIMIT)
                 (stdout, left_out), lines = await asyncio.gather(read, _listen(watch.reading(said.read), on_output))
                 status = await process.wait()
-        except asyncio.CancelledError:
-            await _end(process)
-            raise
         except TimeoutError as error:
             await _end(process, _HANGING_SECONDS)
             raise watch.error() from error
+        finally:
+            await _end(process)  # cancelled, or whoever took the answer wants no more of it
+            # What was not read of its outputs would keep them open: nobody reads on.
+            cast("Any", process)._transport.close()  # noqa: SLF001 - asyncio's own way to it is not public
         if left_out:
             message = f"borg answered with {left_out} bytes more than the {_ANSWER_LIMIT} that are read"
             remedy = "see whether something else writes to borg's standard output on this node"
@@ -249,7 +294,7 @@ class BorgNode:
             path.parent.mkdir(exist_ok=True)
             _write(path, text)
         host_id_file = self.state_dir / "host-id"
-        if not host_id_file.exists():
+        if not host_id_file.exists() or not host_id_file.read_text().strip():  # empty, where the power went
             _write(host_id_file, f"borgfleet-{uuid.uuid4().hex}\n")
         environment = on_node(str(self.state_dir / "borg"), host_id_file.read_text().strip())
         exported = environment | {"BORGFLEET_PYTHON": self.python}
@@ -260,7 +305,7 @@ class BorgNode:
 class _Heard:
     """Passes on what borg says and answers, and knows whether it was borg: its Python may end as it does."""
 
-    def __init__(self, on_output: OnOutput | None, on_answer: Callable[[bytes], None] | None) -> None:
+    def __init__(self, on_output: OnOutput | None, on_answer: OnAnswer | None) -> None:
         self._on_output = on_output
         self._on_answer = on_answer
         self.of_borg = False
@@ -270,37 +315,37 @@ class _Heard:
         if self._on_output is not None:
             self._on_output(output)
 
-    def answer(self, block: bytes) -> None:
+    def answer(self, block: bytes) -> Awaitable[None] | None:
         self.of_borg = True
-        if self._on_answer is not None:
-            self._on_answer(block)
+        return self._on_answer(block) if self._on_answer is not None else None
 
 
 async def _listen(read: Callable[[int], Awaitable[bytes]], on_output: OnOutput | None) -> list[LogLine]:
     """Read stderr to its end, passing each message on; return the last ones of many."""
     lines: deque[LogLine] = deque(maxlen=_LINES_KEPT)
 
-    def hear(raw: bytes) -> None:
+    def read_line(raw: bytes) -> None:
         for output in parse_line(raw):
             if isinstance(output, LogLine):
                 lines.append(output)
             if on_output is not None:
                 on_output(output)
 
-    if dropped := await each_line(read, hear):
-        hear(CUT.format(dropped).encode())
+    if dropped := await each_line(read, read_line):
+        read_line(CUT.format(dropped).encode())
     return list(lines)
 
 
-async def _hand_on(read: Callable[[int], Awaitable[bytes]], on_answer: Callable[[bytes], None]) -> tuple[bytes, int]:
+async def _hand_on(read: Callable[[int], Awaitable[bytes]], on_answer: OnAnswer) -> tuple[bytes, int]:
     turn = Turn()
     while block := await read(_BLOCK):
-        on_answer(block)
+        if (taken := on_answer(block)) is not None:
+            await taken
         await turn.give()
     return b"", 0
 
 
-async def _join(
+async def _pipe(
     process: asyncio.subprocess.Process,
     read: Callable[[int], Awaitable[bytes]],
     write: Callable[[bytes], Awaitable[None]],
@@ -329,29 +374,16 @@ async def _join(
         await asyncio.gather(sending, return_exceptions=True)
 
 
-async def _end(process: asyncio.subprocess.Process, patience: float = _STOP_SECONDS) -> None:
+async def _end(process: asyncio.subprocess.Process, wait_for: float = _STOP_SECONDS) -> None:
     """Wait a moment for a process group's own end, then SIGTERM, then SIGKILL; returns when it is gone."""
     ended = asyncio.create_task(process.wait())
-    for number, seconds in ((0, _OWN_END_SECONDS), (signal.SIGTERM, patience), (signal.SIGKILL, patience)):
+    for number, seconds in ((0, _OWN_END_SECONDS), (signal.SIGTERM, wait_for), (signal.SIGKILL, wait_for)):
         if process.returncode is not None:
             break
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         await asyncio.wait({ended}, timeout=seconds)  # no timeout that cancels: this runs while it is cancelled already
     ended.cancel()
-
-
-def _to_read(secret: bytes) -> int:
-    """Return the number of a pipe that holds a secret, to be passed on under this number."""
-    reader, writer = os.pipe()
-    try:
-        os.write(writer, secret)
-        # Under the lowest free number, as after a broken connection, it could be one that guard.sh opens for itself:
-        # borg would read its lock file, or nothing.
-        return fcntl.fcntl(reader, fcntl.F_DUPFD_CLOEXEC, _ABOVE_SHELLS)
-    finally:
-        os.close(reader)
-        os.close(writer)
 
 
 def _write(path: Path, text: str) -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 # Python looks for no module beside a script that it runs isolated.
 sys.path.append(str(Path(__file__).resolve().parent))
-# borg has no types; manifest_reader.py lies beside this script.
+# borg has no types; sealed.py and manifest_reader.py lie beside this script.
+_sealed: Any = importlib.import_module("sealed")
 _manifest: Any = importlib.import_module("manifest_reader")
 _cache: Any = importlib.import_module("borg.cache")
 _helpers: Any = importlib.import_module("borg.helpers")
@@ -80,5 +81,5 @@ def _used(repository: Any) -> Iterator[int]:
                     stream = io.get_fd(segment)
                     stream.seek(offset + io.put_header_fmt.size)
                     yield int.from_bytes(stream.read(_HEAD)[_NONCE], "big") + size // _BLOCK
-        except _manifest.GARBAGE:
+        except _sealed.GARBAGE:
             continue

@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,14 +24,14 @@ if TYPE_CHECKING:
 # Python looks for no module beside a script that it runs isolated.
 sys.path.append(str(Path(__file__).resolve().parent))
 # borg has no types.
+_sealed: Any = importlib.import_module("sealed")
 _manifest: Any = importlib.import_module("manifest_reader")
 _counter: Any = importlib.import_module("nonce_counter")
 _helpers: Any = importlib.import_module("borg.helpers")
 _repository: Any = importlib.import_module("borg.repository")
 
-_GARBAGE = _manifest.GARBAGE
+_GARBAGE = _sealed.GARBAGE
 _LOCK_WAIT = 60
-_ALIVE_SECONDS = 5.0
 _ID, _LONGEST_NAME = 32, 240
 """The bytes of an id; those of a name, which may get nine more here: borg takes 255."""
 _MANIFEST = _manifest.MANIFEST
@@ -49,28 +48,12 @@ class _Manifest:
     ours: bool
 
 
-class _Alive:
-    """Gives signs of life, as blank lines before the answer: who says nothing for long is taken for hung."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def __call__(self) -> None:
-        if time.monotonic() - self._last > _ALIVE_SECONDS:
-            self._last = time.monotonic()
-            sys.stdout.write("\n")
-            sys.stdout.flush()
-
-
-_alive = _Alive()
-
-
 def main(argv: Sequence[str]) -> None:
     """Put back, commit, and say what came of it."""
     path, file = argv
     importlib.import_module("borg.logger").setup_logging(level="error")
     plan = json.loads(Path(file).read_text())
-    _manifest.told(lambda: _recovered(path, plan))
+    _sealed.told(lambda: _recovered(path, plan))
 
 
 def _recovered(path: str, plan: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +61,7 @@ def _recovered(path: str, plan: dict[str, Any]) -> dict[str, Any]:
     with _repository.Repository(path, exclusive=True, lock_wait=_LOCK_WAIT) as repository:
         upto = repository.get_transaction_id()
         changed = _put_key_back(repository, plan["key"])
-        key = _manifest.opened(repository, plan["encryption"])
+        key = _sealed.opened(repository, plan["encryption"])
         put_back, lost = _put_objects_back(repository, key, plan["originals"])
         brought, missed = _bring_back(repository, key, recorded, upto)
         removed = 0 if plan["since"] is None else _remove_garbage(repository, key, plan["since"], upto)
@@ -122,7 +105,7 @@ def _put_objects_back(repository: Any, key: Any, originals: list[tuple[str, int,
     for name, segment, offset in originals:
         object_id = bytes.fromhex(name)
         data = _read(repository, segment, offset, object_id)
-        if data is None or not _opens(key, object_id, data):
+        if data is None or not _sealed.opens(key, object_id, data):
             lost += 1
         elif _stored(repository, object_id) != data:
             repository.put(object_id, data)
@@ -147,7 +130,7 @@ def _bring_back(repository: Any, key: Any, recorded: Mapping[bytes, bytes], upto
             if object_id in repository:
                 continue
             data = _read(repository, *deleted[object_id], object_id) if object_id in deleted else None
-            if data is None or not _opens(key, object_id, data):
+            if data is None or not _sealed.opens(key, object_id, data):
                 lost += 1
             else:
                 repository.put(object_id, data)
@@ -161,7 +144,7 @@ def _deleted(repository: Any, upto: int) -> dict[bytes, tuple[int, int]]:
     for segment, _ in repository.io.segment_iterator():
         if segment > upto:
             break
-        _alive()
+        _sealed.alive()
         try:
             for tag, object_id, offset, _ in repository.io.iter_objects(segment, read_data=False):
                 if tag == _repository.TAG_PUT and object_id not in repository:
@@ -178,10 +161,7 @@ def _needed(repository: Any, key: Any, archive_id: bytes, deleted: Mapping[bytes
         sealed = _stored(repository, object_id)
         if sealed is None and object_id in deleted:
             sealed = _read(repository, *deleted[object_id], object_id)
-        try:
-            return None if sealed is None else key.decrypt(object_id, sealed)
-        except _GARBAGE:
-            return None
+        return None if sealed is None else _sealed.decrypted(key, object_id, sealed)
 
     yield archive_id
     unpacker = _helpers.msgpack.Unpacker(use_list=False)
@@ -215,20 +195,11 @@ def _remove_garbage(repository: Any, key: Any, since: int, upto: int) -> int:
         if tag == _repository.TAG_PUT
         and object_id != _MANIFEST
         and repository.index.get(object_id) == (segment, offset)
-        and not _opens(key, object_id, data)
+        and not _sealed.opens(key, object_id, data)
     ]
     for object_id in garbage:
         repository.delete(object_id)
     return len(garbage)
-
-
-def _opens(key: Any, object_id: bytes, data: bytes) -> bool:
-    _alive()
-    try:
-        key.decrypt(object_id, data)
-    except _GARBAGE:
-        return False
-    return True
 
 
 def _stored(repository: Any, object_id: bytes) -> bytes | None:
@@ -242,10 +213,11 @@ def _stored(repository: Any, object_id: bytes) -> bytes | None:
 def _manifests(key: Any, sealed: Iterator[bytes | None] | list[bytes | None], *, ours: bool) -> Iterator[_Manifest]:
     """Return those that can be read: who has the passphrase can write one of any shape."""
     for one in sealed:
-        if one is None:
+        data = None if one is None else _sealed.decrypted(key, None, one)
+        if one is None or data is None:
             continue
         try:
-            opened, _ = key.unpack_and_verify_manifest(key.decrypt(None, one))
+            opened, _ = key.unpack_and_verify_manifest(data)
             ids = tuple(entry[b"id"] for entry in opened[b"archives"].values() if _names_one(entry))
             found = _Manifest(one, ids, _moment(opened.get(b"timestamp")), dict(opened.get(b"config", {})), ours)
         except _GARBAGE:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -11,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from shared.borg.node import BorgNode, Grant
     from shared.borg.output import LogLine
@@ -43,6 +42,16 @@ async def run_script(
         raise Permanent(message, code="borg_garbled", remedy="see the job's log") from error
 
 
+def parse_counted(stdout: str, lines: Sequence[LogLine]) -> dict[str, Any]:
+    """Return the figures that export_archive.py prints."""
+    try:
+        return TypeAdapter(dict[str, Any]).validate_json(stdout.strip())
+    except ValidationError as error:
+        said = " ".join(line.message for line in lines) or stdout
+        message = f"export_archive.py gave no answer: {said[-_SHOWN:]}"
+        raise Permanent(message, code="borg_garbled", remedy="see the job's log") from error
+
+
 async def script_answer(
     node: BorgNode,
     name: str,
@@ -55,10 +64,10 @@ async def script_answer(
 ) -> tuple[str, list[LogLine]]:
     """Run a script on a repository and return what it prints, and its messages.
 
-    The plan is a file that nobody else may read: a million objects fit into no argv, and a key belongs into none.
+    The plan stands in memory: a million objects fit into no argv, a key belongs on no disk, and a state directory
+    that hangs must not stop who writes it.
     """
-    with tempfile.NamedTemporaryFile("w", dir=node.state_dir, prefix=".plan-") as file:
-        json.dump(plan, file)
-        file.flush()
-        argv = node.script(name, grant.path, file.name)
-        return await node.run(grant, argv, passphrase=passphrase, guarded=guarded, silence=silence)
+    argv = node.script(name, grant.path)
+    return await node.run(
+        grant, argv, passphrase=passphrase, guarded=guarded, silence=silence, plan=json.dumps(plan).encode()
+    )

@@ -131,15 +131,15 @@ def _rewritten(numbered: list[tuple[int, Path]], most: int, alive: Callable[[], 
     skip = 0
     while True:
         gone = _deletions(numbered, skip, most, alive)
-        strange = dict(gone)
+        unexplained = dict(gone)
         for entry in _all(numbered, alive):
-            if not strange:
+            if not unexplained:
                 break
-            deleted_at = strange.get(entry.id)
+            deleted_at = unexplained.get(entry.id)
             if entry.kind == PUT and deleted_at is not None and (entry.segment, entry.offset) < deleted_at:
-                del strange[entry.id]
-        if strange or len(gone) < most:
-            return frozenset(strange)
+                del unexplained[entry.id]
+        if unexplained or len(gone) < most:
+            return frozenset(unexplained)
         skip += most
 
 
@@ -201,6 +201,11 @@ def _is_committed(file: Path, segment: int, alive: Callable[[], None]) -> bool:
 def highest(path: str) -> int | None:
     """Return the number of the highest segment, committed or not; None where there is none."""
     return next((number for number, _ in _newest_first(path)), None)
+
+
+def committed(path: str, upto: int) -> Iterator[tuple[int, Path]]:
+    """Return the segments up to a transaction, the highest first."""
+    return ((number, file) for number, file in _newest_first(path) if number <= upto)
 
 
 def _newest_first(path: str, first: int = 0) -> Iterator[tuple[int, Path]]:

@@ -7,9 +7,11 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from shared.domain.text import clean
 from shared.errors import Permanent, Transient
@@ -17,6 +19,7 @@ from shared.errors import Permanent, Transient
 if TYPE_CHECKING:
     import uuid
 
+Ask: TypeAlias = Callable[[Callable[[], bool]], Awaitable[bool]]
 _POLL_SECONDS = 0.05
 _LONGEST_SECONDS = 60.0
 _SHOWN = 5
@@ -75,14 +78,14 @@ class Sessions:
         for directory in (self._reports, self._locks):
             directory.mkdir(parents=True, exist_ok=True)
 
-    async def over(self, repository_id: uuid.UUID) -> None:
+    async def over(self, repository_id: uuid.UUID, ask: Ask = asyncio.to_thread) -> None:
         """Wait until no process that had a grant which is no longer current works on a repository.
 
-        Transient if one does not end: nothing may be begun beside it.
+        Transient if one does not end: nothing may be begun beside it. `ask` runs what looks at the state directory.
         """
         deadline = time.monotonic() + _LONGEST_SECONDS
         for kind in ("session", "own"):
-            while not _free(self._locks / f"{repository_id.hex}.{kind}"):
+            while not await ask(partial(_free, self._locks / f"{repository_id.hex}.{kind}")):
                 if time.monotonic() > deadline:
                     message = f"a process of an earlier run still works on the repository {repository_id}"
                     remedy = "it is tried again; if it stays so, look for that borg on the backup node and end it"
@@ -100,6 +103,12 @@ class Sessions:
         """Remove a report, once what it says is on record."""
         if report.file is not None:
             for file in (report.file.with_suffix(".objects"), report.file):
+                file.unlink(missing_ok=True)
+
+    def forget_all(self, repository_id: uuid.UUID) -> None:
+        """Remove every trace of a repository that is no more, as of a view."""
+        for directory in (self._reports, self._locks):
+            for file in directory.glob(f"{repository_id.hex}.*"):
                 file.unlink(missing_ok=True)
 
 

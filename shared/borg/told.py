@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from shared.borg import causes
+from shared.domain.messages import borg_causes as causes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ _STORAGE: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
     (re.compile(pattern), cause)
     for pattern, cause in (
         (r"ssh: (connect to host \S+ port \d+|Could not resolve hostname \S+): ", causes.UNREACHABLE),
+        (r"Connection (timed out during banner exchange|to \S+ port \d+ timed out)", causes.UNREACHABLE),
         (r"No \S+ host key is known for ", causes.NOT_PINNED),
         (r"Host key verification failed", causes.HOST_KEY),
         (r"Unable to negotiate with \S+ port \d+: no matching ", causes.NO_COMMON),
@@ -32,6 +33,8 @@ _STORAGE: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
         (r"Received disconnect from .*Too many authentication failures", causes.REFUSED),
         (r"(no such identity|Load key) ", causes.REFUSED),
         (r"This account is (currently )?not available", causes.ACCOUNT),
+        (r"Bad packet length|Corrupted MAC on input", causes.STREAM_DAMAGED),
+        (r"ssh_dispatch_run_fatal: .*(corrupted|incorrect)", causes.STREAM_DAMAGED),
         (r"(\S+ line \d+: |\S+: line \d+: )?(Bad |Unsupported option |keyword \S+ extra arguments)", causes.SSH_BROKEN),
         (r"(\S*/)?ssh: (error while loading shared libraries|symbol lookup error): ", causes.SSH_BROKEN),
         (r"(\S*/)?ssh: .*version [`'].*' not found", causes.SSH_BROKEN),
@@ -57,6 +60,10 @@ _UNPACKING = re.compile(
 )
 """A borg of a single file unpacks itself below TMPDIR first, and loads its Python from there."""
 
+_NO_MEMORY = re.compile(
+    r"MemoryError$|(OSError: |ImportError: )?.*\bCannot allocate memory\b|.*can't start new thread$"
+)
+
 
 def of_the_storage(lines: Sequence[LogLine]) -> tuple[Cause, str] | None:
     """Return why the storage was not reached, if ssh, its sshd or a shell between said so."""
@@ -79,11 +86,13 @@ def _with_its_line(text: str) -> str:
     return f"{line} of its sshd_config: {text}"
 
 
-def of_the_start(lines: Sequence[LogLine], no_tmp: Cause) -> tuple[Cause, str] | None:
+def of_the_start(lines: Sequence[LogLine], no_tmp: Cause, no_memory: Cause) -> tuple[Cause, str] | None:
     """Return why a borg that never spoke did not start, if the linker or what unpacks it said so."""
     for line in reversed(lines):
         if _LOADER.match(line.message) or _INTERPRETER.match(line.message):
             return causes.BROKEN, line.message
         if _UNPACKING.match(line.message):
             return no_tmp, line.message
+        if _NO_MEMORY.match(line.message):
+            return no_memory, line.message
     return None

@@ -7,13 +7,8 @@ import errno
 import os
 from configparser import ConfigParser, Error
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from shared.borg import causes
-from shared.borg.segments import manifest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from shared.domain.messages import borg_causes as causes
 
 KEPT = 30
 _SUFFIX = ".manifest"
@@ -31,11 +26,8 @@ def exported_key(path: str) -> str | None:
     return "\n".join([f"BORG_KEY {config.get('repository', 'id').strip()}", *lines, ""]) if lines else ""
 
 
-def keep_manifest(directory: Path, path: str, upto: int, alive: Callable[[], None] = lambda: None) -> bool:
-    """Keep the manifest as of a transaction, and the last ones before it; False where there is none to keep."""
-    sealed = manifest(path, upto, alive)
-    if sealed is None:
-        return False
+def keep_manifest(directory: Path, sealed: bytes, upto: int) -> None:
+    """Keep the manifest as of a transaction, and the last ones before it."""
     temporary = directory / f".{upto}.{os.getpid()}"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,7 +44,6 @@ def keep_manifest(directory: Path, path: str, upto: int, alive: Callable[[], Non
         raise cause.error(f"no copy of the list of archives was kept in {directory}: {error.strerror}") from error
     for old in kept_manifests(directory)[KEPT:]:
         old.unlink(missing_ok=True)
-    return True
 
 
 def kept_manifests(directory: Path) -> list[Path]:

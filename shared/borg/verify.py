@@ -14,7 +14,6 @@ import contextlib
 import importlib
 import json
 import os
-import struct
 import sys
 import time
 from configparser import ConfigParser
@@ -26,18 +25,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# borg has no types.
+# Python looks for no module beside a script that it runs isolated.
+sys.path.append(str(Path(__file__).resolve().parent))
+# borg has no types; sealed.py lies beside this script.
+_sealed: Any = importlib.import_module("sealed")
 _helpers: Any = importlib.import_module("borg.helpers")
-_key: Any = importlib.import_module("borg.crypto.key")
-_low_level: Any = importlib.import_module("borg.crypto.low_level")
 _repository: Any = importlib.import_module("borg.repository")
 
-_ALIVE_SECONDS = 5.0
-_GARBAGE = (
-    _low_level.IntegrityError, _helpers.Error, ArithmeticError, LookupError, MemoryError, TypeError, ValueError,
-    struct.error,
-)  # fmt: skip
-"""What borg raises where bytes are none of its own, from whichever of its steps."""
 _MANIFEST = _helpers.Manifest.MANIFEST_ID
 _SHOWN = 100
 _NICE = 19
@@ -52,6 +46,11 @@ class _Found:
     damaged_segments: list[int] = field(default_factory=list[int])
     missing: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
+    def is_none(self, object_id: bytes, segment: int) -> None:
+        """Note garbage: the first ones, and of each segment at least one, for it tells whose it is."""
+        if len(self.garbage) < _SHOWN or self.garbage[-1][1] != segment:
+            self.garbage.append((object_id.hex(), segment))
+
     def lacks(self, first: int, last: int) -> None:
         """Note a gap; of one that goes on, no second."""
         if self.missing and self.missing[-1][1] == first - 1:
@@ -60,32 +59,13 @@ class _Found:
             self.missing.append((first, last))
 
 
-class _Alive:
-    """Gives signs of life, as blank lines before the answer: who says nothing for long is taken for hung."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def __call__(self) -> None:
-        if time.monotonic() - self._last > _ALIVE_SECONDS:
-            self._last = time.monotonic()
-            sys.stdout.write("\n")
-            sys.stdout.flush()
-
-
 def main(argv: Sequence[str]) -> None:
     """Print what was found."""
     path, file = argv
     os.nice(_NICE)
     importlib.import_module("borg.logger").setup_logging(level="error")
     plan = json.loads(Path(file).read_text())
-    try:
-        found = _verified(path, plan)
-    except _helpers.Error as error:
-        said = {"type": "log_message", "levelname": "ERROR", "name": "borg", "message": error.get_message()}
-        sys.stderr.write(json.dumps(said | {"msgid": type(error).__qualname__}) + "\n")
-        sys.exit(error.exit_mcode)
-    sys.stdout.write(json.dumps(vars(found)) + "\n")
+    _sealed.told(lambda: vars(_verified(path, plan)))
 
 
 def _verified(path: str, plan: dict[str, Any]) -> _Found:
@@ -99,7 +79,7 @@ def _verified(path: str, plan: dict[str, Any]) -> _Found:
         _repository.LoggedIO(path, section.getint("max_segment_size"), section.getint("segments_per_dir"))
     ) as io:
         until = time.monotonic() + plan["seconds"]
-        found, alive = _Found(plan["after"]), _Alive()
+        found = _Found(plan["after"])
         there = io.segment_iterator(plan["after"] + 1) if (Path(path) / "data").is_dir() else iter(())
         for segment, file in there:
             if segment > plan["upto"]:
@@ -107,7 +87,7 @@ def _verified(path: str, plan: dict[str, Any]) -> _Found:
             if time.monotonic() > until:
                 return found
             found.lacks(found.reached + 1, segment - 1)
-            _read(io, key, segment, Path(file), found, alive)
+            _read(io, key, segment, Path(file), found, until)
             found.reached = segment
         found.lacks(found.reached + 1, plan["upto"])
         found.reached = plan["upto"]
@@ -121,35 +101,25 @@ def _opened(path: str, repository_id: str, exported: str, encryption: str) -> An
         id=bytes.fromhex(repository_id), id_str=repository_id, load_key=lambda: blob,
         _location=SimpleNamespace(canonical_path=lambda: path),
     )  # fmt: skip
-    kind = next(kind for kind in _key.AVAILABLE_KEY_TYPES if encryption == kind.ARG_NAME)
-    key = kind(source)
-    if not key.load(source, _key.Passphrase.env_passphrase()):
-        raise _key.PassphraseWrong
-    key.init_ciphers()
-    return key
+    return _sealed.opened(source, encryption)
 
 
-def _read(io: Any, key: Any, segment: int, file: Path, found: _Found, alive: _Alive) -> None:
+def _read(io: Any, key: Any, segment: int, file: Path, found: _Found, until: float) -> None:
     try:
         for tag, object_id, _, data in io.iter_objects(segment, include_data=True):
-            alive()
-            if tag == _repository.TAG_PUT:
-                found.objects += 1
-                _open(key, object_id, data, segment, found)
+            if tag != _repository.TAG_PUT:
+                continue
+            found.objects += 1
+            if not _sealed.opens(key, None if object_id == _MANIFEST else object_id, data):
+                found.is_none(object_id, segment)
+                if time.monotonic() > until:  # each may take seconds, on purpose; what follows is not proven either way
+                    return
     except (OSError, _helpers.IntegrityError) as error:
         if file.exists() and file.stat().st_size:
             found.damaged.append(f"segment {segment}: {error}")
             found.damaged_segments.append(segment)
         else:  # compaction empties what it takes away, if it cannot remove it
             found.lacks(segment, segment)
-
-
-def _open(key: Any, object_id: bytes, data: bytes, segment: int, found: _Found) -> None:
-    try:
-        key.decrypt(None if object_id == _MANIFEST else object_id, data)
-    except _GARBAGE:
-        if len(found.garbage) < _SHOWN or found.garbage[-1][1] != segment:  # of each segment at least one: whose it is
-            found.garbage.append((object_id.hex(), segment))
 
 
 if __name__ == "__main__":

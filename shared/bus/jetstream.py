@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import nats.errors
@@ -13,19 +15,22 @@ import structlog
 from nats.aio.client import Client
 from nats.js import api
 
+from shared.bus.asking import AT_ONCE, WITHIN_SECONDS, Desk, Open, Reply, check_request, nobody, read_reply, unanswered
 from shared.bus.headers import DESCRIPTION, STATUS, parse_headers
 from shared.bus.port import check_publishable, durable_name, too_large
-from shared.bus.servers import certificates, log_in, refusal
+from shared.bus.servers import certificates, inbox_of, log_in, refusal, unreachable
+from shared.bus.watch import Watch, uncounted
+from shared.domain.messages.bus import BUS_GONE, BUS_REFUSED, BUS_TIMEOUT, BUS_UNREACHABLE, STREAM_FULL
 from shared.errors import Permanent, Transient
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
-    from shared.bus.port import Bus, Consumer, Delivery
+    from shared.bus.asking import Answer
+    from shared.bus.port import Bus, Consumer, Delivery, Listening
     from shared.config.settings import NatsSettings
     from shared.events.streams import StreamSpec
 
@@ -33,6 +38,7 @@ _log = structlog.get_logger()
 _PUBLISH_SECONDS = 5.0
 _CONNECT_SECONDS = 8.0
 _CLOSE_SECONDS = 5.0
+_INBOX = re.compile(r"_INBOX(_[\w-]+)?\.")
 _HEARTBEAT, _NOTHING = "100", ("404", "408", "409")
 """What the server answers to a fetch: it lives; no message came, or not to this fetch."""
 _SEE_NATS = "see whether nats-server runs and what its log says; Borgfleet tries again by itself"
@@ -42,12 +48,9 @@ _OVER_STREAM_LIMIT = 10_054
 _STREAM_FULL = 10_077
 """nats-server's own code: a limit of the stream, or its store, keeps the message out."""
 _GONE = (
-    nats.errors.NoRespondersError,
-    nats.js.errors.NotFoundError,
-    nats.js.errors.ServiceUnavailableError,
-    nats.js.errors.ServerError,
-    nats.errors.ConnectionClosedError,
-)
+    nats.errors.NoRespondersError, nats.js.errors.NotFoundError, nats.js.errors.ServiceUnavailableError,
+    nats.js.errors.ServerError, nats.errors.ConnectionClosedError,
+)  # fmt: skip
 
 
 class _Delivery:
@@ -148,8 +151,7 @@ class _Consumer:
                     return None
                 if status != _HEARTBEAT:
                     said = (message.headers or {}).get(DESCRIPTION, "")
-                    text = f"the stream or its consumer is not there: {status} {said}".rstrip()
-                    raise Transient(text, code="bus_gone", remedy=_GONE_REMEDY)
+                    raise Transient(BUS_GONE(error=f"{status} {said}"))
 
 
 def _is_delivery(message: Msg) -> bool:
@@ -159,12 +161,13 @@ def _is_delivery(message: Msg) -> bool:
 class JetStreamBus:
     """One connection to a NATS server or cluster."""
 
-    def __init__(self, client: Client, settings: NatsSettings, watch: _Watch) -> None:
+    def __init__(self, client: Client, settings: NatsSettings, watch: Watch) -> None:
         """Wrap a connected client; use `connect`."""
         self._client = client
         self._watch = watch
         self._js = client.jetstream(timeout=_PUBLISH_SECONDS)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
         self._settings = settings
+        self._serving: list[Open] = []
 
     async def ensure_streams(self, specs: Sequence[StreamSpec]) -> list[str]:
         """Create what is missing, add subjects that a newer version brings, and leave the rest as it is."""
@@ -200,6 +203,7 @@ class JetStreamBus:
         """Create the durable consumer if it is missing, and open a puller of it."""
         name = durable_name(subject)
         config = api.ConsumerConfig(
+            name=name,  # asked for by name and subject both: nats-server can hold the one against the other then
             durable_name=name,
             filter_subject=subject,
             ack_policy=api.AckPolicy.EXPLICIT,
@@ -215,19 +219,60 @@ class JetStreamBus:
 
     async def listen(self, subject: str, heard: Callable[[], None]) -> None:
         """Subscribe, the stream left out: again by itself after a reconnection."""
+        await self.tail(subject, lambda _subject, _payload: heard())
 
-        async def called(_message: Msg) -> None:
-            heard()
+    async def tail(self, subject: str, heard: Callable[[str, bytes], None]) -> Listening:
+        """Subscribe, the stream left out; what comes faster than it is heard is dropped by the client in the end."""
 
+        async def called(message: Msg) -> None:
+            heard(message.subject, message.data)
+
+        return Open(await self._subscribed(subject, called))
+
+    async def request(self, subject: str, payload: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 - told to who answers
+        """Ask; the server says at once if nobody serves the subject."""
+        headers = check_request(subject, payload, timeout, most=self._client.max_payload)
+        with _translated():
+            try:
+                message = await self._client.request(subject, payload, timeout=timeout, headers=headers)
+            except nats.errors.NoRespondersError as error:
+                raise nobody(subject) from error
+            except (nats.errors.TimeoutError, TimeoutError) as error:
+                raise unanswered(subject, timeout) from error
+        return read_reply(Reply(message.data, message.headers or {}), subject)
+
+    async def serve(
+        self, subject: str, answer: Answer, *, within: float = WITHIN_SECONDS, at_once: int = AT_ONCE
+    ) -> Listening:
+        """Join those that serve a subject: the server hands each request to one of them."""
+        check_request(subject, b"", within, most=self._client.max_payload)
+        desk = Desk(subject, answer, most=lambda: self._client.max_payload, within=within, at_once=at_once)
+
+        async def called(message: Msg) -> None:
+            # An answer goes to an inbox: to any other subject we would publish in the name of whoever asks.
+            if _INBOX.match(message.reply):
+                desk.take(message.data, message.headers or {}, partial(self._send, message.reply))
+
+        self._serving.append(opened := Open(await self._subscribed(subject, called, durable_name(subject)), desk))
+        return opened
+
+    async def _send(self, reply: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        with _translated():
+            await self._client.publish(reply, payload, headers=dict(headers) or None)
+
+    async def _subscribed(
+        self, subject: str, called: Callable[[Msg], Awaitable[None]], queue: str = ""
+    ) -> Callable[[], Awaitable[None]]:
         async with contextlib.AsyncExitStack() as undo:
             with _translated():
-                subscription = await self._client.subscribe(subject, cb=called)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves its callback untyped
+                subscription = await self._client.subscribe(subject, queue=queue, cb=called)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves its callback untyped
                 undo.push_async_callback(_unsubscribe, subscription)
                 # Told before the server has it, we would miss what others publish. A ping overtakes what waits to be
                 # written: only the answer to the second one says that the subscription has arrived.
                 await self._client.flush()
                 await self._client.flush()
             undo.pop_all()
+        return partial(_unsubscribe, subscription)
 
     async def last(self, spec: StreamSpec, subject: str) -> bytes | None:
         """Return the newest of a subject."""
@@ -243,6 +288,11 @@ class JetStreamBus:
             info = await self._js.stream_info(spec.name, subjects_filter=subject)
         return sum((info.state.subjects or {}).values())
 
+    async def count_streams(self) -> int:
+        """Return how many streams there are: what a user without a right to any of them may ask."""
+        with _translated():
+            return (await self._js.account_info()).streams
+
     async def healthy(self) -> bool:
         """Tell whether JetStream answers, not only TCP."""
         try:
@@ -256,6 +306,8 @@ class JetStreamBus:
     async def close(self) -> None:
         """Flush and disconnect; a drain may hang, so it is bounded."""
         self._watch.quiet = True
+        for serving in self._serving:
+            await serving.close()
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._client.flush()
@@ -265,11 +317,14 @@ class JetStreamBus:
             await self._client.close()
 
 
-async def connect(settings: NatsSettings, *, name: str) -> JetStreamBus:
-    """Connect to one of the servers, and refuse them if one is too old or may lose acknowledged messages."""
+async def connect(settings: NatsSettings, *, name: str, denied: Callable[[str], None] = uncounted) -> JetStreamBus:
+    """Connect to one of the servers, and refuse them if one is too old or may lose acknowledged messages.
+
+    `denied` is called with `publish` or `subscription` each time a server refuses one of a subject.
+    """
     options = log_in(settings)
     context = certificates(settings).context() if settings.encrypted else None
-    watch = _Watch(settings, context)
+    watch = Watch(settings, context, denied)
     client = _Client(needs_tls=context is not None)
     try:
         with _translated():
@@ -277,6 +332,7 @@ async def connect(settings: NatsSettings, *, name: str) -> JetStreamBus:
                 await client.connect(  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
                     list(settings.servers),
                     name=name,
+                    inbox_prefix=inbox_of(name.removeprefix("borgfleet-")),
                     connect_timeout=3,  # two nodes of three that do not answer leave time for the third
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=1,
@@ -290,69 +346,27 @@ async def connect(settings: NatsSettings, *, name: str) -> JetStreamBus:
                 )
     except Transient as error:
         await client.close()
-        where = ", ".join(url.rpartition("@")[2] for url in settings.servers)
-        reason = f": {watch.last}" if watch.last else ""
-        message = f"no nats-server answers at {where}{reason}"
-        remedy = "start nats-server, or set BORGFLEET_NATS__URL; see that it knows this user, and its certificate"
-        raise Transient(message, code="bus_unreachable", remedy=remedy) from error
+        raise unreachable(settings, watch.cause) from error
     watch.quiet = False
-    await _check_server(client, settings, context)
+    try:
+        if refused := await refusal(str(client.connected_server_version), settings, context):
+            raise refused
+    except (Transient, Permanent):
+        await client.close()
+        raise
     return JetStreamBus(client, settings, watch)
 
 
-async def _check_server(client: Client, settings: NatsSettings, context: ssl.SSLContext | None) -> None:
-    try:
-        refused = await refusal(str(client.connected_server_version), settings, context)
-    except Transient:
-        await client.close()
-        raise
-    if refused is not None:
-        await client.close()
-        raise refused
-
-
-class _Watch:
-    """Logs what happens to the connection, until it is closed on purpose."""
-
-    def __init__(self, settings: NatsSettings, context: ssl.SSLContext | None) -> None:
-        self.quiet = True
-        self.last = ""
-        self._settings = settings
-        self._context = context
-
-    async def error(self, error: Exception) -> None:
-        self.last = str(error) or type(error).__name__
-        # Permission denials reach a caller only as a timeout: this is where their reason shows.
-        if not self.quiet:
-            _log.warning("bus_error", error=self.last)
-
-    async def disconnected(self) -> None:
-        if not self.quiet:
-            _log.warning("bus_disconnected")
-        if self._context is not None:
-            try:  # certificates live shorter than processes: what lies in the files by now is shown from now on
-                certificates(self._settings).renew(self._context)
-            except Permanent as error:
-                _log.warning("bus_certificates_kept", reason=error.message)
-
-    async def reconnected(self) -> None:
-        _log.info("bus_reconnected")
-
-
 def _stream_config(spec: StreamSpec, replicas: int) -> api.StreamConfig:
+    queue, memory = spec.retention == "workqueue", spec.storage == "memory"
     return api.StreamConfig(
-        name=spec.name,
-        subjects=list(spec.subjects),
-        retention=api.RetentionPolicy.WORK_QUEUE if spec.retention == "workqueue" else api.RetentionPolicy.LIMITS,
-        storage=api.StorageType.FILE if spec.storage == "file" else api.StorageType.MEMORY,
-        discard=api.DiscardPolicy.NEW if spec.retention == "workqueue" else api.DiscardPolicy.OLD,
-        max_age=spec.max_age,
-        max_msgs_per_subject=1 if spec.last_per_subject else -1,
-        num_replicas=1 if spec.storage == "memory" else replicas,
-        duplicate_window=120,
+        name=spec.name, subjects=list(spec.subjects), max_age=spec.max_age, duplicate_window=120, allow_direct=True,
+        retention=api.RetentionPolicy.WORK_QUEUE if queue else api.RetentionPolicy.LIMITS,
+        storage=api.StorageType.MEMORY if memory else api.StorageType.FILE,
+        discard=api.DiscardPolicy.NEW if queue else api.DiscardPolicy.OLD,
+        max_msgs_per_subject=1 if spec.last_per_subject else -1, num_replicas=1 if memory else replicas,
         allow_rollup_hdrs=False,  # a publisher's header `Nats-Rollup` would delete what others wait for
-        allow_direct=True,
-    )
+    )  # fmt: skip
 
 
 class _translated:  # noqa: N801 - reads as a phrase: with _translated()
@@ -361,25 +375,19 @@ class _translated:  # noqa: N801 - reads as a phrase: with _translated()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (nats.errors.TimeoutError, TimeoutError)):
-            message = "the message bus did not answer in time"
-            raise Transient(message, code="bus_timeout", remedy=_SEE_NATS) from error
+            raise Transient(BUS_TIMEOUT()) from error
         if isinstance(error, nats.errors.MaxPayloadError):
             raise too_large() from error
         if isinstance(error, nats.js.errors.APIError) and error.err_code == _OVER_STREAM_LIMIT:
             raise too_large() from error
         if isinstance(error, nats.js.errors.APIError) and error.err_code == _STREAM_FULL:
-            message = f"the stream takes no more: {error.description}"
-            remedy = "see what fills it: whether its workers run, and the disk and the limits of nats-server"
-            raise Transient(message, code="stream_full", remedy=remedy) from error
+            raise Transient(STREAM_FULL(description=error.description)) from error
         if isinstance(error, nats.js.errors.BadRequestError):
-            message = f"the message bus refuses this: {error.description}"
-            raise Permanent(message, code="bus_refused", remedy="see the log of nats-server") from error
+            raise Permanent(BUS_REFUSED(description=error.description)) from error
         if isinstance(error, _GONE):
-            message = f"the stream or its consumer is not there: {error!r}"
-            raise Transient(message, code="bus_gone", remedy=_GONE_REMEDY) from error
+            raise Transient(BUS_GONE(error=error)) from error
         if isinstance(error, (nats.errors.Error, OSError)):
-            message = f"the message bus cannot be reached: {error!r}"
-            raise Transient(message, code="bus_unreachable", remedy=_SEE_NATS) from error
+            raise Transient(BUS_UNREACHABLE(error=error)) from error
 
 
 if TYPE_CHECKING:

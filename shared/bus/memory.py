@@ -7,13 +7,16 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING
 
+from shared.bus.asking import AT_ONCE, WITHIN_SECONDS, Desk, Reply, check_request, nobody, read_reply, unanswered
 from shared.bus.port import MESSAGE_ID, check_publishable
+from shared.domain.messages.bus import BUS_NO_STREAM, BUS_NO_STREAM_CONSUMER, BUS_UNREACHABLE_UNPLUGGED
 from shared.errors import Transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from shared.bus.port import Bus, Consumer, Delivery
+    from shared.bus.asking import Answer
+    from shared.bus.port import Bus, Consumer, Delivery, Listening
     from shared.events.streams import StreamSpec
 
 _NO_STREAM = "make the streams first, with `ensure_streams`"
@@ -76,6 +79,27 @@ class _Consumer:
         """Nothing is held."""
 
 
+class _Tail:
+    def __init__(self, tails: list[_Tail], subject: str, heard: Callable[[str, bytes], None]) -> None:
+        self._tails, self.subject, self.heard = tails, subject, heard
+        tails.append(self)
+
+    async def close(self) -> None:
+        if self in self._tails:
+            self._tails.remove(self)
+
+
+class _Serving:
+    def __init__(self, serving: list[_Serving], subject: str, desk: Desk) -> None:
+        self._serving, self.subject, self.desk = serving, subject, desk
+        serving.append(self)
+
+    async def close(self) -> None:
+        if self in self._serving:
+            self._serving.remove(self)
+        await self.desk.close()
+
+
 class MemoryBus:
     """All streams of one process, in dictionaries."""
 
@@ -89,6 +113,8 @@ class MemoryBus:
         self._sequence = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: dict[str, list[Callable[[], None]]] = {}
+        self._tails: list[_Tail] = []
+        self._serving: list[_Serving] = []
         self.down = False
 
     async def ensure_streams(self, specs: Sequence[StreamSpec]) -> list[str]:
@@ -104,8 +130,7 @@ class MemoryBus:
         check_publishable(subject, payload, headers, most=_MOST_BYTES)
         spec = next((s for s in self._streams.values() if any(_matches(p, subject) for p in s.subjects)), None)
         if spec is None:
-            message = f"no stream takes {subject}"
-            raise Transient(message, code="bus_no_stream", remedy=_NO_STREAM)
+            raise Transient(BUS_NO_STREAM(subject=subject))
         if (identity := headers.get(MESSAGE_ID)) is not None:
             if identity in self._ids:
                 return
@@ -117,6 +142,9 @@ class MemoryBus:
         await self._offer(message)
         for heard in self._listeners.get(subject, ()):
             heard()
+        for tail in self._tails:
+            if _matches(tail.subject, subject):  # later, as from a server: what it raises is not the publisher's
+                asyncio.get_running_loop().call_soon(tail.heard, subject, payload)
 
     async def notify(self, subject: str, payload: bytes) -> None:
         """Publish, and never mind."""
@@ -126,14 +154,46 @@ class MemoryBus:
         """Open a puller."""
         self._check()
         if spec.name not in self._streams:
-            message = f"no stream {spec.name}"
-            raise Transient(message, code="bus_no_stream", remedy=_NO_STREAM)
+            raise Transient(BUS_NO_STREAM_CONSUMER(stream=spec.name))
         return _Consumer(self, subject, ack_wait)
 
     async def listen(self, subject: str, heard: Callable[[], None]) -> None:
         """Remember whom to call."""
         self._check()
         self._listeners.setdefault(subject, []).append(heard)
+
+    async def tail(self, subject: str, heard: Callable[[str, bytes], None]) -> Listening:
+        """Remember whom to call, until it is closed."""
+        self._check()
+        return _Tail(self._tails, subject, heard)
+
+    async def request(self, subject: str, payload: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 - the port's word
+        """Ask one of those that serve the subject."""
+        headers = check_request(subject, payload, timeout, most=_MOST_BYTES)
+        self._check()
+        serving = [one for one in self._serving if one.subject == subject]
+        if not serving:
+            raise nobody(subject)
+        replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        async def send(payload: bytes, headers: Mapping[str, str]) -> None:
+            if not replied.done():
+                replied.set_result(Reply(payload, headers))
+
+        serving[next(self._sequence) % len(serving)].desk.take(payload, headers, send)
+        await asyncio.wait({replied}, timeout=timeout)
+        if not replied.done():
+            raise unanswered(subject, timeout)
+        return read_reply(replied.result(), subject)
+
+    async def serve(
+        self, subject: str, answer: Answer, *, within: float = WITHIN_SECONDS, at_once: int = AT_ONCE
+    ) -> Listening:
+        """Join those that serve a subject."""
+        check_request(subject, b"", within, most=_MOST_BYTES)
+        self._check()
+        desk = Desk(subject, answer, most=lambda: _MOST_BYTES, within=within, at_once=at_once)
+        return _Serving(self._serving, subject, desk)
 
     async def last(self, spec: StreamSpec, subject: str) -> bytes | None:
         """Return the newest of a subject."""
@@ -149,7 +209,9 @@ class MemoryBus:
         return not self.down
 
     async def close(self) -> None:
-        """Forget the timers."""
+        """Forget the timers, and end who answers."""
+        for serving in list(self._serving):
+            await serving.close()
         for message in self._kept:
             if message.timer:
                 message.timer.cancel()
@@ -195,8 +257,7 @@ class MemoryBus:
 
     def _check(self) -> None:
         if self.down:
-            message = "the message bus does not answer"
-            raise Transient(message, code="bus_unreachable", remedy="plug it in again: a test pulled it")
+            raise Transient(BUS_UNREACHABLE_UNPLUGGED())
 
 
 def _matches(pattern: str, subject: str) -> bool:

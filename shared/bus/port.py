@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Protocol
 
+from shared.domain.messages.bus import MESSAGE_SUBJECT_INVALID, MESSAGE_TOO_LARGE
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from shared.events.streams import StreamSpec
 
@@ -73,8 +74,16 @@ class Consumer(Protocol):
         ...
 
 
+class Listening(Protocol):
+    """Whoever hears or answers until it is closed."""
+
+    async def close(self) -> None:
+        """Hear no more; what is being answered is broken off, and whoever waits for it is told."""
+        ...
+
+
 class Bus(Protocol):
-    """Publishing, consuming, and what the reaper must know."""
+    """Publishing, consuming, asking and answering, and what the reaper must know."""
 
     async def ensure_streams(self, specs: Sequence[StreamSpec]) -> list[str]:
         """Create the streams that are missing, and return their names; add subjects that one lacks."""
@@ -97,6 +106,31 @@ class Bus(Protocol):
 
     async def listen(self, subject: str, heard: Callable[[], None]) -> None:
         """Call at each message published from now on, for as long as the bus is open; a reconnection may miss some."""
+        ...
+
+    async def tail(self, subject: str, heard: Callable[[str, bytes], None]) -> Listening:
+        """Call with subject and payload of each message published from now on; the subject may hold wildcards.
+
+        For live events: a reconnection may miss some. What `heard` raises is logged and stops nothing.
+        """
+        ...
+
+    async def request(self, subject: str, payload: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 - told to who answers
+        """Ask whoever serves a subject `ask...`, and return the answer.
+
+        Transient `bus_nobody` at once where nobody serves it, `bus_timeout` where no answer came in so many seconds:
+        whether it was acted on is not known then. An AppError of the one that answers is raised here.
+        """
+        ...
+
+    async def serve(
+        self, subject: str, answer: Callable[[bytes], Awaitable[bytes]], *, within: float = 30.0, at_once: int = 32
+    ) -> Listening:
+        """Answer the requests of a subject; of several that serve it, in any process, exactly one gets each.
+
+        An answer is broken off when nobody waits for it any more, after `within` seconds at the latest. Who asks while
+        `at_once` requests are being answered gets Transient `bus_busy`.
+        """
         ...
 
     async def last(self, spec: StreamSpec, subject: str) -> bytes | None:
@@ -124,8 +158,7 @@ def durable_name(subject: str) -> str:
 def check_publishable(subject: str, payload: bytes, headers: Mapping[str, str], *, most: int) -> None:
     """Refuse, before anything is sent, what no server takes: a message of over `most` bytes, a broken subject."""
     if not _SUBJECT.fullmatch(subject):
-        message = f"{subject[:200]!a} is not a subject that can be published to"
-        raise Permanent(message, code="message_subject_invalid", remedy="use words joined by dots, without wildcards")
+        raise Permanent(MESSAGE_SUBJECT_INVALID(subject=subject[:200]))
     size = len(payload) + _HEADERS + sum(len(name) + len(value.encode()) + _HEADER for name, value in headers.items())
     if size > most:
         raise too_large()
@@ -133,10 +166,7 @@ def check_publishable(subject: str, payload: bytes, headers: Mapping[str, str], 
 
 def too_large() -> Permanent:
     """Return the error of a message that is larger than the server or the stream allows."""
-    message = "the message is larger than nats-server takes"
-    return Permanent(
-        message, code="message_too_large", remedy="raise `max_payload` of nats-server, or publish less at once"
-    )
+    return Permanent(MESSAGE_TOO_LARGE())
 
 
 _SUBJECT = re.compile(r"[^\s.*>\x00-\x1f]+(\.[^\s.*>\x00-\x1f]+)*")

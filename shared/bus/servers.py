@@ -9,6 +9,13 @@ import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shared.domain.messages.bus import (
+    BUS_UNREACHABLE_MONITOR,
+    BUS_UNREACHABLE_SERVERS,
+    NATS_NOT_DURABLE,
+    NATS_SEED_INVALID,
+    NATS_TOO_OLD,
+)
 from shared.errors import Permanent, Transient
 from shared.secret_files import read_secret_text
 from shared.tls import Certificates
@@ -30,12 +37,23 @@ class Silent:
     reason: str
 
 
+def inbox_of(user: str) -> str:
+    """Return where answers to a user go: on a server with rights, no service hears those to another."""
+    return f"_INBOX_{re.sub(r'[^A-Za-z0-9_-]', '_', user)}"
+
+
+def unreachable(settings: NatsSettings, cause: str) -> Transient:
+    """Return the error of servers of which none answered, with the most telling cause that was met."""
+    where = ", ".join(url.rpartition("@")[2] for url in settings.servers)
+    return Transient(BUS_UNREACHABLE_SERVERS(where=where, error=cause))
+
+
 def log_in(settings: NatsSettings) -> dict[str, Any]:
     """Return nats-py's options that say who we are; the seed signs what the server asks, and never leaves us."""
     options: dict[str, Any] = {}
     if settings.nkey_seed_file:
         options["nkeys_seed_str"] = _seed(settings)
-    if settings.token_file:
+    elif settings.token_file:
         options["token"] = read_secret_text(settings.token_file, "NATS token file")
     return options
 
@@ -49,17 +67,14 @@ async def refusal(banner: str, settings: NatsSettings, context: ssl.SSLContext |
     """Return why we do not work with a server, or with one of its cluster; Transient if none tells."""
     version = ".".join(re.findall(r"\d+", banner)[:3])
     if tuple(int(part) for part in version.split(".")[:2]) < _MINIMUM:
-        message = f"nats-server {version} is too old"
-        return Permanent(message, code="nats_too_old", remedy="run nats-server 2.11 or newer")
+        return Permanent(NATS_TOO_OLD(version=version))
     if not settings.monitors or not settings.require_sync_always:
         return None
     asked = [asyncio.to_thread(_syncs_always, url, context) for url in settings.monitors]
     answers = dict(zip(settings.monitors, await asyncio.gather(*asked), strict=True))
     # One node that loses what it acknowledged is enough: it may lead a stream, or be one of a majority of two.
     if lax := [url for url, answer in answers.items() if answer is False]:
-        message = f"nats-server acknowledges messages before they are on disk: {', '.join(lax)}"
-        remedy = "set `jetstream { sync_interval: always }` in nats-server's configuration"
-        return Permanent(message, code="nats_not_durable", remedy=remedy)
+        return Permanent(NATS_NOT_DURABLE(servers=lax))
     silent = [answer for answer in answers.values() if isinstance(answer, Silent)]
     if len(silent) == len(answers):
         raise _no_monitor(silent)
@@ -74,9 +89,7 @@ def _seed(settings: NatsSettings) -> str:
     try:
         nkeys.from_seed(bytearray(seed.encode())).wipe()  # pyright: ignore[reportUnknownMemberType] - nkeys is untyped
     except (nkeys.NkeysError, ValueError) as error:
-        message = f"the NATS seed file {settings.nkey_seed_file} holds no seed"
-        remedy = "put the seed of this service's user there: one line that begins with SU"
-        raise Permanent(message, code="nats_seed_invalid", remedy=remedy) from error
+        raise Permanent(NATS_SEED_INVALID(path=settings.nkey_seed_file)) from error
     return seed
 
 
@@ -95,6 +108,4 @@ def _for(url: str, context: ssl.SSLContext | None) -> ssl.SSLContext | None:
 
 def _no_monitor(silent: list[Silent]) -> Transient:
     told = "; ".join(f"{one.url}: {one.reason}" for one in silent)
-    message = f"nats-server's monitoring port does not answer: {told}"
-    remedy = "set BORGFLEET_NATS__MONITOR_URL to nats-server's `http` port, and see that it listens there"
-    return Transient(message, code="bus_unreachable", remedy=remedy)
+    return Transient(BUS_UNREACHABLE_MONITOR(told=told))

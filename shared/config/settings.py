@@ -71,7 +71,10 @@ class DatabaseSettings(_Certificates):
 
     url: SecretStr = SecretStr("")
     password_file: Path | None = Field(default=None, description="A file that holds the database password.")
-    pool_size: PositiveInt = 10
+    pool_size: PositiveInt | None = Field(
+        default=None,
+        description="The most connections of one process to MariaDB; default: as many as its services can use at once.",
+    )
     statement_seconds: PositiveFloat = Field(default=10.0, description="Bound of one unit of work.")
     tls: bool = Field(default=False, description="Refuse a connection without TLS; `ca_file` implies it.")
     failover: bool = Field(
@@ -134,10 +137,22 @@ class ApiSettings(_Group):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     admin_token_file: Path | None = Field(default=None, description="Use this first token instead of a generated one.")
+    public_url: str = Field(
+        default="",
+        max_length=500,
+        pattern=r"^(https?://[^\s/?#]+)?$",
+        description="Where people reach the web UI, as https://backup.example.org; the one origin of its requests.",
+    )
+    trusted_proxies: list[str] = Field(
+        default=[],
+        description="Addresses or networks of proxies before the gateway: X-Forwarded-* of others is not believed.",
+    )
+    session_idle_hours: PositiveFloat = Field(default=12.0, description="A session unused for so long ends.")
+    session_days: PositiveFloat = Field(default=14.0, description="A session ends after so long, used or not.")
 
 
 class WorkerSettings(_Group):
-    """The message kernel's patience, in seconds."""
+    """How long the message kernel waits, in seconds."""
 
     ack_wait: PositiveFloat = Field(
         default=30.0, le=3600.0, description="After the last heartbeat, a message is delivered again."
@@ -172,6 +187,14 @@ class BackupSettings(_Group):
         default=None, le=65535, description="Its port there, where servers reach it at another; default: the same."
     )
     endpoint_host_key_file: Path | None = Field(default=None, description="The storage sshd's public host key.")
+    catalogue_dir: Path | None = Field(
+        default=None,
+        description="Where the names of the files inside backups are kept; default: below the data directory. "
+        "A local disk: a storage pool would show them beside what is encrypted.",
+    )
+    catalogue_every: float = Field(
+        default=60.0, ge=0, description="How often to see whether a catalogue lacks a backup; 0: never by itself."
+    )
     silence_seconds: PositiveFloat = Field(default=900.0, description="borg silent for this long is taken for dead.")
 
     @property
@@ -293,6 +316,11 @@ class Settings(BaseSettings):
     def state_dir(self) -> Path:
         """This backup node's own state: grants, borg's base directory, authorized_keys."""
         return self.data_dir / "node"
+
+    @property
+    def catalogue_dir(self) -> Path:
+        """Where this backup node keeps its catalogues."""
+        return self.backup.catalogue_dir or self.state_dir / "catalogue"
 
     def database_url(self) -> str:
         """Return the URL for SQLAlchemy, the password file's content filled in."""

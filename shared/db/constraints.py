@@ -39,9 +39,11 @@ UNIQUE: dict[str, Broken] = {
     "uq_alerts_open_key": Broken("alert_open", "an alert about this is open already"),
     "uq_api_tokens_digest": Broken("token_exists", "this token exists already", "token", "make a new token"),
     "uq_api_tokens_name": Broken("token_name_taken", "another token has this name", "name", _OTHER_NAME),
+    "uq_api_tokens_prefix": Broken("token_exists", "this token exists already", "token", "make a new token"),
     "uq_archives_repository_id_borg_id": Broken("archive_recorded", "this archive is on record already"),
     "uq_backup_jobs_name": Broken("backup_job_name_taken", "another backup job has this name", "name", _OTHER_NAME),
     "uq_dead_letters_message_key": Broken("dead_letter_recorded", "this message was given up before"),
+    "uq_grants_user_id_role_tag_id": Broken("grant_exists", "this user has this role already", "role"),
     "uq_jobs_request_key": Broken("already_requested", "this was asked for before, and its job exists"),
     "uq_missed_runs_schedule_id_due_at": Broken("missed_run_recorded", "this missed run is on record already"),
     "uq_notification_channels_name": Broken("channel_name_taken", "another channel has this name", "name", _OTHER_NAME),
@@ -53,8 +55,12 @@ UNIQUE: dict[str, Broken] = {
     "uq_repositories_server_id_name": Broken(
         "repository_name_taken", "this server has a repository of this name already", "name", _OTHER_NAME
     ),
+    "uq_server_groups_name": Broken("group_name_taken", "another group has this name", "name", _OTHER_NAME),
     "uq_servers_name": Broken("server_name_taken", "another server has this name", "name", _OTHER_NAME),
+    "uq_sessions_digest": Broken("session_exists", "this session exists already", "", "log in again"),
     "uq_storage_pools_name": Broken("pool_name_taken", "another storage pool has this name", "name", _OTHER_NAME),
+    "uq_tags_name": Broken("tag_name_taken", "another tag has this name", "name", _OTHER_NAME),
+    "uq_users_name": Broken("user_name_taken", "another user has this name", "name", _OTHER_NAME),
 }
 """By the name of the unique constraint or unique index."""
 
@@ -67,8 +73,11 @@ NOUNS: dict[str, str] = {
     "jobs": "job",
     "notification_channels": "channel",
     "repositories": "repository",
+    "server_groups": "group",
     "servers": "server",
     "storage_pools": "storage pool",
+    "tags": "tag",
+    "users": "user",
 }
 """By the table to which a foreign key refers: what people call one of its rows."""
 

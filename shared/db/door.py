@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.db.causes import cause_of
 from shared.db.constraints import broken_by
+from shared.domain.messages.database import DATABASE_SILENT, DATABASE_URL_INVALID, INTERNAL_DATABASE, INTERNAL_VALUE
 from shared.errors import AppError, Internal, Permanent, Transient
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ def translation(error: Exception, file: Path | None = None) -> AppError | None:
     if isinstance(error, AppError):
         return None
     if isinstance(error, (TimeoutError, PoolTimeout, ConnectionError)):
-        message = "the database did not answer in time"
-        return Transient(message, code="database_silent", remedy=_SILENT_REMEDY, retry_after=1.0)
+        return Transient(DATABASE_SILENT(), retry_after=1.0)
     if isinstance(error, DBAPIError) and (known := _known(error, file)) is not None:
         return known
     if not isinstance(error, SQLAlchemyError) and not _came_through_the_driver(error):
@@ -62,12 +62,11 @@ def translation(error: Exception, file: Path | None = None) -> AppError | None:
 
 def _unforeseen(error: Exception) -> AppError:
     if _is_about_the_url(error):  # not logged: its text may hold the password
-        message = "the database's URL is none, or names no driver that is known"
-        return Permanent(message, code="database_url_invalid", remedy=URL_REMEDY)
+        return Permanent(DATABASE_URL_INVALID())
     _log.error("database_error", exc_info=error)
     if _is_about_a_value(error):
-        return Permanent("the database cannot keep a value that was given", code=Internal.default_code, remedy=_REMEDY)
-    return Internal("the database refused a statement of ours", remedy=_REMEDY)
+        return Permanent(INTERNAL_VALUE())
+    return Internal(INTERNAL_DATABASE())
 
 
 def _known(error: DBAPIError, file: Path | None) -> AppError | None:

@@ -68,8 +68,9 @@ def engines(url: str, pool_size: int, link: Link) -> tuple[AsyncEngine, AsyncEng
         return writer, reader
     engine = create_async_engine(
         url,
+        # Connections beyond the pool's size are closed after each use: under load that was one opened each few jobs.
         pool_size=pool_size,
-        max_overflow=pool_size,
+        max_overflow=0,
         pool_timeout=8,
         # A connection to a server that is no longer the primary is given up after a while, whatever it is used for.
         pool_recycle=300 if link.failover else 1800,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import text
 
+from shared.domain.messages.database import SCHEMA_MISSING, SCHEMA_NEWER, SCHEMA_OLDER
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 _log = structlog.get_logger()
-_MIGRATE = "run `borgfleet migrate` first"
 
 
 @lru_cache(maxsize=1)
@@ -29,13 +29,8 @@ def known_revisions() -> tuple[str, ...]:
 
 def require_known(found: Iterable[str]) -> None:
     """Raise Permanent if the database's schema is of a version that this one does not know."""
-    if strange := sorted(set(found) - set(known_revisions())):
-        message = (
-            f"the database's schema is of a newer version of Borgfleet: it has the revision {', '.join(strange)},"
-            f" and this version knows none after {known_revisions()[-1]}"
-        )
-        remedy = "run `borgfleet migrate` of the newest version that has ever worked on this database"
-        raise Permanent(message, code="schema_newer", remedy=remedy)
+    if unknown := sorted(set(found) - set(known_revisions())):
+        raise Permanent(SCHEMA_NEWER(found=unknown, newest=known_revisions()[-1]))
 
 
 async def require_current(session: AsyncSession) -> None:
@@ -49,13 +44,9 @@ async def require_current(session: AsyncSession) -> None:
     if found - set(known_revisions()):
         _log.warning("schema_newer", found=sorted(found), known=known_revisions()[-1])
     elif known_revisions()[-1] not in found:
-        message = (
-            "the database's schema is of an older version of Borgfleet: it has the revision"
-            f" {', '.join(sorted(found))}, and this version needs {known_revisions()[-1]}"
-        )
-        raise Permanent(message, code="schema_older", remedy=_MIGRATE)
+        raise Permanent(SCHEMA_OLDER(found=sorted(found), needed=known_revisions()[-1]))
 
 
 def schema_missing() -> Permanent:
     """Return what is said of a database without our tables."""
-    return Permanent("the database holds no schema of Borgfleet", code="schema_missing", remedy=_MIGRATE)
+    return Permanent(SCHEMA_MISSING())

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import time
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -17,6 +17,7 @@ from shared.db.causes import READ_ONLY, file_of
 from shared.db.door import translated
 from shared.db.engines import DIRECT, engines
 from shared.db.unit_of_work import UnitOfWork
+from shared.domain.messages.database import DATABASE_UNSURE
 from shared.errors import Transient
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ T = TypeVar("T")
 
 _RETRY_FIRST = 0.05
 _RETRY_CAP = 2.0
-REQUEST_PATIENCE = 5.0
+REQUEST_RETRY_FOR = 5.0
 """Seconds after which a request that waits for the database is told so: its client gives up at 30."""
 
 
@@ -56,9 +57,25 @@ class Pace:
     """How long the database may take: one try of a unit of work, and all its tries; in seconds."""
 
     seconds: float
-    patience: float
+    retry_for: float
     in_all: bool = False
-    """The patience bounds the last try too: somebody waits for the answer."""
+    """It bounds the last try too: somebody waits for the answer."""
+
+
+class Late:
+    """A transaction that begins when it is first needed, so that nothing is locked by what comes before."""
+
+    def __init__(self, opening: Callable[[], Awaitable[UnitOfWork]]) -> None:
+        """Take what opens it."""
+        self._opening = opening
+        self.tx: UnitOfWork | None = None
+        """None as long as nobody needed it."""
+
+    async def begin(self) -> UnitOfWork:
+        """Return the transaction; it is committed when the work has ended without an error."""
+        if self.tx is None:
+            self.tx = await self._opening()
+        return self.tx
 
 
 class Database:
@@ -71,12 +88,12 @@ class Database:
         key_ring: KeyRing,
         pool_size: int = 10,
         seconds: float = 10.0,
-        patience: float = 60.0,
+        retry_for: float = 60.0,
         link: Link = DIRECT,
     ) -> None:
-        """Take a SQLAlchemy URL; `seconds` bounds one try of a unit of work, `patience` all of them."""
+        """Take a SQLAlchemy URL; `seconds` bounds one try of a unit of work, `retry_for` all of them."""
         self._key_ring = key_ring
-        self.pace = Pace(seconds, patience)
+        self.pace = Pace(seconds, retry_for)
         with translated():
             self._writer, self._reader = engines(url, pool_size, link)
             self._file = file_of(url)
@@ -88,11 +105,15 @@ class Database:
         """The engine that writes; for migrations and tests."""
         return self._writer
 
-    def for_requests(self, patience: float = REQUEST_PATIENCE) -> Database:
+    def for_requests(self, retry_for: float = REQUEST_RETRY_FOR) -> Database:
         """Return this database for those who wait for an answer: within so many seconds they have one, or an error."""
         hasty = copy.copy(self)  # connections, marks and listeners are the same
-        hasty.pace = Pace(min(self.pace.seconds, patience), patience, in_all=True)
+        hasty.pace = Pace(min(self.pace.seconds, retry_for), retry_for, in_all=True)
         return hasty
+
+    def keyed_id(self, purpose: str, name: str) -> str:
+        """Return the id of a name that only who holds this installation's master key can tell beforehand."""
+        return self._key_ring.keyed_id(purpose, name)
 
     def on_emit(self, tell: Callable[[Sequence[OutboxRow]], None]) -> None:
         """Tell of the rows that each commit put into the outbox."""
@@ -111,33 +132,62 @@ class Database:
         self,
         work: Callable[[UnitOfWork], Awaitable[T]],
         *,
-        patience: float | None = None,
+        retry_for: float | None = None,
         key: uuid.UUID | None = None,
         repeatable: bool = False,
     ) -> T:
-        """Run a whole transaction again on deadlock or lost connection, for `patience` seconds; its effect is once.
+        """Run a whole transaction again on deadlock or lost connection, for `retry_for` seconds; its effect is once.
 
         A transaction that writes leaves a mark (`key`, or a fresh one). If the answer to its COMMIT is lost, the next
         try reads the mark first, and returns what was made. `repeatable` work knows by itself what it did before, as
         by its lease, or does no harm twice: it needs no mark.
         Cancelling takes effect after the transaction: cut short, SQLite would keep its lock with nobody to end it.
         """
-        patience = self.pace.patience if patience is None else patience
-        deadline, delay = time.monotonic() + patience, _RETRY_FIRST
+        retry_for = self.pace.retry_for if retry_for is None else retry_for
         call = _Call[T](self._slots.pop() if self._slots else uuid.uuid4(), key or uuid.uuid4())
-        marked = not repeatable and patience > 0  # who tries once only never asks
-        seconds = self.pace.seconds
+        marked = not repeatable and retry_for > 0  # who tries once only never asks
+        made = await self._again(
+            lambda seconds: self._once(work, call, seconds, marked=marked), retry_for, lambda: call.in_doubt
+        )
+        self._slots.append(call.slot)
+        return made
+
+    async def run_late(self, work: Callable[[Late], Awaitable[T]]) -> T:
+        """As `run`, but the transaction begins when `work` first asks for it.
+
+        It leaves no mark: the work has to know by itself what an earlier try did.
+        """
+        committing = False
+        emitted: Sequence[OutboxRow] = ()
+
+        async def once(seconds: float) -> T:
+            nonlocal committing, emitted
+            async with AsyncExitStack() as stack:
+                late = Late(lambda: stack.enter_async_context(self._open(seconds)))
+                made = await work(late)
+                if late.tx is not None:
+                    await late.tx.prepare()
+                    # A try that finds the work of the one before done emits nothing: what that one did is told now.
+                    committing, emitted = True, late.tx.emitted or emitted
+                    await late.tx.commit()
+                    self._tell(emitted)
+            return made
+
+        return await self._again(once, self.pace.retry_for, lambda: committing)
+
+    async def _again(
+        self, once: Callable[[float], Coroutine[Any, Any, T]], retry_for: float, in_doubt: Callable[[], bool]
+    ) -> T:
+        """Try as often as it can help, for so many seconds."""
+        deadline, delay, seconds = time.monotonic() + retry_for, _RETRY_FIRST, self.pace.seconds
         while True:
             try:
-                made = await _to_its_end(self._once(work, call, seconds, marked=marked))
+                return await _to_its_end(once(seconds))
             except Transient as error:
                 if not error.code.startswith("database_"):
                     raise
                 if time.monotonic() + delay > deadline:
-                    raise (_unsure() if call.in_doubt else error) from error
-            else:
-                self._slots.append(call.slot)
-                return made
+                    raise (_unsure() if in_doubt() else error) from error
             await asyncio.sleep(delay)
             delay = min(_RETRY_CAP, delay * 2)
             if self.pace.in_all:
@@ -148,7 +198,7 @@ class Database:
     ) -> T:
         async with self._open(seconds) as tx:
             # Waits for a COMMIT that is under way yet: the mark's row is locked until then.
-            if not call.in_doubt or not await tx.marks.found(call.slot, call.mark, call.event):
+            if not call.in_doubt or not await tx.marks.is_committed(call.slot, call.mark, call.event):
                 call.in_doubt = False
                 made = await work(tx)
                 await tx.prepare()
@@ -200,10 +250,7 @@ class Database:
 
 
 def _unsure() -> Transient:
-    message = "the database was lost while it was being saved: it may be done, or not"
-    return Transient(
-        message, code="database_unsure", remedy="look whether it is there before you repeat it", retry_after=1.0
-    )
+    return Transient(DATABASE_UNSURE(), retry_after=1.0)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from shared.db.engines import WROTE
 from shared.db.outbox import Outbox
+from shared.db.stores.admission import Admission
+from shared.db.stores.audit import Audit
 from shared.db.stores.jobs import Jobs
 from shared.db.stores.leases import Leases
 from shared.db.stores.marks import Marks
+from shared.db.stores.replies import Replies
 from shared.db.stores.secrets import Secrets
-from shared.db.stores.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,10 +32,12 @@ class UnitOfWork:
         self.session = session
         self.outbox = Outbox(session)
         self.jobs = Jobs(session, self.outbox)
-        self.turns = Turns(session, self.jobs)
+        self.admission = Admission(session, self.jobs)
         self.leases = Leases(session)
         self.marks = Marks(session)
         self.secrets = Secrets(session, key_ring)
+        self.replies = Replies(session, key_ring)
+        self.audit = Audit(session, key_ring)
 
     def emit(self, event: Event, *, node: str | None = None) -> None:
         """Publish this event if, and only if, the transaction commits."""

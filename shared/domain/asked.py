@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared.domain.messages.jobs import JOB_PARAMS_INVALID
 from shared.domain.scheduled import Scheduled
 from shared.domain.text import clean
 from shared.errors import Permanent
@@ -33,8 +34,7 @@ class Asked(BaseModel):
             return cls.model_validate(params)
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'params'}: {one['msg']}" for one in error.errors())
-            message = f"the parameters of this job make no sense: {clean(wrong, _SHOWN)}"
-            raise Permanent(message, code="job_params_invalid", remedy="ask for the work anew") from error
+            raise Permanent(JOB_PARAMS_INVALID(wrong=clean(wrong, _SHOWN))) from error
 
     @classmethod
     def or_nothing(cls, params: Any) -> Asked:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.domain.message import Message, escaped
 from shared.errors import Permanent, Transient
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One row of a table of causes; the tables are shown in docs/operations/errors.md."""
+    """One row of a table of causes; the tables are shown in docs/errors.md."""
 
     code: str
     says: str
@@ -17,9 +18,18 @@ class Cause:
     remedy: str
     passing: bool = False
     """It may be gone in a while, without a person: the job tries again."""
+    variant: str = ""
+    """Tells apart causes of one code."""
+
+    @property
+    def message(self) -> Message:
+        """The entry of the catalogue: where it happened, what it means, and what was seen of it."""
+        says, remedy = escaped(self.says), escaped(self.remedy)
+        return Message(
+            self.code, 503 if self.passing else 400, f"[{{where}}: ]{says}[: {{seen}}]", remedy, self.variant
+        )
 
     def error(self, seen: str, *, where: str = "") -> Permanent | Transient:
         """Return the error that tells what was seen, and where."""
         kind = Transient if self.passing else Permanent
-        says = f"{where}: {self.says}" if where else self.says
-        return kind(f"{says}: {seen}" if seen else says, code=self.code, remedy=self.remedy)
+        return kind(self.message(where=where, seen=seen))

@@ -11,6 +11,8 @@ class JobType(StrEnum):
     SERVER_SETUP = "server_setup"
     BACKUP_CREATE = "backup_create"
     ARCHIVE_DELETE = "archive_delete"
+    ARCHIVE_RESTORE = "archive_restore"
+    ARCHIVE_INDEX = "archive_index"
     REPOSITORY_PRUNE = "repository_prune"
     REPOSITORY_COMPACT = "repository_compact"
     REPOSITORY_CHECK = "repository_check"

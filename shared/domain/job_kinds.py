@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, TypeAlias
 
 from shared.domain.job import JobType
+from shared.domain.permissions import Permission
 
 Unit: TypeAlias = Literal["", "archives", "bytes", "segments", "servers", "steps"]
-UpkeepTask: TypeAlias = Literal["prune", "compact", "check"]
+MaintenanceTask: TypeAlias = Literal["prune", "compact", "check"]
 """What a repository's schedules may do; a test holds it equal to the rows with a `task`."""
 
 
@@ -29,8 +30,8 @@ class JobKind(NamedTuple):
     """For people, as the beginning of a sentence."""
     subject: str
     """Of the command that asks for it."""
-    permission: str
-    """The right that is meant for it, as `noun:verb`; nothing checks it yet."""
+    permission: Permission
+    """Who asks for it through the API needs this right."""
     phases: tuple[Phase, ...]
     """In their order; some are left out by some runs, and borg's own words may stand in between."""
     node_bound: bool = True
@@ -39,7 +40,7 @@ class JobKind(NamedTuple):
     """Caps hold for it, so it may wait; what a person waits for, as a deletion, begins at once."""
     retryable: bool = True
     """A person may have it queued again once it failed or was cancelled."""
-    task: UpkeepTask | None = None
+    task: MaintenanceTask | None = None
     """Its name in a repository's schedules; None: a repository has none of this kind."""
 
 
@@ -47,7 +48,7 @@ _LOOKING, _COMPACTING, _MEASURING = Phase("looking"), Phase("compacting"), Phase
 
 JOB_KINDS: tuple[JobKind, ...] = (
     JobKind(
-        JobType.SERVER_SETUP, "Set-up of a server", "server.setup", "servers:setup",
+        JobType.SERVER_SETUP, "Set-up of a server", "server.setup", Permission.SERVERS_SETUP,
         (
             Phase("host key"), Phase("connecting"), Phase("detect system"), Phase("install fleet key"),
             Phase("install borg"), Phase("make key pair"), Phase("pin storage host keys"), Phase("prove the way back"),
@@ -56,7 +57,7 @@ JOB_KINDS: tuple[JobKind, ...] = (
         node_bound=False,
     ),
     JobKind(
-        JobType.BACKUP_CREATE, "Backup", "backup.requested", "backup_jobs:run",
+        JobType.BACKUP_CREATE, "Backup", "backup.requested", Permission.BACKUP_JOBS_RUN,
         (
             Phase("preparing the repository"), Phase("connecting"), Phase("pre-hook"), Phase("reading", "bytes"),
             Phase("post-hook"), Phase("verifying"),
@@ -64,34 +65,45 @@ JOB_KINDS: tuple[JobKind, ...] = (
         takes_turns=True,
     ),
     JobKind(
-        JobType.ARCHIVE_DELETE, "Deletion of a backup", "archive.delete", "backups:delete",
+        JobType.ARCHIVE_DELETE, "Deletion of a backup", "archive.delete", Permission.BACKUPS_DELETE,
         (_LOOKING, Phase("deleting"), _COMPACTING, _MEASURING),
     ),
     JobKind(
-        JobType.REPOSITORY_PRUNE, "Prune", "repository.prune", "repositories:prune",
+        JobType.ARCHIVE_RESTORE, "Restore", "archive.restore", Permission.BACKUPS_RESTORE,
+        (
+            Phase("connecting"), Phase("checking the target"), Phase("making the view"), Phase("counting"),
+            Phase("extracting", "bytes"), Phase("verifying"), Phase("placing"), Phase("cleaning"),
+        ),
+    ),
+    JobKind(
+        JobType.ARCHIVE_INDEX, "Indexing", "archive.index", Permission.REPOSITORIES_INDEX,
+        (Phase("removing what was deleted"), Phase("making the view"), Phase("reading archive", "archives")),
+    ),
+    JobKind(
+        JobType.REPOSITORY_PRUNE, "Prune", "repository.prune", Permission.REPOSITORIES_PRUNE,
         (_LOOKING, Phase("deleting", "archives"), _COMPACTING, _MEASURING),
         takes_turns=True, task="prune",
     ),
     JobKind(
-        JobType.REPOSITORY_COMPACT, "Compaction", "repository.compact", "repositories:compact",
+        JobType.REPOSITORY_COMPACT, "Compaction", "repository.compact", Permission.REPOSITORIES_COMPACT,
         (_COMPACTING, _MEASURING),
         takes_turns=True, task="compact",
     ),
     JobKind(
-        JobType.REPOSITORY_CHECK, "Check", "repository.check", "repositories:check",
+        JobType.REPOSITORY_CHECK, "Check", "repository.check", Permission.REPOSITORIES_CHECK,
         (Phase("checking segments"), Phase("checking archives"), Phase("reading archive", "archives")),
         takes_turns=True, task="check",
     ),
     JobKind(
-        JobType.REPOSITORY_VERIFY, "Verification", "repository.verify", "repositories:verify",
+        JobType.REPOSITORY_VERIFY, "Verification", "repository.verify", Permission.REPOSITORIES_VERIFY,
         (Phase("reading segment", "segments"),),
     ),
     JobKind(
-        JobType.REPOSITORY_RECOVER, "Recovery", "repository.recover", "repositories:recover",
+        JobType.REPOSITORY_RECOVER, "Recovery", "repository.recover", Permission.REPOSITORIES_RECOVER,
         (Phase("putting back"), _LOOKING),
     ),
     JobKind(
-        JobType.STATS_COLLECT, "Statistics of servers", "stats.collect", "servers:collect",
+        JobType.STATS_COLLECT, "Statistics of servers", "stats.collect", Permission.SERVERS_COLLECT,
         (Phase("collecting", "servers"),),
         node_bound=False,
     ),
@@ -100,9 +112,9 @@ JOB_KINDS: tuple[JobKind, ...] = (
 KIND_OF: dict[str, JobKind] = {kind.type.value: kind for kind in JOB_KINDS}
 """By type, as rows and messages name it; rows may hold types that a newer version made."""
 TAKE_TURNS = frozenset(kind.type.value for kind in JOB_KINDS if kind.takes_turns)
-UPKEEP: dict[str, JobKind] = {kind.task: kind for kind in JOB_KINDS if kind.task is not None}
+MAINTENANCE: dict[str, JobKind] = {kind.task: kind for kind in JOB_KINDS if kind.task is not None}
 """By the name in a repository's schedules."""
-UPKEEP_TYPES = frozenset(kind.type.value for kind in UPKEEP.values())
+MAINTENANCE_TYPES = frozenset(kind.type.value for kind in MAINTENANCE.values())
 
 
 def task_of(kind: str) -> str:

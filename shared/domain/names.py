@@ -129,6 +129,12 @@ Host = Annotated[str, StringConstraints(max_length=254), AfterValidator(check_ho
 User = Annotated[str, AfterValidator(check_user)]
 Login = Annotated[str, StringConstraints(max_length=LOGIN_LENGTH), AfterValidator(check_login)]
 Text = Annotated[str, StringConstraints(max_length=200), AfterValidator(check_text)]
+Justification = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200, pattern=r"\S", strip_whitespace=True),
+    AfterValidator(check_text),
+]
+"""Why a person decided something: never blank, for it is all that is known of it later."""
 SourcePath = Annotated[str, StringConstraints(max_length=_PATH_BYTES), AfterValidator(check_source)]
 PoolPath = Annotated[str, StringConstraints(max_length=_POOL_PATH_LENGTH), AfterValidator(check_pool_path)]
 

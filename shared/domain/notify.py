@@ -55,7 +55,7 @@ class Entry:
     """Whatever tells incidents apart."""
 
 
-def settle(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+def group(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
     """Return what is worth telling of what has gathered, oldest first, and what is needless.
 
     Of each incident only the last word counts; one that began and ended before anybody was told is not told at all.

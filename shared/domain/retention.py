@@ -14,9 +14,10 @@ from math import ceil
 from typing import TYPE_CHECKING, Self, TypeAlias
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from shared.domain.archive import CLOCK_TOLERANCE
+from shared.domain.messages.backups import CLOCKS_DISAGREE
 from shared.domain.schedule import Zone
 from shared.errors import Permanent
 
@@ -28,7 +29,7 @@ _QUARTER_WEEKS, _LAST_QUARTER = 13, 4
 CLOCKS_APART = timedelta(days=1)
 """If two machines' clocks differ by more, nobody knows how old anything is."""
 DRIFT = timedelta(days=7)
-"""The brake adds up what prunes took within this time."""
+"""The deletion limit adds up what prunes took within this time."""
 
 
 def _thirteen_weeks(at: datetime) -> Hashable:
@@ -66,7 +67,8 @@ class Policy(BaseModel):
     keep_quarterly_3monthly: int = Field(default=0, ge=0, le=100_000)
     keep_yearly: int = Field(default=0, ge=0, le=100_000)
     zone: Zone = Field(default="UTC", description="Whose days, weeks and months.")
-    brake_percent: int = Field(
+    deletion_limit_percent: int = Field(
+        validation_alias=AliasChoices("deletion_limit_percent", "brake_percent"),  # as it was called before
         default=50,
         ge=1,
         le=100,
@@ -104,7 +106,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What earlier prunes of a backup job left: the brake measures against it."""
+    """What earlier prunes of a backup job left: the deletion limit measures against it."""
 
     since: datetime
     """When counting began; anew each week."""
@@ -119,7 +121,7 @@ class Verdict:
 
     kept: dict[Hashable, str]
     dropped: tuple[Hashable, ...]
-    braked: bool
+    deletion_limit_reached: bool
     """More would go at once than the policy allows: nothing may go without a person's word."""
 
 
@@ -143,7 +145,7 @@ def apply(policy: Policy, archives: Sequence[Candidate], now: datetime, mark: Ma
         elif is_from_the_future(archive.at, now):
             kept[archive.id] = "from the future"
     dropped = tuple(archive.id for archive in reversed(newest_first) if archive.id not in kept)
-    return Verdict(kept, dropped, braked=_is_braked(policy, good, kept, now, mark))
+    return Verdict(kept, dropped, deletion_limit_reached=_is_over_deletion_limit(policy, good, kept, now, mark))
 
 
 def is_from_the_future(at: datetime, now: datetime) -> bool:
@@ -155,9 +157,7 @@ def refuse_wrong_clock(database: datetime, node: datetime) -> None:
     """Raise if the database's clock and this node's are far apart: one jumped, and age is what a retention goes by."""
     if abs(database - node) > CLOCKS_APART:
         said, hours = f"{database:%Y-%m-%d %H:%M} UTC", abs(database - node).total_seconds() / 3600
-        message = f"nothing was pruned: the database's clock says {said}, this node's is {hours:.0f} hours off that"
-        remedy = "set both clocks right (chrony, systemd-timesyncd), and prune again"
-        raise Permanent(message, code="clocks_disagree", remedy=remedy)
+        raise Permanent(CLOCKS_DISAGREE(clock=said, hours=hours))
 
 
 def marked(before: Mark | None, good: Sequence[datetime], dropped: int, now: datetime) -> Mark:
@@ -177,18 +177,18 @@ def _came(mark: Mark | None, good: Iterable[datetime]) -> int:
     return sum(at > mark.pruned_at for at in good) if mark else 0
 
 
-def _is_braked(
+def _is_over_deletion_limit(
     policy: Policy, good: Sequence[Candidate], kept: Mapping[Hashable, str], now: datetime, mark: Mark | None
 ) -> bool:
     """Tell whether more good archives would go than a person expects.
 
     As many as came since the last prune may always go: that is how a policy works night after night. What goes beyond
-    that adds up over a week, so that many small prunes are no way round the brake. What is not good is no loss. The
+    that adds up over a week, so that many small prunes are no way round the limit. What is not good is no loss. The
     share is rounded up to whole archives.
     """
     came, (_, taken) = _came(mark, (archive.at for archive in good)), _counted(mark, now)
     lost = sum(archive.id not in kept for archive in good) - came
-    allowed = ceil((len(good) - came + taken) * policy.brake_percent / 100)
+    allowed = ceil((len(good) - came + taken) * policy.deletion_limit_percent / 100)
     return lost > 0 and lost + taken > allowed
 
 

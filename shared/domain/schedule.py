@@ -32,8 +32,8 @@ _PERIODS_SEEN = 40
 _SHORTEST_MONTH = 28
 
 
-def upkeep_name(server: str, repository: str, task: str) -> str:
-    """Return what a repository's upkeep is called, as `check of web1/system`."""
+def maintenance_name(server: str, repository: str, task: str) -> str:
+    """Return what a repository's maintenance is called, as `check of web1/system`."""
     return f"{task_of(task)} of {server}/{repository}"
 
 

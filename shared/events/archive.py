@@ -18,6 +18,14 @@ class ArchiveDelete(Command):
     archive_id: uuid.UUID | None = Field(default=None, description="The archive (backup) to delete.")
 
 
+class ArchiveRestore(Command):
+    """Restore what a job names of an archive. Outside publishers give the archive: all of it goes to its own server."""
+
+    subject: ClassVar[str] = "archive.restore"
+
+    archive_id: uuid.UUID | None = Field(default=None, description="The archive (backup) to restore.")
+
+
 class ArchiveAccepted(Event):
     """A person said that a doubtful archive is as it should be: it counts as good from now on."""
 
@@ -37,3 +45,17 @@ class ArchiveDeleted(JobFact):
 
     archive_id: uuid.UUID
     repository_id: uuid.UUID
+
+
+class ArchiveRestored(JobFact):
+    """What was chosen of an archive stands in its place on a server, verified."""
+
+    subject: ClassVar[str] = "archive.restored"
+
+    archive_id: uuid.UUID
+    repository_id: uuid.UUID
+    server_id: uuid.UUID
+    state: str
+    files: int
+    original_size: int
+    target: str = Field(description="The path on the server.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -52,6 +52,9 @@ class JobChanged(JobFact):
     failures: int = 0
     code: str | None = Field(default=None, description="Why it failed or is tried again.")
     reason: str | None = None
+    message: dict[str, Any] | None = Field(
+        default=None, description="The same as entry of the catalogue, and parameters."
+    )
     not_before: datetime | None = Field(default=None, description="When it is tried again.")
     created_at: datetime | None = None
     started_at: datetime | None = None

@@ -59,7 +59,18 @@ class RepositoryRecover(Command):
     repository_id: uuid.UUID | None = Field(default=None, description="The repository to recover.")
 
 
-Upkeep: TypeAlias = RepositoryPrune | RepositoryCompact | RepositoryCheck | RepositoryVerify | RepositoryRecover
+class ArchiveIndex(Command):
+    """Bring a repository's catalogue of files up to date: add the archives that it lacks, drop those that are gone."""
+
+    subject: ClassVar[str] = "archive.index"
+
+    repository_id: uuid.UUID | None = Field(default=None, description="The repository to index.")
+    rebuild: bool = Field(default=False, description="Build the catalogue anew from every archive.")
+
+
+Maintenance: TypeAlias = (
+    RepositoryPrune | RepositoryCompact | RepositoryCheck | RepositoryVerify | RepositoryRecover | ArchiveIndex
+)
 
 
 class RepositoryPruned(JobFact):
@@ -123,7 +134,7 @@ class RepositoryRecovered(JobFact):
     remaining: str
 
 
-class UpkeepMissed(Event):
+class MaintenanceMissed(Event):
     """A prune, a compaction or a check that was due was not made."""
 
     subject: ClassVar[str] = "repository.missed"

@@ -8,11 +8,13 @@ from typing import Literal
 from shared.domain.job import JobType
 from shared.domain.job_kinds import JOB_KINDS
 from shared.events.alert import AlertRaised, AlertResolved
-from shared.events.archive import ArchiveAccepted, ArchiveDelete, ArchiveDeleted
+from shared.events.archive import ArchiveAccepted, ArchiveDelete, ArchiveDeleted, ArchiveRestore, ArchiveRestored
 from shared.events.backup import BackupCompleted, BackupFailed, BackupMissed, BackupRequested, BackupStarted
 from shared.events.base import Command, Event
 from shared.events.progress import JobChanged, JobProgress
 from shared.events.repository import (
+    ArchiveIndex,
+    MaintenanceMissed,
     RepositoryCheck,
     RepositoryChecked,
     RepositoryCompact,
@@ -24,7 +26,6 @@ from shared.events.repository import (
     RepositoryRecovered,
     RepositoryVerified,
     RepositoryVerify,
-    UpkeepMissed,
 )
 from shared.events.server import ServerReady, ServerRefused, ServerSetup, ServerUnreachable
 from shared.events.stats import ServerReachable, StatsCollect, StatsCollected
@@ -45,18 +46,18 @@ class StreamSpec:
 
 
 COMMANDS: tuple[type[Command], ...] = (
-    BackupRequested, ArchiveDelete, RepositoryPrune, RepositoryCompact, RepositoryCheck,
-    RepositoryVerify, RepositoryRecover, ServerSetup, StatsCollect,
+    BackupRequested, ArchiveDelete, ArchiveRestore, RepositoryPrune, RepositoryCompact, RepositoryCheck,
+    RepositoryVerify, RepositoryRecover, ArchiveIndex, ServerSetup, StatsCollect,
 )  # fmt: skip
 _OF_SUBJECT = {command.subject: command for command in COMMANDS}
 COMMAND_OF: dict[JobType, type[Command]] = {kind.type: _OF_SUBJECT[kind.subject] for kind in JOB_KINDS}
 """Which message asks for which type of job."""
 NODE_BOUND: frozenset[type[Command]] = frozenset(COMMAND_OF[kind.type] for kind in JOB_KINDS if kind.node_bound)
 FACTS: tuple[type[Event], ...] = (
-    BackupStarted, BackupCompleted, BackupFailed, BackupMissed, ArchiveAccepted, ArchiveDeleted, RepositoryPruned,
-    RepositoryCompacted, RepositoryChecked, RepositoryFrozen, RepositoryVerified, RepositoryRecovered, UpkeepMissed,
-    ServerReady, ServerUnreachable, ServerReachable, StatsCollected, AlertRaised, AlertResolved, JobChanged,
-    ServerRefused,
+    BackupStarted, BackupCompleted, BackupFailed, BackupMissed, ArchiveAccepted, ArchiveDeleted, ArchiveRestored,
+    RepositoryPruned, RepositoryCompacted, RepositoryChecked, RepositoryFrozen, RepositoryVerified,
+    RepositoryRecovered, MaintenanceMissed, ServerReady, ServerUnreachable, ServerReachable, StatsCollected,
+    AlertRaised, AlertResolved, JobChanged, ServerRefused,
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (*COMMANDS, *FACTS, JobProgress)
 

@@ -9,6 +9,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from shared.domain.messages.alerts import DELIVERY_TIMEOUT
 from shared.errors import Invalid, Transient
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ class ChildSender:
                 given = json.dumps(request | {"allowed_networks": self._allowed}).encode()
                 stdout, _ = await child.communicate(given)
         except TimeoutError as error:
-            message = f"not delivered within {seconds:.0f} seconds"
-            raise Transient(message, code="delivery_timeout", remedy="see whether the other side is up") from error
+            raise Transient(DELIVERY_TIMEOUT(seconds=seconds)) from error
         finally:
             if child.returncode is None:
                 child.kill()

@@ -16,6 +16,8 @@ from shared.db.stores.requests import requested_before
 from shared.db.tables.job import Job
 from shared.domain.asked import Asked
 from shared.domain.job import JobState
+from shared.domain.message import plain
+from shared.domain.messages.jobs import JOB_UNKNOWN, NOT_CLAIMED, NOT_DUE, WAITING
 from shared.domain.text import clean
 from shared.errors import LeaseLost, Permanent, Transient, Waiting
 from shared.runtime.outcome import outcome
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from shared.bus.port import Bus
     from shared.db.session import Database
     from shared.db.unit_of_work import UnitOfWork
+    from shared.domain.message import Said
     from shared.errors import AppError
 
 T = TypeVar("T")
@@ -72,7 +75,7 @@ class Context:
         self._logged = 0
         self._stored = 0
         self._progress: ProgressReporter | None = None
-        self._warned: list[str] = []
+        self._warned: list[Said | str] = []
 
     @property
     def key(self) -> str:
@@ -122,12 +125,11 @@ class Context:
         """Tell whether a job was made for this very message."""
         return await self._db.run(lambda tx: requested_before(tx, self._key))
 
-    async def hold(self, name: str, shown_as: str, *, on_beat: Callable[[int], None]) -> int:
+    async def hold(self, name: str, label: str, *, on_beat: Callable[[int], None]) -> int:
         """Take a lease that lives as long as this run; Waiting, for people to see, while another holds it."""
         await self._db.run(partial(self._acquire, name, on_beat))
         if name not in self._held:
-            message = f"waiting for {shown_as}"
-            raise Waiting(message, code=shown_as, retry_after=self._patience())
+            raise Waiting(WAITING(what=label), waiting_for=label, retry_after=self._ask_again_in())
         return self._held[name][0]
 
     async def _acquire(self, name: str, on_beat: Callable[[int], None], tx: UnitOfWork) -> None:
@@ -136,7 +138,12 @@ class Context:
             await tx.jobs.begun(self._claimed(), lease=self.lease)
             self._held[name] = epoch, on_beat
 
-    def _patience(self) -> float:
+    async def let_go(self, name: str) -> None:
+        """Give one lease back before the run's end."""
+        self._held.pop(name, None)  # first: a beat that meets it given back must not take it for lost
+        await self._db.run(lambda tx: tx.leases.release(name, self.lease))
+
+    def _ask_again_in(self) -> float:
         """Ask again each second at first, more rarely the longer it took: many may wait for one thing."""
         waited = (datetime.now(UTC) - self._claimed().created_at).total_seconds()
         return max(_WAIT_SECONDS, min(_WAIT_CAP, waited / 10))
@@ -147,12 +154,12 @@ class Context:
         state: JobState,
         *,
         error: AppError | None = None,
-        warnings: Sequence[str] = (),
+        warnings: Sequence[Said | str] = (),
         result: dict[str, Any] | None = None,
     ) -> bool:
         """End the job in this transaction; False if an earlier try of the same commit already did."""
         job = self._claimed()
-        warnings = list(dict.fromkeys((*warnings, *self._warned)))
+        told = {one.text: one for one in (_as_said(one) for one in (*warnings, *self._warned))}
         if self._warned and state is JobState.SUCCEEDED:
             state = JobState.WARNING
         progress = self._progress.as_row() if self._progress else None
@@ -161,7 +168,7 @@ class Context:
             lease=self.lease,
             state=state,
             error=cleaned(error),
-            warnings=[clean(warning, _LINE) for warning in warnings],
+            warnings=list(told.values()),
             result=storable(result),
             progress=progress,
         )
@@ -173,7 +180,7 @@ class Context:
 
     async def put_back(self, tx: UnitOfWork, *, delay: float, error: AppError | None, failed: bool) -> bool:
         """Return the job to the queue in this transaction; True if its message has done its work."""
-        waiting_for = clean(error.code, 200) if isinstance(error, Waiting) else None
+        waiting_for = clean(error.waiting_for or error.code, 200) if isinstance(error, Waiting) else None
         done = await tx.jobs.put_back(
             self._claimed(),
             lease=self.lease,
@@ -185,6 +192,11 @@ class Context:
         await self._write_lines(tx)
         await self.release(tx)
         return done
+
+    async def leave(self) -> bool:
+        """Leave a job that another run has; False if it needs this run's message, for it is queued."""
+        job_id = self.job.id if self.job else self.job_id
+        return job_id is None or await self._db.run(lambda tx: tx.jobs.leave(job_id))
 
     async def fence(self, tx: UnitOfWork) -> None:
         """Make sure, for a write that is not on the job's own row, that the job is still ours; LeaseLost if not."""
@@ -211,11 +223,11 @@ class Context:
             text = f"this log is full: only its first {LOG_LINES} lines are kept"
             self._lines.append((datetime.now(UTC), "warning", "kernel", "log_full", text))
 
-    def warn(self, code: str, reason: str) -> None:
+    def warn(self, code: str, reason: Said | str) -> None:
         """Let the run end with a warning at least, and say why; the same reason is said once."""
         if reason not in self._warned:
             self._warned.append(reason)
-            self.log("error", "kernel", reason, code=code)
+            self.log("error", "kernel", _as_said(reason).text, code=code)
 
     async def tick(self) -> bool:
         """Publish progress, store new log lines; return whether the run is to be cancelled."""
@@ -223,7 +235,7 @@ class Context:
         if self._progress:
             await self._progress.flush()
         await self._store_lines()
-        return await self._db.run(lambda tx: tx.jobs.cancel_requested(job.id), patience=0)
+        return await self._db.run(lambda tx: tx.jobs.cancel_requested(job.id), retry_for=0)
 
     async def beat(self) -> None:
         """Extend the job's lease and every lease held with it; LeaseLost if one is gone."""
@@ -232,26 +244,29 @@ class Context:
 
         async def extend(tx: UnitOfWork) -> None:
             await tx.jobs.beat(job.id, lease=self.lease, seconds=self.lease_seconds, progress=progress)
-            for name in self._held:
-                await tx.leases.renew(name, self.lease, self.lease_seconds)
+            for name in list(self._held):
+                await self._renew(tx, name)
 
         began = time.monotonic()
-        await self._db.run(extend, patience=0)
-        for epoch, on_beat in self._held.values():
+        await self._db.run(extend, retry_for=0)
+        for epoch, on_beat in list(self._held.values()):
             on_beat(epoch)
         self._held_at = began  # not before: what the lease stands for outside, as a grant's file, has to last as long
 
+    async def _renew(self, tx: UnitOfWork, name: str) -> None:
+        try:
+            await tx.leases.renew(name, self.lease, self.lease_seconds)
+        except LeaseLost:
+            if name in self._held:
+                raise
+
     async def _why_not(self, tx: UnitOfWork, job_id: uuid.UUID) -> None:
         """Raise if the message has to come again, or makes no sense; return if it has done its work."""
-        remaining = await tx.jobs.seconds_until_due(job_id)
-        if remaining is not None:
-            message = f"job {job_id} is not due yet"
-            raise Waiting(message, code="not_due", retry_after=max(remaining, 0.05))
+        if not await tx.jobs.leave(job_id):
+            remaining = await tx.jobs.seconds_until_due(job_id) or 0.0
+            raise Waiting(NOT_DUE(job_id=job_id), retry_after=max(remaining, 0.05))
         if await tx.jobs.get(job_id) is None:
-            message = f"there is no job {job_id}"
-            raise Permanent(
-                message, code="job_unknown", remedy="publish without `job_id`: the job is made for the request"
-            )
+            raise Permanent(JOB_UNKNOWN(job_id=job_id))
 
     def forget(self) -> None:
         """Forget what is to be written beside the job's state: its end must be written even if that cannot be."""
@@ -265,17 +280,14 @@ class Context:
 
     def _claimed(self) -> Job:
         if self.job is None:
-            message = "no job is claimed"
-            raise Transient(
-                message, code="not_claimed", remedy="nothing: it is tried again by itself; report it if it stays"
-            )
+            raise Transient(NOT_CLAIMED())
         return self.job
 
     async def _store_lines(self) -> None:
         count = len(self._lines)
         if not count:
             return
-        error = await outcome(self._db.run(self._write_lines, patience=0))
+        error = await outcome(self._db.run(self._write_lines, retry_for=0))
         if isinstance(error, (Transient, LeaseLost, asyncio.CancelledError)):
             raise error  # they are kept for the next time
         if error is not None:
@@ -290,3 +302,8 @@ class Context:
     async def _write_lines(self, tx: UnitOfWork) -> None:
         if self._lines:
             await tx.jobs.log(self._claimed(), self._stored + 1, self._lines)
+
+
+def _as_said(words: Said | str) -> Said:
+    """Return a warning as what is said; one that has no entry yet keeps its words."""
+    return plain(clean(words, _LINE), code="warning") if isinstance(words, str) else words

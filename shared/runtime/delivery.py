@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from pydantic import ValidationError
@@ -14,6 +15,8 @@ from shared.bus.port import EVENT_TYPE, MESSAGE_ID
 from shared.db.stores.job_messages import asks_for
 from shared.db.tables.base import or_ignore
 from shared.db.tables.kernel import DeadLetter
+from shared.domain.messages import stored
+from shared.domain.messages.jobs import UNDECODABLE, UNPUBLISHABLE
 from shared.domain.text import clean
 from shared.errors import AppError, Permanent
 from shared.runtime.outcome import outcome
@@ -40,10 +43,7 @@ def decode(event: type[Command], delivery: Delivery) -> Command:
         return event.model_validate_json(delivery.data)
     except ValidationError as error:
         found = (f"{'.'.join(map(str, e['loc'])) or 'payload'}: {e['msg']}" for e in error.errors())
-        message = f"not a valid {event.type_name()}: {clean('; '.join(found), 1000)}"
-        raise Permanent(
-            message, code="undecodable", remedy="see docs/events.md for the fields of this event"
-        ) from error
+        raise Permanent(UNDECODABLE(event=event.type_name(), wrong=clean("; ".join(found), 1000))) from error
 
 
 async def record_dead_letter(tx: UnitOfWork, delivery: Delivery, error: AppError) -> None:
@@ -51,28 +51,56 @@ async def record_dead_letter(tx: UnitOfWork, delivery: Delivery, error: AppError
     await _record(tx, delivery.key, delivery.subject, error, delivery.deliveries)
 
 
-async def send_dead_letter(bus: Bus, delivery: Delivery, error: AppError) -> None:
+async def send_dead_letter(db: Database, bus: Bus, delivery: Delivery, error: AppError) -> None:
     """Keep what arrived, why it was given up, and its history; once per message."""
     some = list(delivery.headers.items())[:_HEADERS]
     headers = {clean(name, 200): clean(value, 500) for name, value in some}
-    await _send(bus, delivery.key, delivery.subject, delivery.data, headers, error, delivery.deliveries)
+    letter = _Letter(delivery.key, delivery.subject, delivery.data, headers, error, delivery.deliveries)
+    await _send(db, bus, letter)
 
 
-async def _send(
-    bus: Bus, key: str, subject: str, data: bytes, headers: dict[str, str], error: AppError, deliveries: int
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """What arrived, why it was given up, and how often it was tried."""
+
+    key: str
+    subject: str
+    data: bytes
+    headers: dict[str, str]
+    error: AppError
+    deliveries: int
+
+    def body(self) -> bytes:
+        letter = {
+            "subject": self.subject,
+            "payload": self.data[:_SHOWN].decode(errors="replace"),
+            "truncated": len(self.data) > _SHOWN,
+            "headers": self.headers,
+            "deliveries": self.deliveries,
+            "key": self.key,
+            "code": clean(self.error.code, 60),
+            "reason": clean(self.error.message, _REASON),
+            "remedy": clean(self.error.remedy, _REASON),
+            "at": datetime.now(UTC).isoformat(),
+        }
+        return json.dumps(letter).encode()
+
+
+async def _send(db: Database, bus: Bus, letter: _Letter) -> None:
     """Send a dead letter; one that the bus refuses goes without what arrived, and then not at all.
 
     The record in the database says all the same that the message was given up: it must not come again for this.
     """
-    for whole in (True, False):
-        letter = _letter(key, subject, data if whole else b"", headers if whole else {}, error, deliveries)
-        refused = await outcome(_publish(bus, key, subject, letter))
+    # The bus drops a second message of one id. Who could tell this one could publish it first, and so hide the letter.
+    own = {MESSAGE_ID: db.keyed_id("dead letter", letter.key), EVENT_TYPE: "dead.letter.v1"}
+    for sent in (letter, replace(letter, data=b"", headers={})):
+        refused = await outcome(bus.publish(f"dead.{letter.subject}", sent.body(), own))
         if refused is None:
             return
         if is_nobodys_fault(refused):
             raise refused
-        _log.error("dead_letter_refused", key=key, subject=subject, whole=whole, reason=clean(str(refused), 500))
+        reason = clean(str(refused), 500)
+        _log.error("dead_letter_refused", key=letter.key, subject=letter.subject, whole=sent is letter, reason=reason)
 
 
 async def set_aside(db: Database, bus: Bus, row: OutboxRow, error: Exception, tries: int) -> None:
@@ -80,7 +108,7 @@ async def set_aside(db: Database, bus: Bus, row: OutboxRow, error: Exception, tr
     refused = error if isinstance(error, AppError) else _unpublishable(error)
     key, data = f"outbox:{row.id}", row.payload.encode(errors="backslashreplace")
     _log.error("event_set_aside", row=str(row.id), subject=row.subject, code=refused.code, reason=refused.message)
-    await _send(bus, key, row.subject, data, {EVENT_TYPE: row.event_type}, refused, tries)
+    await _send(db, bus, _Letter(key, row.subject, data, {EVENT_TYPE: row.event_type}, refused, tries))
 
     async def record(tx: UnitOfWork) -> None:
         await _record(tx, key, row.subject, refused, tries)
@@ -93,10 +121,7 @@ async def set_aside(db: Database, bus: Bus, row: OutboxRow, error: Exception, tr
 
 
 def _unpublishable(error: Exception) -> Permanent:
-    message = f"the event cannot be published: {type(error).__name__}: {clean(str(error), 500)}"
-    return Permanent(
-        message, code="unpublishable", remedy="report it: an event that Borgfleet made itself is not valid"
-    )
+    return Permanent(UNPUBLISHABLE(kind=type(error).__name__, error=clean(str(error), 500)))
 
 
 async def _record(tx: UnitOfWork, key: str, subject: str, error: AppError, deliveries: int) -> None:
@@ -106,28 +131,7 @@ async def _record(tx: UnitOfWork, key: str, subject: str, error: AppError, deliv
         "code": clean(error.code, 60),
         "reason": clean(error.message, _REASON),
         "remedy": clean(error.remedy, _REASON),
+        "message": stored(error.said),
         "deliveries": deliveries,
     }
     await tx.session.execute(or_ignore(insert(DeadLetter)).values(values))
-
-
-def _letter(
-    key: str, subject: str, data: bytes, headers: dict[str, str], error: AppError, deliveries: int
-) -> dict[str, Any]:
-    return {
-        "subject": subject,
-        "payload": data[:_SHOWN].decode(errors="replace"),
-        "truncated": len(data) > _SHOWN,
-        "headers": headers,
-        "deliveries": deliveries,
-        "key": key,
-        "code": clean(error.code, 60),
-        "reason": clean(error.message, _REASON),
-        "remedy": clean(error.remedy, _REASON),
-        "at": datetime.now(UTC).isoformat(),
-    }
-
-
-async def _publish(bus: Bus, key: str, subject: str, letter: dict[str, Any]) -> None:
-    own = {MESSAGE_ID: f"dead:{key}", EVENT_TYPE: "dead.letter.v1"}
-    await bus.publish(f"dead.{subject}", json.dumps(letter).encode(), own)

@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING
 
 from shared.domain.asked import Asked
 from shared.domain.job import JobState, backoff
+from shared.domain.messages.jobs import (
+    GIVEN_UP_AFTER,
+    JOB_CANCELLED,
+    PERMANENT,
+    UNEXPECTED,
+    UNEXPECTED_NOT_WRITTEN,
+    UNEXPECTED_UNDECIDED,
+)
 from shared.domain.text import clean
 from shared.errors import AppError, LeaseLost, Permanent, Transient, Waiting
 from shared.runtime.context import Abort
@@ -63,7 +71,7 @@ def decide(  # noqa: PLR0911 - one return a rule, in the order of their weight
     if error is None or (ctx.finished and ctx.abort):  # told to stop when its last word was written already
         return Decision(Verdict.DONE)
     if ctx.abort is Abort.CANCELLED:
-        return Decision(Verdict.CANCELLED, AppError("cancelled on request", code="cancelled", remedy=_RUN_AGAIN))
+        return Decision(Verdict.CANCELLED, AppError(JOB_CANCELLED()))
     if ctx.abort is Abort.SHUTDOWN:
         return Decision(Verdict.HAND_OVER)
     if isinstance(error, Waiting):
@@ -80,8 +88,13 @@ async def dispose(
 ) -> None:
     """Bring the job's row in line first, then end the message: a crash between the two is a redelivery."""
     match decision.verdict:
-        case Verdict.DONE | Verdict.LOST:
+        case Verdict.DONE:
             await delivery.ack()
+        case Verdict.LOST:
+            if await ctx.leave():
+                await delivery.ack()
+            else:
+                await delivery.nak()
         case Verdict.WAIT | Verdict.RETRY | Verdict.HAND_OVER:
             if await _put_back(decision, ctx):
                 await delivery.ack()
@@ -91,18 +104,16 @@ async def dispose(
             await _end_job(decision, ctx, on_failure)
             await delivery.ack()
         case Verdict.DEAD:
-            error = decision.error or Permanent("given up", remedy=_SEE_LOG)
+            error = decision.error or Permanent(PERMANENT())
             await ctx.run(partial(_bury, delivery, ctx, error))
-            await send_dead_letter(bus, delivery, error)
+            await send_dead_letter(ctx.db, bus, delivery, error)
             await delivery.term()
 
 
 async def give_up(error: BaseException, delivery: Delivery, ctx: Context, bus: Bus, max_failures: int) -> None:
     """Dispose again, with nothing of what the run said: what cannot be written must not keep the job from its end."""
     ctx.forget()
-    plain = Transient(
-        f"the end of this run could not be written: {type(error).__name__}", code="unexpected", remedy=_SEE_LOG
-    )
+    plain = Transient(UNEXPECTED_NOT_WRITTEN(kind=type(error).__name__))
     await dispose(_again(plain, ctx, max_failures), delivery, ctx, bus)
 
 
@@ -111,6 +122,7 @@ async def _bury(delivery: Delivery, ctx: Context, error: AppError, tx: UnitOfWor
     await record_dead_letter(tx, delivery, error)
     if ctx.job_id is not None:
         await tx.jobs.fail_unclaimed(ctx.job_id, cleaned(error))
+        await tx.jobs.leave(ctx.job_id)  # another run may hold it
 
 
 def _heartless(error: BaseException, ctx: Context, max_failures: int) -> Decision:
@@ -144,7 +156,7 @@ def _again(error: Transient, ctx: Context, max_failures: int) -> Decision:
     asked = Asked.or_nothing(ctx.job.params) if ctx.job else Asked()
     counted = ctx.job is not None or error.code in _UNFORESEEN  # what passes by itself may take long to be claimed
     if counted and failures >= (asked.max_failures or max_failures):
-        spent = Permanent(f"{error.message} (after {failures} attempts)", code=error.code, remedy=error.remedy)
+        spent = Permanent(GIVEN_UP_AFTER(reason=error.said, failures=failures))
         return Decision(Verdict.FAIL if ctx.job else Verdict.DEAD, spent)
     delay = error.retry_after or backoff(failures, asked.retry_seconds)
     return Decision(Verdict.RETRY, error, delay)
@@ -152,8 +164,7 @@ def _again(error: Transient, ctx: Context, max_failures: int) -> Decision:
 
 def undecided(error: BaseException, ctx: Context) -> Decision:
     """Decide where nothing else could be decided: the job, or the message that asks for none, ends."""
-    message = f"how this run ended could not be judged: {type(error).__name__}"
-    cause = Permanent(message, code="unexpected", remedy=_SEE_LOG)
+    cause = Permanent(UNEXPECTED_UNDECIDED(kind=type(error).__name__))
     return Decision(Verdict.FAIL if ctx.job else Verdict.DEAD, cause)
 
 
@@ -164,6 +175,5 @@ def is_unforeseen(error: BaseException) -> bool:
 
 def _unexpected(error: BaseException) -> Transient:
     if isinstance(error, AppError):
-        return Transient(error.message, code=error.code, remedy=error.remedy)
-    message = clean(f"an unexpected {type(error).__name__}: {error}", 1000)
-    return Transient(message, code="unexpected", remedy=_SEE_LOG)
+        return Transient(error.said)
+    return Transient(UNEXPECTED(kind=type(error).__name__, error=clean(str(error), 1000)))

@@ -17,7 +17,7 @@ from shared.errors import Transient
 from shared.runtime.http import BoundedHttp
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from prometheus_client import CollectorRegistry, Gauge
     from starlette.requests import Request
@@ -105,8 +105,10 @@ class Health:
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
 
-async def serve(app: object, settings: HealthSettings, stopping: asyncio.Event) -> None:
-    """Serve an ASGI application until told to stop."""
+async def serve(
+    app: object, settings: HealthSettings, stopping: asyncio.Event, *, trusted_proxies: Sequence[str] = ()
+) -> None:
+    """Serve an ASGI application until told to stop; X-Forwarded-* headers are believed of these proxies alone."""
     config = uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType] - uvicorn takes any ASGI application
         http=BoundedHttp,
@@ -116,6 +118,9 @@ async def serve(app: object, settings: HealthSettings, stopping: asyncio.Event) 
         lifespan="off",
         timeout_graceful_shutdown=5,
         access_log=False,
+        server_header=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
     )
     server = QuietServer(config)
     task = asyncio.create_task(server.serve())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+from shared.domain.messages.jobs import LEASE_LOST_LEADER
 from shared.errors import LeaseLost
 
 if TYPE_CHECKING:
@@ -36,10 +37,9 @@ class Leadership:
         the lead, and does the work on its own, is not stopped.
         """
         if self._leads and await tx.leases.acquire(self._name, self._holder, self._seconds) is None:
-            message = f"another process leads {self._name} now"
-            raise LeaseLost(message)
+            raise LeaseLost(LEASE_LOST_LEADER(lease=self._name))
 
     async def release(self) -> None:
         """Let another process lead at once."""
         self._leads = False
-        await self._db.run(lambda tx: tx.leases.release(self._name, self._holder), patience=0)
+        await self._db.run(lambda tx: tx.leases.release(self._name, self._holder), retry_for=0)

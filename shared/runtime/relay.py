@@ -1,4 +1,4 @@
-"""The relay: publishes what the outbox holds; woken at commit, and looking each second all the same."""
+"""The relay: publishes what the outbox holds; woken at commit, and the scheduler's looks each second all the same."""
 
 from __future__ import annotations
 
@@ -48,8 +48,12 @@ _SWEEP_SECONDS = 5.0
 class Relay:
     """Publishes with `Nats-Msg-Id`, so that two relays, or one that died half-way, make one message."""
 
-    def __init__(self, db: Database, bus: Bus, metrics: KernelMetrics) -> None:
-        """Ask the database to wake this relay after each commit that emits."""
+    def __init__(self, db: Database, bus: Bus, metrics: KernelMetrics, *, sweeps: bool = True) -> None:
+        """Ask the database to wake this relay after each commit that emits.
+
+        Who sweeps publishes for every process, and must be allowed to publish everything: of a fleet the scheduler is.
+        """
+        self._sweeps = sweeps
         self._db = db
         self._bus = bus
         self._metrics = metrics
@@ -81,7 +85,7 @@ class Relay:
         A row that fails keeps no other one back, nor does a stream that is full. Raises why, at the end, if any failed.
         """
         total, failed, full, why = 0, set[uuid.UUID](), set[str](), None
-        while rows := await self._db.run(partial(self._stragglers, older_than, failed, full), patience=0):
+        while rows := await self._db.run(partial(self._stragglers, older_than, failed, full), retry_for=0):
             errors = await self._deliver(rows)
             total += len(rows) - len(errors)
             failed |= errors.keys()
@@ -104,7 +108,7 @@ class Relay:
     async def _round(self, _stopping: asyncio.Event) -> None:
         try:
             await self._publish_fresh()
-            if time.monotonic() - self._swept_at >= _POLL_SECONDS:
+            if self._sweeps and time.monotonic() - self._swept_at >= _POLL_SECONDS:
                 await self.publish_all(older_than=_STRAGGLER_SECONDS)
                 self._swept_at = time.monotonic()
         except Transient as error:

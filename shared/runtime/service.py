@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
     from shared.errors import AppError
-    from shared.events.base import Command
+    from shared.events.base import Command, Event
     from shared.runtime.context import Context
     from shared.runtime.tasks import Task
 
@@ -48,6 +48,18 @@ class Service:
     name: str
     routes: tuple[Route, ...] = ()
     tasks: tuple[Task, ...] = ()
+    emits: tuple[type[Event], ...] = ()
+    """Commands it gives and facts it states: nats-server lets it publish nothing else."""
+    hears: tuple[type[Event], ...] = ()
+    """Events it subscribes to beside its routes."""
+    reads: tuple[type[Event], ...] = ()
+    """Events of which it asks for the newest."""
+    asks: tuple[str, ...] = ()
+    """Subjects of the questions it asks others, with a `*` for each part that may be anything."""
+    answers: tuple[str, ...] = ()
+    """Subjects of the questions it answers."""
+    sweeps: bool = False
+    """Whether it publishes what any process left in the outbox, and keeps the streams: so it may publish everything."""
     needs_bus: bool = True
     """Whether it can do nothing without the message bus; the API only takes orders, and these wait in the database."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from shared.domain.messages.jobs import TASK_ENDED
 from shared.errors import LeaseLost, Permanent
 from shared.runtime.board import Board
 from shared.runtime.crashpoint import failpoint
@@ -40,9 +41,7 @@ async def supervise(task: Task, board: Board, stopping: asyncio.Event) -> None:
         board.began(task.name)
         error = await _attempt(task, stopping)
         if isinstance(task, Supervised) and error is None and not stopping.is_set():
-            error = Permanent(
-                "it ended by itself", code="task_ended", remedy="nothing: it is started again; report it if it stays"
-            )
+            error = Permanent(TASK_ENDED())
         if error is not None:
             await _rest(task, board.failed(task.name, error), stopping)
             continue
@@ -135,8 +134,9 @@ async def run_services(
     metrics = KernelMetrics(parts.registry, board.metrics if board else None)
     board = board or Board(metrics.tasks)
     relay_stopping = asyncio.Event()
+    sweeps = any(service.sweeps for service in services)
     relay = asyncio.create_task(
-        supervise(Relay(parts.db, parts.bus, metrics).task(), board, relay_stopping), name="relay"
+        supervise(Relay(parts.db, parts.bus, metrics, sweeps=sweeps).task(), board, relay_stopping), name="relay"
     )
     watched = [
         asyncio.create_task(supervise(task, board, stopping), name=task.name)

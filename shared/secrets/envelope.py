@@ -14,8 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from shared.domain.messages.installation import (
+    MASTER_KEY_INVALID,
+    MASTER_KEY_MISSING,
+    MASTER_KEY_MISSING_RING,
+    SECRET_CORRUPT_ALTERED,
+)
 from shared.errors import Permanent
 from shared.secret_files import read_secret
 
@@ -56,28 +64,44 @@ class KeyRing:
 
     def seal(self, value: str, *, bound_to: str) -> Envelope:
         """Encrypt a text for one place, `table.column:row`."""
-        if not self._keys:
-            message = f"there is no master key to seal {bound_to} with"
-            raise Permanent(message, code="master_key_missing", remedy=_RESTORE)
+        master = self._newest(f"seal {bound_to}")
         data_key = AESGCM.generate_key(bit_length=_KEY * 8)
-        wrapped = _encrypt(self._keys[self._current], data_key, self._current + bound_to)
+        wrapped = _encrypt(master, data_key, self._current + bound_to)
         return Envelope(self._current, wrapped, _encrypt(data_key, value.encode(), bound_to))
 
     def open(self, envelope: Envelope, *, bound_to: str) -> str:
         """Decrypt; Permanent if the key is missing or the value was changed or moved."""
         master = self._keys.get(envelope.key_id)
         if master is None:
-            message = f"the master key {envelope.key_id} that sealed {bound_to} is not in the key ring"
-            raise Permanent(message, code="master_key_missing", remedy=_RESTORE)
+            raise Permanent(MASTER_KEY_MISSING_RING(key_id=envelope.key_id, secret=bound_to))
         try:
             data_key = _decrypt(master, envelope.wrapped_key, envelope.key_id + bound_to)
             return _decrypt(data_key, envelope.sealed, bound_to).decode()
         # ValueError: too short to hold a nonce, or a data key of another size.
         except (InvalidTag, ValueError) as error:
-            message = f"the secret {bound_to} was altered, cut short or copied from another place"
-            raise Permanent(
-                message, code="secret_corrupt", remedy="restore the secret from the recovery kit"
-            ) from error
+            raise Permanent(SECRET_CORRUPT_ALTERED(secret=bound_to)) from error
+
+    def keyed_id(self, purpose: str, name: str) -> str:
+        """Return an id for a name, always the same, that nobody without the master key can tell beforehand.
+
+        Each purpose has a key of its own, from which no other one and not the master key can be found.
+        """
+        return _code(self._newest(f"make {purpose} ids"), f"borgfleet keyed id: {purpose}", name)
+
+    def code(self, purpose: str, text: str, key_id: str = "") -> str:
+        """Return the authentication code of a text, by the newest key or by the one with this id; Permanent without it.
+
+        Only who holds the key can make one, or tell whether it is right.
+        """
+        master = self._keys.get(key_id) if key_id else self._newest(f"make the code of an {purpose}")
+        if master is None:
+            raise Permanent(MASTER_KEY_MISSING_RING(key_id=key_id, secret=purpose))
+        return _code(master, f"borgfleet code: {purpose}", text)
+
+    def _newest(self, wanted_to: str) -> bytes:
+        if not self._keys:
+            raise Permanent(MASTER_KEY_MISSING(purpose=wanted_to))
+        return self._keys[self._current]
 
 
 def load_key_ring(path: Path) -> KeyRing:
@@ -88,21 +112,13 @@ def load_key_ring(path: Path) -> KeyRing:
 
 def read_key_ring(path: Path) -> KeyRing:
     """Read the master key file; Permanent if it is not there, open to others, or no key."""
-    try:
-        lines = read_secret(path, "master key file", code="master_key").split()
-    except Permanent as error:
-        if error.code == "master_key_missing":
-            raise Permanent(f"there is no master key at {path}", code=error.code, remedy=_RESTORE) from error
-        raise
+    lines = read_secret(path, "master key file", code="master_key").split()
     try:
         keys = [base64.b64decode(line, validate=True) for line in lines]
     except binascii.Error:
         keys = []
     if not keys or any(len(key) != _KEY for key in keys):
-        message = f"{path} holds no valid master key"
-        raise Permanent(
-            message, code="master_key_invalid", remedy="restore the file: one base64 line of 32 bytes a key"
-        )
+        raise Permanent(MASTER_KEY_INVALID(path=path))
     return KeyRing(keys)
 
 
@@ -129,6 +145,13 @@ def make_key_file(path: Path) -> bool:
     finally:
         temporary.unlink()
     return True
+
+
+def _code(master: bytes, info: str, text: str) -> str:
+    derived = HKDF(hashes.SHA256(), _KEY, salt=None, info=info.encode()).derive(master)
+    code = hmac.HMAC(derived, hashes.SHA256())
+    code.update(text.encode(errors="surrogatepass"))
+    return code.finalize().hex()
 
 
 def _key_id(key: bytes) -> str:

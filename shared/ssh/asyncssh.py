@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
 
+from shared.domain.messages.servers import HOST_KEY_CHANGED_HANDSHAKE, SERVER_UNREACHABLE_NO_KEY
+from shared.domain.messages.ssh_causes import CUT_SHORT, LOGIN_BROKEN_OFF, LOST, STALLED, TOO_LONG
 from shared.domain.names import shown_address
 from shared.domain.reading import Turn, clean_all
 from shared.errors import AppError, Transient
-from shared.ssh.causes import CUT_SHORT, LOST, TOO_LONG, UNREACHABLE
 from shared.ssh.frame import Answer, End, framed, new_token
 from shared.ssh.last_words import Connector
 from shared.ssh.leash import LEASH_SH, STOP_SECONDS, Leash
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from shared.config.settings import SshSettings
     from shared.domain.cause import Cause
-    from shared.ssh.port import ByteReader, ByteWriter, Connection, Credentials, RawLines, Ssh, Target
+    from shared.ssh.port import ByteReader, ByteWriter, Connection, Credentials, Feed, RawLines, Ssh, Target
 
 _BLOCK = 64 * 1024
 _WINDOW = 8 * 1024 * 1024
@@ -49,7 +50,7 @@ class AsyncSsh:
     """Opens connections with asyncssh; reads no configuration, no agent and no known_hosts of this machine."""
 
     def __init__(self, settings: SshSettings) -> None:
-        """Take the patience for connecting and the keep-alive."""
+        """Take how long to wait for a connection, and the keep-alive."""
         self._settings = settings
 
     async def host_key(self, host: str, port: int) -> str:
@@ -60,8 +61,7 @@ class AsyncSsh:
                     host, port, tunnel=cast("Any", Connector()), config=None, server_host_key_algs=_OUR_KEYS
                 )
         if key is None:
-            message = f"{shown_address(host, port)} showed no host key"
-            raise Transient(message, code=UNREACHABLE.code, remedy="see that an SSH server listens there")
+            raise Transient(SERVER_UNREACHABLE_NO_KEY(address=shown_address(host, port)))
         return _text(key)
 
     @contextlib.asynccontextmanager
@@ -70,8 +70,9 @@ class AsyncSsh:
         trusted = asyncssh.import_public_key(target.host_key)
         keys = [asyncssh.import_private_key(credentials.private_key)] if credentials.private_key else []
         handshake = _Handshake()
+        name = f"{target.name} ({target.username}@{shown_address(target.host, target.port)})"
         try:
-            with _translated(f"{target.name} ({target.username}@{shown_address(target.host, target.port)})"):
+            with _translated(name):
                 connection = await asyncssh.connect(
                     target.host,
                     target.port,
@@ -91,6 +92,8 @@ class AsyncSsh:
                     keepalive_count_max=self._settings.keepalive_count_max,
                 )
         except (_KeyMismatch, Transient) as error:
+            if cause := handshake.better(error):
+                raise cause.error("", where=name) from error
             if isinstance(error, Transient) and not handshake.lacks(trusted):
                 raise
             offered = await self.host_key(target.host, target.port)
@@ -122,6 +125,19 @@ class _Connection:
             ended = True
         except TimeoutError as error:
             raise timed_out(self._target.name, seconds, begun=once.pid is not None) from error
+        finally:
+            once.close()
+            if not ended and once.pid is not None:
+                await self._end(once.pid, once.token)
+        return done
+
+    async def run_fed(self, script: str, *args: str, feed: Feed, silence: float) -> Completed:
+        once = _Once(self._target.name)
+        ended = False
+        try:
+            with _translated(self._target.name, LOST):
+                done = await once.fed(self._start(framed(script), once.token, args), feed, silence)
+            ended = True
         finally:
             once.close()
             if not ended and once.pid is not None:
@@ -206,6 +222,44 @@ class _Once:
         with contextlib.suppress(OSError):  # it may end without having read it
             process.stdin.write(stdin.encode())
             process.stdin.write_eof()
+        return await self._answered(process)
+
+    async def fed(self, starting: Awaitable[Any], feed: Feed, silence: float) -> Completed:
+        """Let its input be written while it runs, and read it to its end."""
+        process = self._process = await starting
+        answer = asyncio.create_task(self._answered(process))
+
+        async def write(data: bytes) -> None:
+            process.stdin.write(data)
+            await self._within(silence, process.stdin.drain())
+
+        feeding = asyncio.ensure_future(feed(write))
+        try:
+            await asyncio.wait({answer, feeding}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its own end says why
+                    feeding.result()
+                    process.stdin.write_eof()
+                await self._within(silence, asyncio.wait({answer}))
+            elif feeding.done():
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    feeding.result()
+            return await answer
+        finally:
+            for task in (feeding, answer):
+                task.cancel()
+            await asyncio.gather(feeding, answer, return_exceptions=True)
+
+    async def _within(self, silence: float, work: Awaitable[Any]) -> None:
+        try:
+            async with asyncio.timeout(silence):
+                await work
+        except TimeoutError as error:
+            message = f"{self._name}: the command took nothing for {silence:.0f} seconds and was stopped"
+            remedy = "look at the server's load, disks and network mounts"
+            raise Transient(message, code="command_silent", remedy=remedy) from error
+
+    async def _answered(self, process: Any) -> Completed:
         errors = asyncio.create_task(self._read(process.stderr, self._stderr))
         try:
             await self._read(process.stdout, self._stdout)
@@ -248,8 +302,7 @@ class _Once:
 
 
 class _KeyMismatch(AppError):
-    default_code = "host_key_changed"
-    default_remedy = "find out why the key changed; if it is right, approve the new one"
+    """The key that was offered is not the pinned one; whoever meets it asks for the key, and tells both."""
 
 
 class _translated:  # noqa: N801 - reads as a phrase: with _translated(name)
@@ -264,7 +317,7 @@ class _translated:  # noqa: N801 - reads as a phrase: with _translated(name)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, asyncssh.HostKeyNotVerifiable):
-            raise _KeyMismatch(str(error)) from error
+            raise _KeyMismatch(HOST_KEY_CHANGED_HANDSHAKE(error=str(error))) from error
         if isinstance(error, (asyncssh.ConnectionLost, ConnectionError)) and self._lost is LOST:
             raise connection_lost(self._name) from error
         if isinstance(error, (OSError, asyncssh.Error, asyncssh.ChannelListenError)):
@@ -279,6 +332,15 @@ class _Handshake(asyncssh.SSHClient):
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         self._connection = conn
+
+    def better(self, error: AppError) -> Cause | None:
+        """Return what an error means by how far the connection had come, where that says more than the error."""
+        if self._connection is None:
+            return None
+        # Once both have agreed on their keys, what ends the connection ends the login.
+        if isinstance(error.__cause__, asyncssh.ConnectionLost) and self._connection.get_extra_info("send_cipher"):
+            return LOGIN_BROKEN_OFF
+        return STALLED if isinstance(error.__cause__, TimeoutError) else None
 
     def lacks(self, pinned: asyncssh.SSHKey) -> bool:
         """Tell whether the server has host keys, but none of the pinned one's kind: it closes without a word then."""

@@ -9,10 +9,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from shared.domain.lines import CUT, LONGEST_LINE, LineCutter, ShownLines
+from shared.domain.messages.servers import COMMAND_SILENT_SERVER
+from shared.domain.messages.ssh_causes import LEASH
 from shared.domain.reading import Turn, clean_all
 from shared.domain.text import clean
 from shared.errors import Transient
-from shared.ssh.causes import LEASH
 from shared.ssh.frame import Answer, End
 from shared.ssh.port import STDERR, STDOUT, Completed
 from shared.ssh.refusals import connection_lost, not_begun, status_of
@@ -65,10 +66,7 @@ class Leash:
         finally:
             beat.cancel()
         if self._silent:
-            message = f"{self._name}: the command said nothing for {silence:.0f} seconds and was stopped"
-            raise Transient(
-                message, code="command_silent", remedy="look at the server's load, disks and network mounts"
-            )
+            raise Transient(COMMAND_SILENT_SERVER(server=self._name, seconds=silence))
         if end is None:
             raise self._without_end()
         if self._said.tagged and (cause := LEASH.get(end.status)):

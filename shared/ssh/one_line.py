@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+SHELL_RUNS = "borgfleet-asks-sudo"
+"""Said on stderr before sudo is asked: what then keeps the command from its beginning is sudo, whatever it says."""
+_BY_SUDO = f"""sh -c 'echo {SHELL_RUNS} >&2; exec sudo -n -H -- sh -c "$0" "$1"'"""
 _SPECIAL = re.compile(r"[^A-Za-z0-9 ,./:;=@_+()|<>&{}\[\]*?#~^%\x80-\U0010ffff-]")
 
 
@@ -23,5 +26,4 @@ def one_line(script: str, token: str, args: Sequence[str], *, sudo: bool) -> str
     Never with a line break: a csh would run what follows it as commands of its own, with variables of its own.
     """
     octal = _SPECIAL.sub(lambda one: f"\\0{ord(one[0]):03o}", f"set -- {shlex.join(args)}\n{script}")
-    before = "sudo -n -H -- " if sudo else ""
-    return f'{before}sh -c \'eval "$(printf %b "{octal}")"\' {token}'
+    return f'{_BY_SUDO if sudo else "sh -c"} \'eval "$(printf %b "{octal}")"\' {token}'

@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from shared.domain.messages.servers import BAD_PUBLIC_KEY, HOST_KEY_CHANGED
 from shared.errors import Invalid, Permanent
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 STDOUT, STDERR = 1, 2
 RawLines: TypeAlias = "Callable[[int, bytes], None]"
 """Hears a command's lines as they come, not cleaned, each with STDOUT or STDERR."""
+
+
+Feed: TypeAlias = "Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]"
+"""Is handed how to write to a command's standard input, and writes all of it."""
 
 
 class ByteReader(Protocol):
@@ -87,15 +92,11 @@ class Completed:
 class HostKeyChanged(Permanent):
     """The server showed another host key than the pinned one: nothing was sent to it."""
 
-    default_code = "host_key_changed"
-
     def __init__(self, name: str, pinned: str, offered: str) -> None:
         """Take both keys as text."""
         self.offered = offered
         shown, wanted = fingerprint(offered), fingerprint(pinned)
-        message = f"{name} shows the host key {shown}, but {wanted} is pinned; nothing was sent to it"
-        remedy = "find out why the key changed; if it is right, approve the new fingerprint, then run set-up again"
-        super().__init__(message, remedy=remedy)
+        super().__init__(HOST_KEY_CHANGED(server=name, shown=shown, pinned=wanted))
 
 
 class Connection(Protocol):
@@ -110,6 +111,14 @@ class Connection(Protocol):
 
         Transient if the connection breaks, or (`command_timed_out`) if it takes longer than `seconds`: it is ended
         then. Permanent (`no_shell`, `sudo_refused`) if the server did not even begin it.
+        """
+        ...
+
+    async def run_fed(self, script: str, *args: str, feed: Feed, silence: float) -> Completed:
+        """Run a script whose standard input `feed` writes; it has the input's end only if `feed` came to its own.
+
+        Where `feed` fails, or this is cancelled, the script is ended, and that goes on. A script that ends of itself
+        before ends `feed`. Transient (`command_silent`) where it takes nothing, or does not end, for `silence` seconds.
         """
         ...
 
@@ -159,7 +168,5 @@ def fingerprint(host_key: str) -> str:
     try:
         blob = base64.b64decode(host_key.split()[1], validate=True)
     except (IndexError, binascii.Error) as error:
-        message = "not a public key: expected `<algorithm> <base64>`"
-        remedy = "give one line of a .pub file: the algorithm, a space, the key in base64"
-        raise Invalid(message, code="bad_public_key", remedy=remedy) from error
+        raise Invalid(BAD_PUBLIC_KEY()) from error
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")

@@ -8,8 +8,9 @@ import re
 import socket
 from typing import TYPE_CHECKING
 
+from shared.domain.messages import ssh_causes as causes
 from shared.domain.text import clean
-from shared.ssh import causes
+from shared.ssh.one_line import SHELL_RUNS
 
 if TYPE_CHECKING:
     from shared.domain.cause import Cause
@@ -28,6 +29,13 @@ _BY_KIND: dict[str, Cause] = {
     "ConnectionLost": causes.CUT_SHORT,
 }
 """By the name of asyncssh's exception."""
+_BY_SSHD: tuple[tuple[re.Pattern[str], Cause], ...] = (
+    (re.compile(r"Password change required but no TTY available"), causes.PASSWORD_EXPIRED),
+    (re.compile(r"This service allows sftp connections only|safely_chroot: |chroot\(\""), causes.NO_COMMANDS),
+)
+"""What OpenSSH's sshd itself says instead of starting a shell, in no language but its own."""
+_NOLOGIN_STATUS = 254
+"""sshd's own, where it shows /etc/nologin instead of starting a shell."""
 _GONE = "SSH connection closed"
 _NO_COMMON = re.compile(r"No matching (?P<what>.+) algorithm found, sent (?P<ours>\S+) and received (?P<theirs>\S+)")
 _LINES = {"encryption": "Ciphers", "key exchange": "KexAlgorithms", "MAC": "MACs", "compression": "Compression"}
@@ -69,14 +77,19 @@ def _listed(algorithms: str) -> str:
 
 def not_begun(name: str, status: int | None, *said: bytes) -> Permanent | Transient:
     """Return why a command never began: what came instead of its first mark says who ended it."""
-    text = " ".join(clean(b"\n".join(part.strip() for part in said if part.strip()), 8192).split())
+    heard = b"\n".join(part.strip() for part in said if part.strip())
+    by_sudo = SHELL_RUNS.encode() in heard
+    text = " ".join(clean(heard.replace(SHELL_RUNS.encode(), b""), 8192).split())
     ended = f"it ended with status {status}" if status is not None else "it never ended"
     if len(text) > _QUOTED:  # a shell that quotes our command says what is wrong behind it
         text = f"{text[: _QUOTED // 3]} … {text[-_QUOTED // 3 * 2 :]}"
     quoted = f"{ended} and said {text!r}" if text else f"{ended} and said nothing"
-    if re.search(r"(^|[ :])sudo: |sudo: (command )?not found", text):
+    if by_sudo:
         return causes.SUDO.error(quoted, where=name)
-    return causes.NO_SHELL.error(quoted, where=name)
+    by_sshd = next((cause for pattern, cause in _BY_SSHD if pattern.search(text)), causes.NO_SHELL)
+    if status == _NOLOGIN_STATUS and by_sshd is causes.NO_SHELL:
+        by_sshd = causes.LOGINS_CLOSED
+    return by_sshd.error(quoted, where=name)
 
 
 def connection_lost(name: str) -> Permanent | Transient:

@@ -7,13 +7,14 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shared.domain.messages.servers import LOGIN_REFUSED_SCRIPTED, SERVER_UNREACHABLE_SCRIPTED
 from shared.errors import Permanent, Transient
 from shared.ssh.port import STDERR, STDOUT, Completed, HostKeyChanged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from shared.ssh.port import ByteReader, ByteWriter, Connection, Credentials, RawLines, Ssh, Target
+    from shared.ssh.port import ByteReader, ByteWriter, Connection, Credentials, Feed, RawLines, Ssh, Target
 
 Answer = tuple[int, str, str]
 
@@ -49,15 +50,13 @@ class ScriptedSsh:
         by_password = credentials.password is not None and credentials.password == server.password
         by_key = credentials.private_key is not None and credentials.private_key == server.private_key
         if not (by_password or by_key):
-            message = f"{target.name} refused the login"
-            raise Permanent(message, code="login_refused", remedy="check user and password")
+            raise Permanent(LOGIN_REFUSED_SCRIPTED(server=target.name))
         yield _Connection(server)
 
     def _server(self, host: str, port: int) -> ScriptedServer:
         server = self._servers.get((host, port))
         if server is None:
-            message = f"{host}:{port} cannot be reached: connection refused"
-            raise Transient(message, code="server_unreachable", remedy="check that the server is up")
+            raise Transient(SERVER_UNREACHABLE_SCRIPTED(host=host, port=port))
         return server
 
 
@@ -71,6 +70,15 @@ class _Connection:
     async def run(self, script: str, *args: str, stdin: str = "", seconds: float = 60.0) -> Completed:
         self._server.seen.append((script, args))
         return Completed(*self._server.answer(script, args, stdin))
+
+    async def run_fed(self, script: str, *args: str, feed: Feed, silence: float) -> Completed:
+        taken = bytearray()
+
+        async def write(data: bytes) -> None:
+            taken.extend(data)
+
+        await feed(write)
+        return await self.run(script, *args, stdin=taken.decode(errors="replace"))
 
     async def run_leashed(
         self,

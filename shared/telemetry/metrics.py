@@ -31,6 +31,15 @@ class TaskMetrics:
         )
 
 
+def denied_counter(registry: CollectorRegistry) -> Counter:
+    """Register what counts the subjects that nats-server refuses this process."""
+    text = "Times nats-server refused this process a subject, by direction: publish or subscription."
+    made = Counter("borgfleet_bus_denied_total", text, ["direction"], registry=registry)
+    for direction in ("publish", "subscription"):
+        made.labels(direction)  # at 0 from the start: of a series that begins at 1 Prometheus sees no increase
+    return made
+
+
 class KernelMetrics:
     """What every worker counts; one instance per process and registry."""
 

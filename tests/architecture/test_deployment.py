@@ -15,16 +15,18 @@ from typing import Any, NoReturn
 import pytest
 import yaml
 
+from borgfleet.accounts import USERS, variable
 from borgfleet.registry import SERVICES
 from shared.bus.port import durable_name
 from shared.config.settings import Settings, WorkerSettings
 from shared.events.server import ServerSetup
 from shared.events.stats import StatsCollect
 from shared.events.streams import JOBS
+from tests.harness.nats_server import newest_server
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = ("small", "ha")
-OPTIONAL = ("prometheus-operator", "keda", "ingress")
+OPTIONAL = ("prometheus-operator", "keda", "ingress", "accounts")
 """Components that an overlay leaves to who applies it; `tls` is part of `ha`."""
 OLDEST, NEWEST = "1.29", "1.37"
 CUSTOM = {
@@ -147,9 +149,25 @@ def test_every_variable_is_a_setting(manifests: list[dict[str, Any]], monkeypatc
 def test_each_service_has_a_secret_of_its_own_that_only_its_user_reads(manifests: list[dict[str, Any]]) -> None:
     for name, pod in pods(manifests).items():
         own = [volume["secret"] for volume in pod["spec"]["volumes"] if volume["name"] == "secrets"]
-        assert [one["secretName"] for one in own] == [f"borgfleet-{re.sub(r'-[0-9-]+$', '', name)}"]
+        # nats-server has none where it knows its users by their public keys.
+        wanted = [] if name == "nats" and "envFrom" in pod["spec"]["containers"][0] else [name]
+        assert [one["secretName"] for one in own] == [f"borgfleet-{re.sub(r'-[0-9-]+$', '', one)}" for one in wanted]
         for volume in pod["spec"]["volumes"]:
             assert volume.get("secret", {}).get("defaultMode", 0o440) == 0o440, name
+
+
+def test_a_service_waits_for_migrate_with_all_that_it_has_itself(manifests: list[dict[str, Any]]) -> None:
+    for name, pod in services(manifests).items():
+        (service,) = pod["spec"]["containers"]
+        (wait,) = (one for one in containers(pod) if one["name"] == "wait")
+        assert (wait["args"], wait["image"]) == (["borgfleet", "wait"], service["image"]), name
+        assert wait["envFrom"] == service["envFrom"], name
+        secret = {"/run/secrets/borgfleet", "/run/secrets/tls"}
+        assert {one["mountPath"] for one in wait["volumeMounts"]} & secret == {
+            one["mountPath"] for one in service["volumeMounts"]
+        } & secret, name
+    (migrate,) = (pod for name, pod in pods(manifests).items() if name.startswith("migrate"))
+    assert "initContainers" not in migrate["spec"], "it would wait for itself"
 
 
 def test_probes_ask_what_they_should(manifests: list[dict[str, Any]]) -> None:
@@ -242,7 +260,7 @@ def test_every_backup_node_has_its_endpoint_and_keeps_its_volumes(manifests: lis
             for one in of_kind(manifests, "Service").values()} - {None}  # fmt: skip
     assert ends == {f"backup-{number}" for number in range(backup["replicas"])}
     assert backup["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
-    sidecar, service = containers(backup["template"])
+    sidecar, service = (one for one in containers(backup["template"]) if one["name"] in {"sshd", "borgfleet"})
     assert (sidecar["restartPolicy"], backup["template"]["spec"]["shareProcessNamespace"]) == ("Always", True)
     kept = {"/var/lib/borgfleet", "/opt/backups"}
     assert kept <= {one["mountPath"] for one in sidecar["volumeMounts"]}
@@ -273,13 +291,43 @@ def test_nats_server_takes_the_configuration(manifests: list[dict[str, Any]], tm
         for secret, path in paths.items():
             made = made.replace(f"/run/secrets/tls/{secret}", str(path))
         (tmp_path / name).write_text(made.replace('"/data"', f'"{tmp_path}"'))
-    binary = shutil.which("nats-server", path=str(ROOT / ".venv/bin")) or shutil.which("nats-server")
-    assert binary, "no nats-server"
     done = subprocess.run(
-        [binary, "-t", "-c", str(tmp_path / "nats.conf")],
-        env={"NATS_TOKEN": "x", "POD_NAME": "nats-0"}, capture_output=True, text=True, check=False,
+        [newest_server(), "-t", "-c", str(tmp_path / "nats.conf")],
+        env={"NATS_TOKEN": "x", "POD_NAME": "nats-0", **{variable(user): public_key(user) for user in USERS}},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def public_key(user: str) -> str:
+    nkeys = pytest.importorskip("nkeys") if not os.environ.get("CI") else importlib.import_module("nkeys")
+    seed = nkeys.encode_seed(user.ljust(32).encode(), nkeys.PREFIX_BYTE_USER)
+    return bytes(nkeys.from_seed(seed).public_key).decode()
+
+
+def test_every_service_logs_in_as_the_user_that_has_its_rights(manifests: list[dict[str, Any]]) -> None:
+    """With the component `accounts`, and in compose with its override: the seed is the service's own."""
+    (settings,) = (one["data"] for name, one in of_kind(manifests, "ConfigMap").items() if name.startswith("borgfleet"))
+    (nats,) = pods(manifests)["nats"]["spec"]["containers"]
+    asks_for_keys = [one["configMapRef"]["name"] for one in nats.get("envFrom", [])]
+    if "BORGFLEET_NATS__NKEY_SEED_FILE" not in settings:
+        assert asks_for_keys == []
+        return
+    assert asks_for_keys == ["borgfleet-nats-keys"]
+    (config,) = (one["data"] for name, one in of_kind(manifests, "ConfigMap").items() if name.startswith("nats"))
+    assert set(re.findall(r"nkey: \$(\w+)", config["auth.conf"])) == {variable(user) for user in USERS}
+    assert "token" not in config["auth.conf"]
+
+
+def test_compose_gives_each_service_its_own_seed() -> None:
+    override = yaml.safe_load((ROOT / "compose.accounts.yml").read_text())
+    wanted = {container: one["command"][-1 if "migrate" in one["command"] else 2] for container, one in STACK.items()
+              if (one.get("command") or [""])[0] == "borgfleet"}  # fmt: skip
+    given = {name: one["secrets"][0]["source"] for name, one in override["services"].items() if name != "nats"}
+    assert given == {container: f"nats_seed_{name}" for container, name in wanted.items()}
+    for name, one in override["services"].items():
+        assert name == "nats" or one["environment"]["BORGFLEET_NATS__NKEY_SEED_FILE"] == "/run/secrets/nats_seed"
+    assert {f"nats_seed_{name}" for name in wanted.values()} == set(override["secrets"])
 
 
 def test_workers_scale_by_consumers_that_exist(manifests: list[dict[str, Any]]) -> None:

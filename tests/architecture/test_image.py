@@ -48,7 +48,7 @@ def test_the_image_runs_as_a_number_and_has_no_tool_to_fetch_or_build_with() -> 
 
 def test_the_base_is_named_once_and_can_be_put_in() -> None:
     assert re.findall(r"^(?:FROM|ARG BASE).*", DOCKERFILE, re.MULTILINE) == [
-        "ARG BASE=debian:bookworm-slim", "FROM ${BASE} AS build", "FROM ${BASE}",
+        "ARG BASE=debian:bookworm-slim", "FROM ${BASE} AS web", "FROM ${BASE} AS build", "FROM ${BASE}",
     ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from services.setup.steps import STEPS
 from shared.domain.job import JobType
-from shared.domain.job_kinds import JOB_KINDS, KIND_OF, UPKEEP
+from shared.domain.job_kinds import JOB_KINDS, KIND_OF, MAINTENANCE
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = {"shared/domain/job.py", "shared/domain/job_kinds.py"}
@@ -26,6 +26,8 @@ PHASES = {
     "services/backup/create": ("backup_create",),
     "services/backup/inventory/recover.py": ("repository_recover",),
     "services/backup/inventory/verify.py": ("repository_verify",),
+    "services/backup/restore": ("archive_restore",),
+    "services/backup/catalogue": ("archive_index",),
     "services/backup/maintenance/check.py": ("repository_check",),
     "services/backup/maintenance/compact.py": ("repository_compact", "repository_prune"),
     "services/backup/maintenance/delete.py": ("archive_delete",),
@@ -59,8 +61,8 @@ def lists(tree: ast.AST) -> Iterator[tuple[int, set[str]]]:
             if len(types := {name for one in side if (name := named(one))}) > 1:
                 yield node.lineno, types
             words = {one.value for one in side if isinstance(one, ast.Constant)}
-            if words == set(UPKEEP):
-                yield node.lineno, set(UPKEEP)
+            if words == set(MAINTENANCE):
+                yield node.lineno, set(MAINTENANCE)
 
 
 def test_no_other_place_lists_the_types_of_jobs() -> None:

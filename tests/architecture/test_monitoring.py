@@ -15,7 +15,7 @@ from services.api.kernel.metrics import HttpMetrics
 from services.scheduler.reaper import recovered_counter
 from services.scheduler.schedules import schedule_metrics
 from services.stats.metrics.snapshot import FAMILIES
-from shared.telemetry.metrics import KernelMetrics
+from shared.telemetry.metrics import KernelMetrics, denied_counter
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 RULES = yaml.safe_load((DEPLOY / "prometheus/rules/borgfleet.yml").read_text())
@@ -26,6 +26,7 @@ def names() -> set[str]:
     """Every name under which a metric of ours is scraped."""
     registry = CollectorRegistry()
     KernelMetrics(registry)
+    denied_counter(registry)
     HttpMetrics(registry)
     recovered_counter(registry)
     schedule_metrics(registry)

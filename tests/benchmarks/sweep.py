@@ -22,7 +22,7 @@ import psutil
 from sqlalchemy import func, insert, select
 
 from borgfleet.bootstrap import open_database
-from services.stats.collect.connection_pool import KeptConnections
+from services.stats.collect.connection_pool import ConnectionPool
 from services.stats.collect.probe import SshProbe
 from services.stats.ports import Subject
 from shared.config.settings import SshSettings
@@ -41,13 +41,13 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
-async def all_at(count: int, look: Callable[[int], Awaitable[Any]]) -> float:
+async def all_at(count: int, probe_one: Callable[[int], Awaitable[Any]]) -> float:
     """Look at each of so many servers, some at once; return servers a second."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> None:
         async with slots:
-            await look(number)
+            await probe_one(number)
 
     started = time.monotonic()
     await asyncio.gather(*(one(number) for number in range(count)))
@@ -57,7 +57,7 @@ async def all_at(count: int, look: Callable[[int], Awaitable[Any]]) -> float:
 def raw(key: asyncssh.SSHKey, host_key: str, ports: list[int]) -> Callable[[int], Awaitable[None]]:
     trusted = asyncssh.import_public_key(host_key)
 
-    async def look(number: int) -> None:
+    async def probe_one(number: int) -> None:
         async with asyncssh.connect(
             "127.0.0.1", ports[number], username=login_user(), client_keys=[key], known_hosts=([trusted], [], []),
             config=None, agent_path=None,
@@ -65,15 +65,15 @@ def raw(key: asyncssh.SSHKey, host_key: str, ports: list[int]) -> Callable[[int]
             done = await connection.run("exec sh -s", input=PROBE)
             assert "@end" in str(done.stdout)
 
-    return look
+    return probe_one
 
 
 def raw_kept(key: asyncssh.SSHKey, host_key: str, ports: list[int]) -> Callable[[int], Awaitable[None]]:
-    """Open a connection at the first look at a server, and use it again at the next."""
+    """Open a connection at the first probe of a server, and use it again at the next."""
     trusted = asyncssh.import_public_key(host_key)
     opened: dict[int, asyncssh.SSHClientConnection] = {}
 
-    async def look(number: int) -> None:
+    async def probe_one(number: int) -> None:
         if number not in opened:
             opened[number] = await asyncssh.connect(
                 "127.0.0.1", ports[number], username=login_user(), client_keys=[key], known_hosts=([trusted], [], []),
@@ -82,20 +82,20 @@ def raw_kept(key: asyncssh.SSHKey, host_key: str, ports: list[int]) -> Callable[
         done = await opened[number].run("exec sh -s", input=PROBE)
         assert "@end" in str(done.stdout)
 
-    return look
+    return probe_one
 
 
-def product(key: str, host_key: str, ports: list[int]) -> tuple[KeptConnections, Callable[[int], Awaitable[None]]]:
+def product(key: str, host_key: str, ports: list[int]) -> tuple[ConnectionPool, Callable[[int], Awaitable[None]]]:
     settings = SshSettings(keepalive_interval=60)
-    kept = KeptConnections(AsyncSsh(settings), limit=1000, idle_seconds=900)
+    kept = ConnectionPool(AsyncSsh(settings), limit=1000, idle_seconds=900)
     probe = SshProbe(kept, seconds=20)
     subjects = [Subject(uuid.uuid4(), Target(f"s{port}", "127.0.0.1", port, login_user(), host_key)) for port in ports]
 
-    async def look(number: int) -> None:
-        looked = await probe.look(subjects[number], Credentials(private_key=key))
-        assert looked.sample is not None, looked.error
+    async def probe_one(number: int) -> None:
+        result = await probe.probe(subjects[number], Credentials(private_key=key))
+        assert result.sample is not None, result.error
 
-    return kept, look
+    return kept, probe_one
 
 
 def openssh(directory: Path, key_file: Path, ports: list[int]) -> float:
@@ -151,7 +151,7 @@ def _ansible(directory: Path, key_file: Path, ports: list[int]) -> float | None:
 
 
 def rates(servers: int, rounds: int) -> None:
-    """Compare the ways to look at many servers."""
+    """Compare the ways to probe many servers."""
     key = asyncssh.generate_private_key("ssh-ed25519")
     private, public = key.export_private_key("openssh").decode(), key.export_public_key("openssh").decode().strip()
     found: dict[str, list[float]] = {}
@@ -201,8 +201,8 @@ def kept_rates(servers: int, rounds: int) -> None:
     key = asyncssh.generate_private_key("ssh-ed25519")
     private, public = key.export_private_key("openssh").decode(), key.export_public_key("openssh").decode().strip()
 
-    async def twice(look: Callable[[int], Awaitable[None]]) -> tuple[float, float]:
-        return await all_at(servers, look), await all_at(servers, look)
+    async def twice(probe_one: Callable[[int], Awaitable[None]]) -> tuple[float, float]:
+        return await all_at(servers, probe_one), await all_at(servers, probe_one)
 
     found: dict[str, list[tuple[float, float]]] = {"raw asyncssh": [], "Borgfleet": []}
     with (

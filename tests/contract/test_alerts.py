@@ -9,10 +9,11 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import event, insert, select, update
 
-from services.stats.alerts.evaluate import Alerts, hold_against_thresholds
+from services.stats.alerts.evaluate import Alerts, evaluate_thresholds
 from services.stats.metrics.queries import load_figures
-from services.stats.metrics.snapshot import FAMILIES, Figures
+from services.stats.metrics.snapshot import FAMILIES, MetricsSnapshot
 from shared.db.session import Database
+from shared.db.stores.adoption import adopt
 from shared.db.tables import (
     Alert,
     AlertChange,
@@ -69,7 +70,7 @@ async def seen(db: Database, server: Server, *, up: bool = True, since: timedelt
 async def evaluated(db: Database) -> None:
     async with db.read() as session:
         figures = await load_figures(session)
-    await db.run(lambda tx: hold_against_thresholds(tx, figures))
+    await db.run(lambda tx: evaluate_thresholds(tx, figures))
 
 
 async def rows(db: Database, table: Any) -> list[Any]:
@@ -276,7 +277,7 @@ async def fleet(
         {"server_id": one["id"], "up": silent is None, "changed_at": since, "sample": sample()} for one in servers
     ]
     told = [
-        {"id": new_id(), "name": f"c{n}", "kind": "webhook", "shown_as": "x", "tags": ["db"] if n == 2 else []}
+        {"id": new_id(), "name": f"c{n}", "kind": "webhook", "label": "x", "tags": ["db"] if n == 2 else []}
         for n in range(channels)
     ]
 
@@ -286,6 +287,8 @@ async def fleet(
         await tx.session.execute(insert(NotificationChannel), told)
 
     await db.run(add)
+    for _ in range(count // 200 + 1):
+        await db.run(adopt)
 
 
 async def of_all(db: Database) -> list[Any]:
@@ -531,7 +534,7 @@ async def test_the_figures_are_served_as_metrics_and_unknown_ones_are_left_out(d
     await definition(db, web1, "succeeded", "warning", archives=3)
     await seen(db, web1, cpu_usage_percent=0.0, mounts=[])
     registry = CollectorRegistry()
-    figures = Figures(db, registry, Alerts(db))
+    figures = MetricsSnapshot(db, registry, Alerts(db))
     assert "borgfleet_server_up{" not in generate_latest(registry).decode()
     await figures.refresh()
     text = generate_latest(registry).decode()

@@ -128,10 +128,21 @@ async def test_no_header_deletes_or_shortens_what_others_wait_for(
     assert await bus.count(JOBS, subject) == 1
 
 
+async def asked(bus: Any, subject: str, fetching: asyncio.Task[Any]) -> None:
+    """Wait until whoever holds the messages knows that one is awaited."""
+    await asyncio.sleep(0)
+    async with asyncio.timeout(WAIT):
+        while hasattr(bus, "_js"):
+            assert not fetching.done()
+            if (await bus._js.consumer_info(JOBS.name, durable_name(subject))).num_waiting:
+                return
+            await asyncio.sleep(0.02)
+
+
 async def test_a_fetch_that_was_given_up_loses_no_message(bus: Any, subject: str) -> None:
     consumer = await bus.consumer(JOBS, subject, ack_wait=WAIT)
     early = asyncio.create_task(consumer.fetch(WAIT))
-    await asyncio.sleep(0.2)
+    await asked(bus, subject, early)
     early.cancel()
     await asyncio.wait({early})
     await bus.publish(subject, b"x", {})

@@ -18,6 +18,7 @@ from shared.db.session import Database
 from shared.db.stores.jobs import Jobs
 from shared.db.tables import Job, RunEvidenceRow, Server
 from shared.domain.job import JobState, JobType
+from shared.domain.message import plain
 from shared.errors import AppError, Transient, Waiting
 from shared.events.backup import BackupRequested
 from shared.events.streams import JOBS
@@ -52,7 +53,7 @@ async def test_a_run_that_is_cancelled_on_its_way_back_to_the_queue_ends(kernel:
     errors: dict[str, Exception] = {
         "transient": Transient("passes", code="x"),
         "unforeseen": RuntimeError("oh"),
-        "waiting": Waiting("waits", code="x", retry_after=0.05),
+        "waiting": Waiting(plain("waits", code="x"), retry_after=0.05),
     }
 
     async def handler(event: BackupRequested, ctx: Context) -> None:
@@ -150,7 +151,7 @@ async def test_a_cancelled_job_that_an_earlier_version_left_in_the_queue_ends(db
     job = a_job() if sent else a_job(repository_id=uuid.uuid4(), server_id=uuid.uuid4())
     await db.run(lambda tx: tx.jobs.enqueue(job))
     await db.run(lambda tx: tx.session.execute(update(Job).where(Job.id == job.id).values(cancel_requested=True)))
-    await db.run(lambda tx: tx.turns.give())
+    await db.run(lambda tx: tx.admission.admit())
     assert await db.run(lambda tx: tx.jobs.claim(job.id, lease="b", seconds=WAIT)) is None
     assert (await row(db, job)).state == JobState.CANCELLED
     assert await db.run(lambda tx: tx.jobs.seconds_until_due(job.id)) is None, "its message does not come again"

@@ -139,7 +139,7 @@ def test_a_damaged_file_is_named_and_not_tried_again(name: str, tmp_path: Path) 
 
 async def write(db: Database, size: int = 2000) -> None:
     row = {"id": new_id(), "type": "backup_create", "reason": "x" * size}
-    await db.run(lambda tx: tx.session.execute(insert(Job).values(**row)), patience=0)
+    await db.run(lambda tx: tx.session.execute(insert(Job).values(**row)), retry_for=0)
 
 
 async def failure(of: Any) -> AppError:
@@ -150,7 +150,7 @@ async def failure(of: Any) -> AppError:
 
 @contextlib.asynccontextmanager
 async def opened(file: Path) -> AsyncGenerator[Database]:
-    db = Database(f"sqlite+aiosqlite:///{file}", key_ring=RING, patience=0)
+    db = Database(f"sqlite+aiosqlite:///{file}", key_ring=RING, retry_for=0)
     try:
         yield db
     finally:
@@ -237,7 +237,7 @@ async def test_a_full_disk_under_mariadb_is_told_and_tried_again(tmp_path: Path,
         db = Database(server.database(), key_ring=RING)
         sort = "SELECT CONCAT(seq, REPEAT('x', 900)) AS a FROM seq_1_to_20000 ORDER BY CONCAT(a, seq) DESC LIMIT 19999"
         try:
-            error = await failure(db.run(lambda tx: tx.session.execute(text(sort)), patience=0))
+            error = await failure(db.run(lambda tx: tx.session.execute(text(sort)), retry_for=0))
         finally:
             await db.close()
             await asyncio.to_thread(server.stop)

@@ -124,7 +124,7 @@ async def test_a_failed_run_does_not_wait_a_year_for_its_next_try(db: Database) 
     assert (await db.run(lambda tx: tx.jobs.seconds_until_due(later.id)) or 0) > 86_400  # that may well be
     assert await db.run(lambda tx: tx.jobs.claim(sent.id, lease="a", seconds=60)) is not None
     assert await db.run(lambda tx: tx.jobs.claim(later.id, lease="b", seconds=60)) is None
-    assert await db.run(lambda tx: tx.turns.give()) == 1
+    assert await db.run(lambda tx: tx.admission.admit()) == 1
     assert (await row(db, turn)).sent_at is not None
 
 

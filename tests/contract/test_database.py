@@ -14,6 +14,7 @@ from shared.db.session import Database
 from shared.db.tables import Job, JobLog, Lease, OutboxRow, Secret, Server, db_now
 from shared.domain.ids import new_id
 from shared.domain.job import JobState, JobType
+from shared.domain.message import plain
 from shared.domain.names import Login
 from shared.domain.scheduled import Scheduled
 from shared.errors import AppError, Conflict, LeaseLost, NotFound, Permanent, Transient
@@ -111,7 +112,12 @@ async def test_a_finish_whose_answer_was_lost_is_recognised_when_tried_again(db:
     job = await queued(db)
     held = await claim(db, job)
     assert held is not None
-    assert await db.run(lambda tx: tx.jobs.finish(held, lease="a", state=JobState.WARNING, warnings=["w"])) is True
+    assert (
+        await db.run(
+            lambda tx: tx.jobs.finish(held, lease="a", state=JobState.WARNING, warnings=[plain("w", code="w")])
+        )
+        is True
+    )
     assert await db.run(lambda tx: tx.jobs.finish(held, lease="a", state=JobState.WARNING)) is False
     ended = await state(db, job)
     assert (ended.state, ended.warnings) == ("warning", ["w"])
@@ -288,7 +294,7 @@ async def test_names_are_compared_byte_for_byte_and_a_second_one_is_a_conflict(d
         await add("web")
 
 
-async def test_a_transaction_is_tried_again_as_a_whole_until_its_patience_ends(db: Database) -> None:
+async def test_a_transaction_is_tried_again_as_a_whole_until_its_time_is_over(db: Database) -> None:
     tries = 0
 
     async def busy(_tx: Any) -> None:
@@ -297,7 +303,7 @@ async def test_a_transaction_is_tried_again_as_a_whole_until_its_patience_ends(d
         raise Transient("busy", code="database_busy")
 
     with pytest.raises(Transient):
-        await db.run(busy, patience=0.4)
+        await db.run(busy, retry_for=0.4)
     assert tries > 2
 
     async def other(_tx: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from shared.bus.memory import MemoryBus
 from shared.db.engines import Link
@@ -45,7 +45,7 @@ def server(scratch: Path, authority: Authority, pair: Pair) -> Iterator[MariaSer
 
 def opened(url: str, user: str, link: Link) -> Database:
     made = url.replace("root@", f"{user}@")
-    return Database(made, key_ring=KeyRing([]), patience=0, link=link)
+    return Database(made, key_ring=KeyRing([]), retry_for=0, link=link)
 
 
 async def cipher(db: Database) -> str:
@@ -124,6 +124,16 @@ async def test_a_service_on_a_server_that_can_only_be_read_is_not_ready(db: Data
     assert "can only be read" in (await health.problems())["database"]
     server.sql("SET GLOBAL read_only=0")
     assert await health.problems() == {}
+
+
+async def test_many_at_once_open_no_connection_again(maria: MariaServer) -> None:
+    db = Database(maria.database(), key_ring=KeyRing([]), pool_size=4)
+    connected: list[object] = []
+    event.listen(db.engine.sync_engine, "connect", lambda connection, _record: connected.append(connection))
+    for _ in range(10):
+        await asyncio.gather(*(db.run(lambda tx: tx.session.execute(text("SELECT SLEEP(0.01)"))) for _ in range(16)))
+    await db.close()
+    assert len(connected) == 4
 
 
 @pytest.mark.parametrize(("failover", "seconds"), [(True, 300), (False, 1800)])

@@ -19,11 +19,12 @@ from services.scheduler.housekeeping import Housekeeping
 from shared.bus.memory import MemoryBus
 from shared.config.settings import KeepSettings
 from shared.db.session import Database
-from shared.db.stores.hook_debts import OWED, owed_per_backup_job
+from shared.db.stores.hook_debts import owed_per_backup_job
 from shared.db.stores.requests import request_backup
 from shared.db.tables import Archive, BackupJob, Job, PastMeasure, Repository, RunEvidenceRow, Server, StoragePool
 from shared.domain.ids import new_id
 from shared.domain.job import JobState
+from shared.domain.messages.backups import POST_HOOK_OWED
 from shared.errors import LeaseLost, Permanent
 from shared.runtime.context import Context
 
@@ -103,7 +104,7 @@ async def test_what_is_not_good_is_no_measure_until_it_is_accepted_and_then_olde
     assert await measure(db, definition) == 9
 
 
-@pytest.mark.parametrize("became", [{"damage": "a chunk is missing"}, {"lost": True}, {"leaving": True}])
+@pytest.mark.parametrize("became", [{"damage": "a chunk is missing"}, {"missing": True}, {"deleting": True}])
 async def test_what_a_good_archive_held_is_the_measure_whatever_became_of_its_data(
     db: Database, definition: BackupJob, became: dict[str, Any]
 ) -> None:
@@ -335,14 +336,14 @@ async def test_a_run_that_ends_without_its_post_hook_says_so_whoever_ended_it(
     async with db.read() as session:
         ended = await session.get_one(Job, plan.job_id)
     assert ended.state in ("cancelled", "failed")
-    assert ended.warnings[-1] == OWED
+    assert ended.warnings[-1] == POST_HOOK_OWED().text
     assert len(ended.warnings) == (2 if end is ended_as_failed else 1)
     assert await db.run(lambda tx: owed_per_backup_job(tx.session)) == {definition.id: 1}
 
     later, other = await begun(db, definition)  # one that does not come to it says so again
     await db.run(lambda tx: later.finish(tx, JobState.FAILED, error=Permanent("fell", code="x", remedy="r")))
     async with db.read() as session:
-        assert (await session.get_one(Job, other.job_id)).warnings == [OWED]
+        assert (await session.get_one(Job, other.job_id)).warnings == [POST_HOOK_OWED().text]
 
     last, paying = await begun(db, definition)
     await (await Ledger.open(paying, last)).paid()

@@ -41,9 +41,9 @@ def every_kind(ids: dict[str, uuid.UUID]) -> list[Archive]:
     return [
         Archive(
             name=f"a{number}", borg_id=f"{number:064}", state=state, trusted=trusted, accepted_at=accepted_at,
-            damage=damage, leaving=leaving, lost=lost, started_at=NOW, ended_at=NOW, **ids,
+            damage=damage, deleting=deleting, missing=missing, started_at=NOW, ended_at=NOW, **ids,
         )
-        for number, (state, trusted, accepted_at, damage, leaving, lost) in enumerate(kinds)
+        for number, (state, trusted, accepted_at, damage, deleting, missing) in enumerate(kinds)
     ]  # fmt: skip
 
 

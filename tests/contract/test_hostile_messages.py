@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import itertools
 import json
+import logging
+import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
 import typer.main
 from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
 from sqlalchemy import func, select
 from typer.testing import CliRunner
 
 from borgfleet.cli.app import app
 from borgfleet.cli.client import Client
+from services.backup.catalogue.answers import Answers
 from services.backup.service import build as build_backup
 from services.setup.service import build as build_setup
 from services.stats.service import build as build_stats
@@ -27,7 +33,9 @@ from shared.borg.exit_codes import failure
 from shared.config.settings import Settings
 from shared.db.session import Database
 from shared.db.tables import DeadLetter
-from shared.errors import AppError
+from shared.domain.files import LIST, ListAsked, subject
+from shared.domain.text import clean
+from shared.errors import AppError, Conflict, Invalid, Transient
 from shared.events.base import Command
 from shared.events.streams import COMMANDS, JOBS
 from shared.runtime.board import Board
@@ -38,7 +46,7 @@ from shared.telemetry.metrics import KernelMetrics
 from tests.harness import hostile
 from tests.harness.patience import WAIT
 
-OPERATING = {"up", "run", "migrate", "doctor", "recovery-kit"}
+OPERATING = {"up", "run", "migrate", "wait", "health", "doctor", "nats-keys", "recovery-kit"}
 
 
 def payloads(event: type[Command], alphabet: hostile.Turns) -> Iterator[bytes]:
@@ -84,6 +92,56 @@ async def test_every_command_with_any_content_ends_and_no_task_ends_with_it(
     assert dead > sent / 2, (dead, sent)
 
 
+def questions(asked: type[BaseModel], alphabet: hostile.Turns) -> Iterator[bytes]:
+    """Yield bodies that are no question, and each field of one with hostile values."""
+    yield from hostile.BODIES
+    whole = f'"archive_id": "{uuid.uuid4()}", "path": "L2V0Yw=="'
+    for name in asked.model_fields:
+        for value in alphabet.some(hostile.ANYTHING):
+            yield f'{{{whole}, "{name}": {value}}}'.encode()
+            encoded = base64.b64encode(value.encode(errors="surrogatepass")).decode()
+            yield f'{{{whole}, "{name}": "{encoded}"}}'.encode()
+
+
+async def test_every_question_to_a_node_with_any_content_has_an_answer_that_says_why_not(
+    db: Database, bus: Any
+) -> None:
+    """Whoever may ask is not always the gateway; what is no fault of ours is never told as one."""
+    node, alphabet, codes = f"n{uuid.uuid4().hex[:8]}", hostile.Turns(), Counter[str]()
+    answers = Answers(
+        db, bus, node, cast("Any", None), cast("Any", None), Path("/nowhere")
+    )  # neither is reached: no such backup
+    stopping = asyncio.Event()
+    serving = asyncio.create_task(answers.serve(stopping))
+    about = subject(LIST, node)
+    while not await served(bus, about):
+        assert not serving.done()
+        await asyncio.sleep(0.02)
+    for payload in questions(ListAsked, alphabet):
+        with pytest.raises(AppError) as caught:
+            await bus.request(about, payload, WAIT)
+        assert isinstance(caught.value, (Invalid, Conflict)), (payload[:200], caught.value)
+        assert caught.value.remedy, payload[:200]
+        assert clean(caught.value.message) == caught.value.message, payload[:200]
+        codes[caught.value.code] += 1
+    assert not serving.done()
+    assert len(codes) == 2, codes
+    assert min(codes.values()) > 5, codes
+    stopping.set()
+    await serving
+
+
+async def served(bus: Any, about: str) -> bool:
+    """Tell whether anybody answers there: of that who serves it has made sure, or nobody is told at once."""
+    try:
+        await bus.request(about, b"", WAIT)
+    except Transient:
+        return False
+    except AppError:
+        return True
+    return True
+
+
 @pytest.mark.parametrize("as_bytes", [False, True])
 def test_borgs_output_with_any_content_is_text_or_one_error(as_bytes: bool) -> None:
     shapes = (
@@ -118,7 +176,7 @@ def commands(group: Any, way: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
             yield (*way, name), command
 
 
-def test_every_argument_of_the_command_line_takes_the_alphabet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_argument_of_the_command_line_takes_the_alphabet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def answered(client: Client) -> None:
         def answer(request: httpx2.Request) -> httpx2.Response:
             json.loads(request.content or b"null")
@@ -133,7 +191,9 @@ def test_every_argument_of_the_command_line_takes_the_alphabet(monkeypatch: pyte
         for one in hostile.PLAIN
         if len(one) < 400 and "\x00" not in one and not any("\ud800" <= c < "\udc80" for c in one)
     )
-    alphabet, tried = hostile.Turns(), 0
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BORGFLEET_DATA_DIR", str(tmp_path))  # a few verbs ask no gateway, but the installation itself
+    alphabet, tried, handlers = hostile.Turns(), 0, logging.root.handlers[:]
     top, runner = typer.main.get_command(app), CliRunner()
     monkeypatch.setattr("typer.testing._get_command", lambda _: top)  # else all commands are built anew each time
     for way, command in commands(top):
@@ -144,6 +204,7 @@ def test_every_argument_of_the_command_line_takes_the_alphabet(monkeypatch: pyte
                 given = [value if one is parameter else "x" for one in arguments]
                 argv = [*way, *([parameter.opts[0], value] if parameter in options else []), "--", *given]
                 done = runner.invoke(app, argv, input="x\n")
+                logging.root.handlers[:] = handlers  # else the next one logs to this one's closed stream
                 assert done.exception is None or isinstance(done.exception, SystemExit), (argv, done.exception)
                 assert "Traceback" not in done.output, argv
                 tried += 1

@@ -8,11 +8,14 @@ from typing import Any
 
 from sqlalchemy import func, insert, select, update
 
+from services.api.security.throttle import count_try
 from services.scheduler.housekeeping import Housekeeping
 from shared.config.settings import KeepSettings
 from shared.db.session import Database
 from shared.db.stores.secrets import FLEET_KEY, server_password
 from shared.db.tables import Alert, AlertChange, DeadLetter, Job, JobLog, Secret
+from shared.db.tables.account import LoginSession, OneTimeLink, Throttle, User
+from shared.db.tables.base import Base
 from shared.domain.ids import new_id
 
 NOW = datetime.now(UTC)
@@ -88,6 +91,55 @@ async def test_a_password_that_set_up_did_not_use_up_goes_after_a_day_and_other_
     assert await db.run(lambda tx: tx.secrets.find(old)) is None
     assert await db.run(lambda tx: tx.secrets.find(young)) == "canary"
     assert await db.run(lambda tx: tx.secrets.find(FLEET_KEY)) == "canary"
+
+
+async def test_what_logins_leave_goes_in_batches_and_what_is_in_force_stays(db: Database) -> None:
+    """Sessions stayed for ever; the failures of strangers went all at once, in the transaction of whoever came next."""
+    user, old, ahead = new_id(), NOW - timedelta(days=40), NOW + timedelta(days=1)
+    common = {"methods": "password", "address": "", "agent": ""}
+    sessions = [
+        common | {"id": new_id(), "digest": f"{n:064}", "user_id": user, "expires_at": old if n else ahead}
+        for n in range(4)
+    ]
+    links = [
+        {"digest": f"{n:064}", "kind": "reset", "user_id": user, "expires_at": old if n else ahead} for n in range(3)
+    ]
+    failures = [{"key": f"address:{n}", "last_at": old if n else NOW} for n in range(1100)]
+
+    async def add(tx: Any) -> None:
+        await tx.session.execute(insert(User), [{"id": user, "name": "ada"}])
+        await tx.session.execute(insert(LoginSession), sessions)
+        await tx.session.execute(insert(OneTimeLink), links)
+        await tx.session.execute(insert(Throttle), failures)
+
+    await db.run(add)
+    await db.run(lambda tx: count_try(tx.session, {"address:1": 20, "account:ada": 5}))
+    assert await rows(db, Throttle) == 1101, "a login deletes nothing of others"
+    async with db.read() as session:
+        counted = await session.scalar(select(Throttle.failures).where(Throttle.key == "address:1"))
+    assert counted == 1, "it begins anew"
+    assert await clean(db) == {"sessions": 3, "one_time_links": 2, "throttles": 1098}
+    assert (await rows(db, LoginSession), await rows(db, OneTimeLink), await rows(db, Throttle)) == (1, 1, 3)
+
+
+BOUNDED = {
+    "alert_changes": "with their alert", "alert_rules": "settings", "api_tokens": "settings", "archives": "what there is",
+    "audit_entries": "kept for ever", "audit_seals": "kept for ever", "access_refusals": "some twenty a server", "backup_jobs": "settings", "backup_nodes": "settings", "channel_tags": "settings",
+    "grants": "settings", "group_tags": "settings", "job_log": "with their job", "leases": "a name each", "maintenance_windows":
+    "settings", "notification_channels": "settings", "outbox": "the reaper", "past_measures": "services.backup.truth.measures",
+    "pauses": "settings", "recovery_codes": "some of each user", "repositories": "settings", "run_evidence": "with their job",
+    "run_limits": "settings", "schedules": "settings", "server_groups": "settings", "server_mounts": "with their server",
+    "server_rollups": "services.stats.history", "server_stats": "services.stats.history", "server_status": "one a server",
+    "server_tags": "settings", "servers": "settings", "service_instances": "shared.runtime.presence", "storage_pools": "settings",
+    "tags": "settings", "users": "settings",
+}  # fmt: skip
+"""Tables that housekeeping leaves alone, and why they do not grow without end."""
+
+
+async def test_no_table_grows_for_ever(db: Database) -> None:
+    cleaned = {kind.table.__tablename__ for kind in Housekeeping(db, KEEP).kinds}
+    assert not cleaned & set(BOUNDED)
+    assert cleaned | set(BOUNDED) == set(Base.metadata.tables), "say who keeps a new table small"
 
 
 async def test_a_stop_ends_a_long_clean_up_between_two_batches(db: Database) -> None:

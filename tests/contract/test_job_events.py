@@ -17,6 +17,7 @@ from shared.db.tables import Job, JobLog, OutboxRow, Repository, Server, Storage
 from shared.db.unit_of_work import UnitOfWork
 from shared.domain.ids import new_id
 from shared.domain.job import JobState, JobType
+from shared.domain.message import plain
 from shared.errors import Permanent, Transient, Waiting
 from shared.events.streams import STREAMS
 from shared.runtime.context import Context
@@ -151,7 +152,7 @@ async def test_who_waits_on_and_on_is_told_of_once(db: Database) -> None:
     for _ in range(4):
         ctx = Context(db, bus, key="k", lease_seconds=60)
         assert await ctx.claim(job.id)
-        waiting = Waiting("waiting for it", code="web1/system")
+        waiting = Waiting(plain("waiting for it", code="waiting"), waiting_for="web1/system")
         await db.run(lambda tx, ctx=ctx, why=waiting: ctx.put_back(tx, delay=0, error=why, failed=False))
     assert [event["waiting_for"] for event in await told(db, job)] == [None, None, "web1/system"]
     ctx = Context(db, bus, key="k", lease_seconds=60)
@@ -170,7 +171,7 @@ async def test_no_line_of_a_run_that_waited_hides_one_of_the_run_that_followed(d
         assert await ctx.claim(job.id)
         for line in range(3):
             ctx.log("info", "kernel", f"wait {number}, line {line}")
-        waiting = Waiting("waiting", code="it")
+        waiting = Waiting(plain("waiting", code="waiting"), waiting_for="it")
         await db.run(lambda tx, ctx=ctx, why=waiting: ctx.put_back(tx, delay=0, error=why, failed=False))
     ctx = Context(db, bus, key="k", lease_seconds=60)
     assert await ctx.claim(job.id)

@@ -5,7 +5,11 @@ On the memory bus with SQLite, and on JetStream with MariaDB.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import hmac
 import itertools
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import func, select, text
 
-from shared.bus.port import too_large
+from shared.bus.port import MESSAGE_ID, too_large
 from shared.config.settings import Settings
 from shared.db.session import Database
 from shared.db.tables import DeadLetter
@@ -26,6 +30,7 @@ from shared.events.streams import DEAD, JOBS
 from shared.runtime import board, disposition, worker
 from shared.runtime.board import Board
 from shared.runtime.context import Context
+from shared.runtime.delivery import send_dead_letter
 from shared.runtime.service import Parts
 from tests.harness.kernel import Kernel, ended
 from tests.harness.patience import WAIT
@@ -186,6 +191,38 @@ async def test_a_dead_letter_of_a_job_tells_its_cause_whatever_words_it_has(kern
         now = await kernel.until(job, ended)
     assert now.state == "failed"
     assert str(now.code).startswith("c" * 59)
+    assert failed == []
+
+
+def guesses(key: str) -> list[str]:
+    """Return ids that somebody may try who sees the message, and knows how Borgfleet is written but not its key."""
+    info = b"borgfleet keyed id: dead letter"
+    plain = [key, f"dead:{key}", f"dead letter:{key}", hashlib.sha256(key.encode()).hexdigest()]
+    return plain + [hmac.digest(secret, key.encode(), "sha256").hex() for secret in (b"", info, b"borgfleet")]
+
+
+@PAIRS
+async def test_nobody_outside_can_hide_a_dead_letter_by_publishing_its_id_first(
+    kernel: Kernel, failed: list[str]
+) -> None:
+    bus, dead = kernel.parts.bus, f"dead.{kernel.subject}"
+    consumer = await bus.consumer(JOBS, kernel.subject, ack_wait=WAIT)
+    await bus.publish(kernel.subject, b"bad", {})
+    seen = await consumer.fetch(WAIT)
+    assert seen is not None
+    for guess in guesses(seen.key):
+        await bus.publish(dead, b"hides it", {MESSAGE_ID: guess})
+    hiding = await bus.count(DEAD, dead)
+    # A worker that dies between the letter and the end of the message: it comes again, and the letter does not.
+    await send_dead_letter(kernel.parts.db, bus, seen, Permanent("bad", code="undecodable"))
+    await seen.nak()
+    await consumer.close()
+    async with kernel.working(Handler()):
+        async with asyncio.timeout(WAIT):
+            while await bus.count(JOBS, kernel.subject):
+                await asyncio.sleep(0.02)
+    assert await bus.count(DEAD, dead) == hiding + 1
+    assert json.loads(await bus.last(DEAD, dead) or b"{}").get("payload") == "bad"
     assert failed == []
 
 

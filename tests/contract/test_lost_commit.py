@@ -195,7 +195,7 @@ async def emptied(db: Database) -> None:
 
 @pytest.mark.parametrize("flow", FLOWS)
 async def test_mariadb_an_answer_that_comes_too_late_is_no_second_effect(maria: MariaServer, flow: Any) -> None:
-    async with behind_a_cutter(maria, Cut(answered=-1), seconds=2.0, patience=WAIT) as db:
+    async with behind_a_cutter(maria, Cut(answered=-1), seconds=2.0, retry_for=WAIT) as db:
         await flow(db)
 
 
@@ -219,7 +219,7 @@ async def test_mariadb_who_never_hears_of_the_end_is_told_that_it_may_be_done(ma
         with pytest.raises(Transient) as caught:
             await db.run(
                 lambda tx: tx.session.execute(insert(Server).values(id=new_id(), name="s", host="h", facts={})),
-                patience=0.01,
+                retry_for=0.01,
             )
         assert caught.value.code == "database_unsure"
         assert "look whether it is there" in caught.value.remedy
@@ -270,7 +270,7 @@ async def test_what_only_reads_leaves_no_mark_and_the_marks_do_not_grow(db: Data
         await db.run(lambda tx, n=number: tx.leases.acquire(f"l{n}", "x", 60))
     assert await count(db, CommitMark) == 1
     await db.run(lambda tx: tx.jobs.enqueue(Job(type="server_setup", title="t")))
-    await db.run(lambda tx: tx.leases.acquire("l", "x", 60), patience=0)
+    await db.run(lambda tx: tx.leases.acquire("l", "x", 60), retry_for=0)
     await db.run(lambda tx: tx.leases.acquire("m", "x", 60), repeatable=True)
     assert await count(db, CommitMark) == 1
 
@@ -296,4 +296,4 @@ async def test_a_request_waits_five_seconds_and_no_longer(db: Database) -> None:
         async with hasty.read():
             await asyncio.sleep(WAIT)
     assert loop.time() - began < WAIT / 4
-    assert db.for_requests().pace.patience == 5.0
+    assert db.for_requests().pace.retry_for == 5.0

@@ -52,7 +52,7 @@ def out() -> Recorder:
 
 async def channel(db: Database, name: str = "ops", *, url: str = "json://canary", **rules: Any) -> Any:
     async def add(tx: Any) -> Any:
-        row = NotificationChannel(id=new_id(), name=name, kind="apprise", shown_as="json://...", **rules)
+        row = NotificationChannel(id=new_id(), name=name, kind="apprise", label="json://...", **rules)
         tx.session.add(row)
         await tx.secrets.put(channel_url(row.id), url)
         return row.id

@@ -1,4 +1,4 @@
-"""What prunes took is kept in the database: the brake adds it up, on both databases."""
+"""What prunes took is kept in the database: the deletion limit adds it up, on both databases."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ async def add_archives(db: Database, ages: list[float], **values: Any) -> uuid.U
 
 
 async def prune(db: Database, now: datetime, **policy: int) -> tuple[int, bool]:
-    """Judge and forget as a prune does; return how many went and whether the brake held."""
+    """Judge and forget as a prune does; return how many went and whether the deletion limit held."""
 
     async def work(tx: Any) -> tuple[int, bool]:
         repository = (await tx.session.scalars(select(Repository))).one()
         repository.retention = policy
         archives = list(await tx.session.scalars(select(Archive)))
         (verdict,) = judge_archives(await load_policies(tx.session, repository), archives, now)
-        if verdict.braked:
+        if verdict.deletion_limit_reached:
             return 0, True
         mark_pruned(repository, archives, [*map(uuid.UUID, map(str, verdict.dropped))], now)
         for archive in archives:
@@ -57,7 +57,7 @@ async def prune(db: Database, now: datetime, **policy: int) -> tuple[int, bool]:
     return await db.run(work)
 
 
-async def test_prunes_that_take_a_little_each_add_up_and_meet_the_brake(db: Database) -> None:
+async def test_prunes_that_take_a_little_each_add_up_and_meet_the_deletion_limit(db: Database) -> None:
     await add_archives(db, [*range(1, 31)], trusted=True)
     now = datetime.now(UTC)
     assert await prune(db, now, keep_last=20) == (10, False)

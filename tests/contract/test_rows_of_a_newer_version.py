@@ -52,9 +52,9 @@ def reaper_of(bus: Any, db: Database) -> Reaper:
 async def test_a_job_of_an_unknown_type_keeps_no_other_from_its_turn(db: Database, kind: str) -> None:
     bad, good = await enqueued(db, 2, repository_id=uuid.uuid4(), server_id=uuid.uuid4())
     await change(db, bad, type=kind)
-    assert await db.run(lambda tx: tx.turns.give()) >= 1  # for MariaDB a space at the end is none
+    assert await db.run(lambda tx: tx.admission.admit()) >= 1  # for MariaDB a space at the end is none
     assert (await row(db, good)).sent_at is not None
-    assert not await db.run(lambda tx: tx.turns.awaited()), "the scheduler does not give turns for ever"
+    assert not await db.run(lambda tx: tx.admission.is_awaited()), "the scheduler does not give turns for ever"
 
 
 @PAIRS

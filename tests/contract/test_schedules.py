@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import func, insert, select, update
 
-from services.api.features.schedules.forecast import foresee
+from services.api.features.schedules.forecast import forecast_runs
 from services.api.kernel.schedules import ScheduleIn
 from services.api.kernel.scheduling import Owner, replace_schedules
 from services.scheduler.ahead import AheadOfTime
@@ -140,7 +140,7 @@ async def test_one_schedule_of_no_sense_hides_no_other_run_of_the_night(db: Data
     change = update(Schedule).where(Schedule.backup_job_id == fleet[0]).values(**broken)
     await db.run(lambda tx: tx.session.execute(change))
     async with db.read() as session:
-        runs_of = {run.backup_job_id for run in await foresee(session, timedelta(days=1))}
+        runs_of = {run.backup_job_id for run in await forecast_runs(session, timedelta(days=1))}
     assert runs_of == set(fleet[1:])
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from shared.ssh.asyncssh import AsyncSsh, new_key_pair
 from shared.ssh.port import Credentials, HostKeyChanged, Target, fingerprint
 from shared.ssh.scripted import ScriptedServer, ScriptedSsh
 from shared.testing.sshd import PrivateSshd, free_port, login_user
+from tests.harness.patience import WAIT
 
 PRIVATE, PUBLIC = new_key_pair("contract")
 OTHER_PRIVATE, OTHER_PUBLIC = new_key_pair("other")
@@ -41,6 +44,20 @@ async def ssh(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[t
     adapter = AsyncSsh(SshSettings(connect_timeout=5, login_timeout=5))
     yield adapter, Target("s", "127.0.0.1", sshd.port, login_user(), await adapter.host_key("127.0.0.1", sshd.port))
     sshd.stop()
+
+
+@contextlib.asynccontextmanager
+async def real_connection(directory: Path) -> AsyncIterator[Any]:
+    sshd = PrivateSshd(directory / "sshd")
+    sshd.start()
+    sshd.authorize(PUBLIC)
+    adapter = AsyncSsh(SshSettings())
+    target = Target("s", "127.0.0.1", sshd.port, login_user(), await adapter.host_key("127.0.0.1", sshd.port))
+    try:
+        async with adapter.connect(target, Credentials(private_key=PRIVATE)) as connection:
+            yield connection
+    finally:
+        sshd.stop()
 
 
 async def test_a_script_runs_with_its_arguments_and_stdin_and_nothing_else_is_in_its_output(ssh: Any) -> None:
@@ -98,3 +115,74 @@ async def test_elevated_commands_go_through_sudo(ssh: Any) -> None:
         elevated = connection.elevated()
         if hasattr(elevated, "_command"):
             assert shlex.split(elevated._command("true", "t", []))[:4] == ["sudo", "-n", "-H", "--"]
+
+
+async def test_a_script_is_fed_and_has_the_end_of_its_input_only_when_that_came_to_its_end(ssh: Any) -> None:
+    adapter, target = ssh
+
+    async def feed(write: Any) -> None:
+        for part in (b"one ", b"two"):
+            await write(part)
+
+    async with adapter.connect(target, Credentials(private_key=PRIVATE)) as connection:
+        done = await connection.run_fed('printf "%s" "$*"; cat', "a b", feed=feed, silence=WAIT)
+        assert (done.exit_status, done.stdout) == (0, "a bone two")
+
+
+async def test_what_fails_to_feed_ends_the_script_before_it_takes_the_rest_for_all(tmp_path: Path) -> None:
+    async with real_connection(tmp_path) as connection:
+
+        async def feed(write: Any) -> None:
+            await write(b"half")
+            raise Permanent("the source failed", code="source_failed")
+
+        with pytest.raises(Permanent) as caught:
+            await connection.run_fed(f"cat >{tmp_path}/taken && touch {tmp_path}/whole", feed=feed, silence=WAIT)
+        assert caught.value.code == "source_failed"
+        assert (await connection.run("pgrep -f 'cat >' || echo none")).stdout
+        assert not (tmp_path / "whole").exists()
+
+
+async def test_a_script_that_ends_by_itself_ends_what_feeds_it(tmp_path: Path) -> None:
+    stopped = asyncio.Event()
+
+    async def feed(write: Any) -> None:
+        try:
+            while True:
+                await write(b"x" * 100_000)
+        finally:
+            stopped.set()
+
+    async with real_connection(tmp_path) as connection:
+        done = await connection.run_fed("head -c 10 >&2; exit 7", feed=feed, silence=WAIT)
+    assert (done.exit_status, done.stderr) == (7, "x" * 10)
+    assert stopped.is_set()
+
+
+async def test_a_script_that_takes_nothing_is_ended(tmp_path: Path) -> None:
+    async def feed(write: Any) -> None:
+        while True:
+            await write(b"x" * 1_000_000)
+
+    async with real_connection(tmp_path) as connection:
+        with pytest.raises(Transient) as caught:
+            await connection.run_fed("sleep 1000", feed=feed, silence=1)
+        assert caught.value.code == "command_silent"
+
+
+async def test_a_cancelled_feed_ends_the_script(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
+    async def feed(write: Any) -> None:
+        await write(b"x")
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with real_connection(tmp_path) as connection:
+        script = f"trap 'touch {tmp_path}/ended; exit' TERM; cat >/dev/null; touch {tmp_path}/whole"
+        run = asyncio.create_task(connection.run_fed(script, feed=feed, silence=WAIT))
+        await begun.wait()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    assert not (tmp_path / "whole").exists()

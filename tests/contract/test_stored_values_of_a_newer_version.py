@@ -6,10 +6,10 @@ import uuid
 from typing import Any
 
 import pytest
-from sqlalchemy import JSON, update
+from sqlalchemy import JSON, select, update
 
 from shared.db.session import Database
-from shared.db.tables import Base, Repository, Schedule, ServerStatus
+from shared.db.tables import ApiToken, Base, Repository, Schedule, ServerStatus
 from tests.contract.test_hostile_values import (  # noqa: F401 # pyright: ignore[reportUnusedImport]
     World,
     everything_is_still_read,
@@ -29,10 +29,6 @@ JSON_COLUMNS = [
 ]
 
 
-# How JSON comes out of the database is SQLAlchemy's business, on both alike.
-pytestmark = pytest.mark.parametrize("db", ["sqlite"], indirect=True)
-
-
 @pytest.fixture
 async def furnished(world: World, db: Database) -> World:  # noqa: F811
     """One row at least for each JSON column that the gateway shows."""
@@ -42,11 +38,11 @@ async def furnished(world: World, db: Database) -> World:  # noqa: F811
     given |= {"schedules": [{"when": when, "window": {"zone": "UTC", "begins": "01:00", "ends": "05:00"}}]}
     answer = await world.http.put(f"/api/backup-jobs/{world.ids['backup_job_id']}", json=given)
     assert answer.status_code == 200, answer.text
-    upkeep = {"quota_bytes": None, "schedules": [{"task": "check", "when": when}], "retention": {"keep_last": 3}}
-    answer = await world.http.put(f"/api/repositories/{world.ids['repository_id']}", json=upkeep)
+    maintenance = {"quota_bytes": None, "schedules": [{"task": "check", "when": when}], "retention": {"keep_last": 3}}
+    answer = await world.http.put(f"/api/repositories/{world.ids['repository_id']}", json=maintenance)
     assert answer.status_code == 200, answer.text
     status = ServerStatus(server_id=uuid.UUID(answer.json()["server_id"]), up=True)
-    await db.run(lambda tx: keep(tx, status))
+    await db.run(lambda tx: keep(tx, status, ApiToken(name="odd", digest="0" * 64)))
     return world
 
 
@@ -61,7 +57,9 @@ async def test_a_value_that_cannot_be_read_fails_no_list(furnished: World, db: D
         async with db.engine.begin() as connection:
             for number, (table, column) in enumerate(JSON_COLUMNS):
                 value = VALUES[(turn + number) % len(VALUES)]
-                await connection.execute(update(table).values({column: value}))
+                change = update(table).values({column: value})
+                # With the token that asks, nothing but its own refusal would be seen.
+                await connection.execute(change.where(table.c.name == "odd") if table.name == "api_tokens" else change)
         await everything_is_still_read(furnished)
 
 
@@ -74,6 +72,7 @@ async def test_what_cannot_be_read_is_named_and_can_be_given_anew(furnished: Wor
     (schedule,) = job["schedules"]
     assert schedule["unreadable"] == ["when", "window"]
     assert (schedule["when"], schedule["window"], schedule["next_runs"]) == (None, None, [])
+    assert schedule["next_run_at"] is None
     assert "cannot read" in schedule["words"]
     assert "unreadable" not in job
     repository = (await furnished.ask("get", f"/api/repositories/{furnished.ids['repository_id']}")).json()
@@ -85,3 +84,27 @@ async def test_what_cannot_be_read_is_named_and_can_be_given_anew(furnished: Wor
     (schedule,) = answer.json()["schedules"]
     assert "unreadable" not in schedule
     assert len(schedule["next_runs"]) == 5
+    assert schedule["next_run_at"] == schedule["next_runs"][0].replace("+00:00", "Z")
+
+
+async def test_no_next_run_is_promised_of_a_schedule_by_which_nothing_runs(furnished: World, db: Database) -> None:
+    values: tuple[Any, ...] = ({"kind": "by_the_moon"}, {"kind": "cron", "cron": "61 * * * *", "zone": "UTC"}, [1])
+    ids = furnished.ids
+    paths = (f"/api/backup-jobs/{ids['backup_job_id']}", f"/api/repositories/{ids['repository_id']}")
+    async with db.read() as session:
+        sound = {row.id: row.spec for row in await session.scalars(select(Schedule))}
+    for column in ("spec", "window", "blackout"):
+        for value in values:
+            await db.run(lambda tx, to={column: value}: tx.session.execute(update(Schedule).values(to)))
+            for path in paths:
+                (schedule,) = (await furnished.ask("get", path)).json()["schedules"]
+                shown = (schedule["next_run_at"], schedule["next_runs"])
+                assert shown == (None, []), f"{column} {value} {path}: {schedule}"
+        await db.run(lambda tx: tx.session.execute(update(Schedule).values(window=None, blackout=None)))
+        for key, spec in sound.items():
+            put_back = update(Schedule).where(Schedule.id == key).values(spec=spec)
+            await db.run(lambda tx, put_back=put_back: tx.session.execute(put_back))
+    for path in paths:
+        (schedule,) = (await furnished.ask("get", path)).json()["schedules"]
+        assert len(schedule["next_runs"]) == 5
+        assert schedule["next_run_at"]

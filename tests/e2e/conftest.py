@@ -29,6 +29,8 @@ def running_fleet(scratch: Path) -> Iterator[Fleet]:
     _started.append(fleet)
     try:
         yield fleet.start()
+        # All that was done, every service did as its own user of NATS, with its own rights.
+        assert fleet.refused() == []
     finally:
         _started.remove(fleet)
         fleet.stop()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import uuid
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import nats
 import pytest
 
@@ -115,9 +117,14 @@ def test_relay_killed_on_either_side_of_publishing_loses_and_doubles_nothing(
 ) -> None:
     definition = fleet.backup_job([data])
     gateway = fleet.restart("api", BORGFLEET_CRASH_AT=where)
-    job = fleet.run(definition)
+    run, key = f"/api/backup-jobs/{definition['id']}/run", {"Idempotency-Key": str(uuid.uuid4())}
+    with contextlib.suppress(httpx2.TransportError):  # it may die before its answer is on its way
+        fleet.http.post(run, headers=key)
     gateway.wait_dead()
     fleet.spawn("api")
+    again = fleet.http.post(run, headers=key)
+    assert again.headers["Idempotency-Replayed"] == "true", again.text
+    job = again.json()
     assert fleet.finished(job, "succeeded")["attempt"] == 1
     assert len(fleet.backups(definition)) == 1
     assert_invariants(fleet, definition)

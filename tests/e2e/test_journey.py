@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import SLOWLY
 from tests.harness.fleet import Fleet
 from tests.harness.invariants import OneWriter, assert_invariants, secrets_are_nowhere
+
+
+def assert_browsed(fleet: Fleet, backup: dict[str, Any], data: Path) -> None:
+    """What the backup holds is listed as it lay on the server, from its root down; nothing stays in the pool."""
+    first = fleet.get(f"/api/backups/{backup['id']}/files")["items"]
+    assert [row["name"] for row in first] == [data.parts[1]]
+    page = fleet.get(f"/api/backups/{backup['id']}/files?path={data}&limit=500")
+    assert page["source"] == "archive"
+    there = {path.name: "directory" if path.is_dir() else "file" for path in data.iterdir()}
+    assert {row["name"]: row["type"] for row in page["items"]} == there
+    assert all(row["size"] == (data / row["name"]).stat().st_size for row in page["items"] if row["type"] == "file")
 
 
 @pytest.mark.parametrize("transport", ["tunnel", "direct"])
@@ -26,6 +38,7 @@ def test_a_server_is_backed_up_and_every_byte_comes_back(fleet: Fleet, data: Pat
     )
     assert repository["archive_count"] == 1
     assert repository["original_size"] > 40_000
+    assert_browsed(fleet, backup, data)
     assert_invariants(fleet, definition)
 
 

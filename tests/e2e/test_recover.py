@@ -77,7 +77,9 @@ def test_an_emptied_manifest_is_noticed_and_one_command_brings_every_archive_bac
     fleet.borg(definition, "check", "--verify-data", "{repo}")
 
     fleet.finished(fleet.run(definition), "succeeded")
-    prune = fleet.finished(fleet.post(f"/api/repositories/{frozen['id']}/prune", {"past_the_brake": True}), "succeeded")
+    prune = fleet.finished(
+        fleet.post(f"/api/repositories/{frozen['id']}/prune", {"override_deletion_limit": True}), "succeeded"
+    )
     assert prune["result"]["kept"] >= 1
     assert shown(fleet, definition)["frozen_reason"] == ""
     until(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.testing.sshd import PrivateSshd, login_user
+from tests.harness.commands import said
 from tests.harness.fleet import BIN, Fleet
 from tests.harness.invariants import assert_invariants, secrets_are_nowhere
 
@@ -158,9 +159,8 @@ class _ChrootSshd(PrivateSshd):
 def _bare_debian(root: Path) -> Path:
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
         pytest.skip("a bare Debian is made by debootstrap, which needs root")
-    subprocess.run(
-        ["debootstrap", "--variant=minbase", "--include=openssh-server,sudo,ca-certificates", "bookworm", str(root)],
-        check=True, stdout=subprocess.DEVNULL,
+    said(
+        ["debootstrap", "--variant=minbase", "--include=openssh-server,sudo,ca-certificates", "bookworm", str(root)]
     )  # fmt: skip
     subprocess.run(["mount", "-t", "proc", "proc", str(root / "proc")], check=True)
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")

@@ -37,6 +37,7 @@ class Standalone:
             "BORGFLEET_WORKER__REAP_EVERY": "0.5",
             "BORGFLEET_URL": f"http://127.0.0.1:{self.port}",
         }
+        self.link = ""
         self.process: subprocess.Popen[str] | None = None
         self.reader: threading.Thread | None = None
 
@@ -53,6 +54,7 @@ class Standalone:
         self.reader.start()
         wait_for_listener("127.0.0.1", self.port)
         token = next((line.strip() for line in lines if line.startswith("  bf_")), "")
+        self.link = next((line.strip() for line in lines if "/setup#" in line), "")
         if token:
             self.http.headers["Authorization"] = f"Bearer {token}"
             self.environment["BORGFLEET_TOKEN"] = token
@@ -93,8 +95,38 @@ def server(scratch: Path) -> Iterator[PrivateSshd]:
     sshd.stop()
 
 
-def upkeep_by_command_line(one: Standalone) -> None:
-    """Schedules, limits, retention and checks, as an administrator would type them."""
+def accounts_by_command_line(one: Standalone) -> None:
+    """The command line of this machine needs no login; the link makes the first administrator; who forgot is let in."""
+    before, token = one.environment, one.environment["BORGFLEET_TOKEN"]
+    data = one.directory / "data"
+    one.environment = before | {"BORGFLEET_DATA_DIR": str(data), "HOME": str(one.directory)}
+    del one.environment["BORGFLEET_TOKEN"]
+    assert one.cli("whoami").strip() == "admin"
+    assert ((data / "cli.token").stat().st_mode & 0o777, (data / "cli.token").read_text().strip()) == (0o600, token)
+    password, link = "correct horse battery staple", one.link.partition("#")[2]
+    page = {"Sec-Fetch-Site": "same-origin"}
+    with httpx2.Client(base_url=f"http://127.0.0.1:{one.port}", timeout=WAIT, headers=page) as browser:
+        made = browser.post("/api/auth/setup", json={"link": link, "name": "ada", "password": password})
+        assert (made.status_code, made.json()["name"]) == (200, "ada"), made.text
+        assert browser.get("/api/auth/me").json()["grants"] == [{"role": "admin", "tag": None}]
+        assert "an administrator already" in one.cli("setup-link", status=1)
+        assert "ada" in one.cli("user", "list")
+        reset = one.cli("user", "reset-password", "ada", "--link").strip()
+        until(lambda: browser.get("/api/auth/me").status_code == 401, "the session is over within seconds")
+        again = {"link": reset.partition("#")[2], "password": f"{password} again"}
+        assert browser.post("/api/auth/accept", json=again).status_code == 200
+        assert browser.post("/api/auth/logout").status_code == 204
+        assert browser.get("/api/auth/me").status_code == 401
+    reader = json.loads(one.cli("token", "add", "reader", "--permission", "servers:read", "--json"))["secret"]
+    one.environment["BORGFLEET_TOKEN"] = reader
+    assert one.cli("whoami").strip() == "reader"
+    assert "needs pools:write" in one.cli("pool", "add", "other", "/nowhere", status=1)
+    one.environment = before
+
+
+def schedules_by_command_line(one: Standalone) -> None:
+    """People, schedules, limits, retention and checks, as an administrator would type them."""
+    accounts_by_command_line(one)
     one.cli("schedule", "set", "alone-direct", "--at", "02:30", "--zone", "Europe/Paris", "--weekdays", "1,5")
     assert "Monday" in one.cli("schedule", "list")
     assert json.loads(one.cli("schedule", "limits", "--fleet", "7", "--server", "alone=1", "--json")) == {
@@ -106,17 +138,21 @@ def upkeep_by_command_line(one: Standalone) -> None:
     assert (definition["retention"]["keep_daily"], len(definition["schedules"])) == (7, 1)
     assert "succeeded" in one.cli("repo", "check", "alone", "direct", "--depth", "data")
     assert "succeeded" in one.cli("repo", "compact", "alone", "direct")
-    one.cli("upkeep", "set", "alone", "direct", "check", "--at", "04:00", "--depth", "data", "--budget", "600")
-    one.cli("upkeep", "set", "alone", "direct", "prune", "--at", "05:00")
-    shown = json.loads(one.cli("upkeep", "list", "--json"))
+    one.cli(
+        "repo", "maintenance", "set", "alone", "direct", "check", "--at", "04:00", "--depth", "data", "--budget", "600"
+    )
+    one.cli("repo", "maintenance", "set", "alone", "direct", "prune", "--at", "05:00")
+    shown = json.loads(one.cli("repo", "maintenance", "list", "--json"))
     assert {(one["task"], one["depth"]) for one in shown} == {("check", "data"), ("prune", None)}
-    assert {one["name"] for one in json.loads(one.cli("schedule", "tonight", "--json", "--hours", "48"))} >= {
+    assert {one["name"] for one in json.loads(one.cli("schedule", "forecast", "--json", "--hours", "48"))} >= {
         "check of alone/direct", "prune of alone/direct",
     }  # fmt: skip
-    one.cli("upkeep", "never", "alone", "direct", "prune")
-    assert [one["task"] for one in json.loads(one.cli("upkeep", "list", "--json"))] == ["check"]
+    one.cli("repo", "maintenance", "never", "alone", "direct", "prune")
+    assert [one["task"] for one in json.loads(one.cli("repo", "maintenance", "list", "--json"))] == ["check"]
     maintenance_by_command_line(one)
-    assert "no such task" in one.cli("upkeep", "set", "alone", "direct", "polish", "--at", "01:00", status=1)
+    assert "no such task" in one.cli(
+        "repo", "maintenance", "set", "alone", "direct", "polish", "--at", "01:00", status=1
+    )
 
 
 def maintenance_by_command_line(one: Standalone) -> None:
@@ -185,7 +221,7 @@ def test_the_whole_journey_by_command_line_and_a_kill_in_the_middle(
         one.cli("backup", "release", newest["id"])
         one.cli("backup", "delete", newest["id"], "--yes")
         assert one.cli("backup", "list").count("alone - ") == 1
-        upkeep_by_command_line(one)
+        schedules_by_command_line(one)
         assert "alone - " in one.cli("task", "list")
         assert "borg" in one.cli("task", "log", ended["id"])
         assert "passphrase" in one.cli("recovery-kit", "--data-dir", str(directory / "data"))

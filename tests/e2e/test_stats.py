@@ -47,10 +47,18 @@ def test_one_server_fills_every_column(fleet: Fleet) -> None:
     assert status["up"]
     assert len(COLUMNS) == 29
     assert {name: status["sample"][name] for name in COLUMNS if status["sample"][name] is None} == {}
-    listed = {one["name"]: one for one in fleet.get("/api/servers")["items"]}
-    assert listed[fleet.host["name"]]["status"]["sample"] == status["sample"]
-    history = fleet.get(f"{server}/stats?step=60")
-    assert history["points"][-1]["disk"]["max"] == status["sample"]["disk_percent"]
+
+    def of_one_probe() -> tuple[Any, Any, Any] | None:
+        """Take list, history and status while no sweep came between."""
+        before, items = fleet.get(server)["status"], fleet.get("/api/servers")["items"]
+        history = fleet.get(f"{server}/stats?step=60")
+        if fleet.get(server)["status"] != before:
+            return None
+        return {one["name"]: one for one in items}, history["points"][-1]["disk"], before["sample"]
+
+    listed, disk, sample = until(of_one_probe, "a moment without a sweep")
+    assert listed[fleet.host["name"]]["status"]["sample"] == sample
+    assert disk["min"] <= sample["disk_percent"] <= disk["max"]  # of all probes of that minute
 
 
 @pytest.mark.parametrize("offset", ["+1d", "-1d"])

@@ -1,4 +1,7 @@
-"""All services as processes of their own on real NATS, MariaDB, sshd and borg, driven through the public API."""
+"""All services as processes of their own on real NATS, MariaDB, sshd and borg, driven through the public API.
+
+Each logs in to NATS as its own user, with no more rights than it has in production.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,14 @@ from typing import Any
 import httpx2
 import psutil
 
+from borgfleet.accounts import MIGRATE
 from borgfleet.children import plan_sshd
 from borgfleet.preparation import prepare
 from borgfleet.recovery import kit
 from shared.config.settings import Settings
 from shared.testing.sshd import PrivateSshd, free_port, login_user, wait_for_listener
+from tests.harness.accounts import Accounts, violations
 from tests.harness.mariadb import MariaServer
-from tests.harness.nats_server import NatsServer
 from tests.harness.patience import WAIT
 from tests.harness.untraced import untraced
 
@@ -39,7 +43,9 @@ class ServiceProcess:
         self.name = name
         self.health_port = free_port()
         self.log = fleet.directory / f"{name}-{next(fleet.counter)}.log"
-        environment = fleet.environment | {"BORGFLEET_HEALTH__PORT": str(self.health_port)} | extra
+        own = {"BORGFLEET_HEALTH__PORT": str(self.health_port),
+               "BORGFLEET_NATS__NKEY_SEED_FILE": str(fleet.accounts.seed(name))}  # fmt: skip
+        environment = fleet.environment | own | extra
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [str(BIN / "borgfleet"), "run", name],
@@ -86,7 +92,8 @@ class Fleet:
         self.counter = itertools.count(1)
         self.maria = maria
         self.database_url = maria.database()
-        self.nats = NatsServer(directory / "nats")
+        self.accounts = Accounts(directory / "seeds")
+        self.nats = self.accounts.server(directory / "nats", tests_log_in=True)
         self.server = PrivateSshd(directory / "server")
         self.pool_path = directory / "pool"
         self.api_port, self.endpoint_port = free_port(), free_port()
@@ -135,6 +142,10 @@ class Fleet:
         self.server.stop()
         self.nats.stop()
 
+    def refused(self) -> list[str]:
+        """What nats-server refused any service, in all that tests did so far."""
+        return violations(self.nats)
+
     def rest(self) -> None:
         """Stop every service; `ensure_running` starts them again."""
         for service in self.services.values():
@@ -167,7 +178,7 @@ class Fleet:
             {
                 "data_dir": self.data_dir,
                 "database": {"url": self.database_url},
-                "nats": {"url": self.nats.url, "monitor_url": self.nats.monitor_url},
+                "nats": self.accounts.settings(self.nats, MIGRATE).model_dump(exclude_unset=True),
                 "api": {"admin_token_file": self.token_file},
             }
         )
@@ -221,8 +232,8 @@ class Fleet:
     def finished(self, job: dict[str, Any], *states: str, seconds: float = 5 * WAIT) -> dict[str, Any]:
         """Wait for a job's end; it must be one of these states."""
         ended = until(lambda: found if (found := self.try_job(job)) and found["state"] in ENDED else None,
-                      f"job {job['id']} ends", seconds)  # fmt: skip
-        assert not states or ended["state"] in states, f"{ended}\n{self.log(job)}\n{self.logs()}"
+                      lambda: f"job {job['id']} ends: {self.told(job)}", seconds)  # fmt: skip
+        assert not states or ended["state"] in states, self.told(job)
         return ended
 
     def try_job(self, job: dict[str, Any]) -> dict[str, Any] | None:
@@ -230,10 +241,24 @@ class Fleet:
         return answer.json() if answer.status_code == 200 else None
 
     def reading(self, job: dict[str, Any], minimum: int = 1) -> dict[str, Any]:
-        """Wait until borg reads files on the server."""
-        return until(lambda: found if (found := self.job(job))["state"] == "running"
-                     and ((found["progress"] or {}).get("original_size") or 0) >= minimum else None,
-                     f"job {job['id']} reads; now {self.job(job)}")  # fmt: skip
+        """Wait until borg reads files on the server; a job that ended meanwhile will never."""
+
+        def now() -> dict[str, Any] | None:
+            found = self.job(job)
+            assert found["state"] not in ENDED, f"it ended before it was seen to read: {self.told(job)}"
+            read = (found["progress"] or {}).get("original_size") or 0
+            return found if found["state"] == "running" and read >= minimum else None
+
+        return until(now, lambda: f"it reads {minimum} bytes: {self.told(job)}")
+
+    def told(self, job: dict[str, Any]) -> str:
+        """Return all that is known of a job, for whoever finds that it is not as it should be."""
+        try:
+            answer = self.request("GET", f"/api/jobs/{job['id']}")
+            said = f"{answer.text}\n{self.log(job)}"
+        except (httpx2.HTTPError, AssertionError) as error:  # its logs tell why
+            said = f"the API does not tell: {error}"
+        return f"{said}\n{self.logs()}"
 
     def log(self, job: dict[str, Any]) -> str:
         lines = self.get(f"/api/jobs/{job['id']}/log")["items"]
@@ -304,6 +329,7 @@ class Fleet:
             "BORGFLEET_BACKUP__ENDPOINT_HOST_KEY_FILE": str(self.data_dir / "sshd" / "ssh_host_ed25519_key.pub"),
             "BORGFLEET_NOTIFY__ALLOWED_NETWORKS": '["127.0.0.0/8"]',
             "BORGFLEET_STATS__EVERY": "0",
+            "BORGFLEET_BACKUP__CATALOGUE_EVERY": "0",
             "BORGFLEET_STATS__CONCURRENCY": "32",
             "BORGFLEET_LOG__LEVEL": "debug",
         }  # fmt: skip

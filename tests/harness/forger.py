@@ -35,7 +35,24 @@ FORGERIES: dict[str, str] = {
 }  # fmt: skip
 
 
+SEAL = """
+class AsItIs:
+    compress = staticmethod(lambda data: data)
+key.compressor = AsItIs()
+print(*(key.encrypt(bytes.fromhex(payload)).hex() for payload in {!r}), sep="\\n")
+"""
+
+
 def forged_manifest(path: str, passphrase: str, base: Path, forgery: str = EMPTY) -> bytes:
+    return _forged(path, passphrase, base, forgery)[-1]
+
+
+def sealed(path: str, passphrase: str, base: Path, *payloads: bytes) -> list[bytes]:
+    """Return objects whose MAC is right, and in which lies what borg would have compressed."""
+    return _forged(path, passphrase, base, SEAL.format([payload.hex() for payload in payloads]))[:-1]
+
+
+def _forged(path: str, passphrase: str, base: Path, forgery: str) -> list[bytes]:
     environment = os.environ | {
         "BORG_PASSPHRASE": passphrase, "BORG_BASE_DIR": str(base), "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
         "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -43,7 +60,7 @@ def forged_manifest(path: str, passphrase: str, base: Path, forgery: str = EMPTY
     argv = [sys.executable, "-m", "tests.harness.forger", path, forgery]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return bytes.fromhex(done.stdout.strip())
+    return [bytes.fromhex(line) for line in done.stdout.split()]
 
 
 class _Nowhere:

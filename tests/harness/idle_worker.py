@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import borgfleet.bootstrap
 from borgfleet.registry import SERVICES
+from borgfleet.registry import SLOTS as SLOTS_OF
 from shared.config.settings import Settings
 from shared.domain.job import JobState
 from shared.events.backup import BackupRequested
@@ -38,6 +39,7 @@ def main(node: str) -> None:
     settings = Settings()
     configure_logging(settings.log)
     route = Route(BackupRequested, _do_nothing, SLOTS, node=node)
+    SLOTS_OF["idle"] = lambda _settings: SLOTS
     SERVICES["idle"] = lambda _parts: Service("idle", (route,))
     asyncio.run(borgfleet.bootstrap.run(settings, ["idle"]))
 

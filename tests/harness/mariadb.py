@@ -12,6 +12,7 @@ from pathlib import Path
 
 from shared.db.migrations import migrate
 from shared.testing.sshd import free_port
+from tests.harness.commands import CommandFailedError, said
 from tests.harness.patience import WAIT
 
 
@@ -32,10 +33,9 @@ class MariaServer:
         data = self.directory / "data"
         if not data.exists():
             self.directory.mkdir(parents=True, exist_ok=True)
-            subprocess.run(
+            said(
                 ["mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}",
-                 "--auth-root-authentication-method=normal", "--skip-test-db"],
-                check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                 "--auth-root-authentication-method=normal", "--skip-test-db"]
             )  # fmt: skip
         mariadbd = shutil.which("mariadbd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
         assert mariadbd, "no mariadbd"
@@ -76,16 +76,16 @@ class MariaServer:
     def sql(self, statement: str, database: str = "") -> str:
         return self._client("mariadb", "-N", database, given=statement)
 
-    def dump(self, database: str, *options: str) -> str:
+    def dump(self, database: str) -> str:
         # By default it would lock every table against the services that work meanwhile.
-        return self._client("mariadb-dump", "--single-transaction", "--hex-blob", *options, database)
+        return self._client("mariadb-dump", "--single-transaction", "--hex-blob", database)
 
     def _client(self, program: str, *arguments: str, given: str = "") -> str:
         argv = [program, "--no-defaults", f"--socket={self._socket}", "-uroot", *arguments]
-        done = subprocess.run(argv, input=given, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ServerSilentError(f"{argv}: {done.returncode}\n{done.stderr[-2000:]}")
-        return done.stdout
+        try:
+            return said(argv, given=given)
+        except CommandFailedError as error:
+            raise ServerSilentError(str(error)) from error
 
     @property
     def _socket(self) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from shared.testing.sshd import free_port, wait_for_listener
@@ -23,7 +25,8 @@ DEBIAN_NATS = "/usr/sbin/nats-server"
 """Debian 12's own package: too old for us, and so of use in tests."""
 
 
-def _newest() -> str:
+def newest_server() -> str:
+    """Return the binary that is tested with: of this environment, else of the machine."""
     own = Path(sys.executable).parent / "nats-server"
     binary = str(own) if own.exists() else shutil.which("nats-server")
     assert binary, "no nats-server"
@@ -32,13 +35,20 @@ def _newest() -> str:
 
 class NatsServer:
     def __init__(
-        self, directory: Path, *, sync: str = "sync_interval: always", binary: str = "", more: str = ""
+        self,
+        directory: Path,
+        *,
+        sync: str = "sync_interval: always",
+        binary: str = "",
+        more: str = "",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
         self.port, self.monitor = free_port(), free_port()
         self.sync = sync
         self.more = more
-        self.binary = binary or _newest()
+        self.environment = os.environ | dict(environment or {})
+        self.binary = binary or newest_server()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -59,7 +69,9 @@ class NatsServer:
         config.write_text(
             _CONFIG.format(port=self.port, monitor=self.monitor, store=self.store, sync=self.sync, more=self.more)
         )
-        self.process = subprocess.Popen([self.binary, "-c", str(config), "-l", str(self.directory / "nats.log")])
+        self.process = subprocess.Popen(
+            [self.binary, "-c", str(config), "-l", str(self.directory / "nats.log")], env=self.environment
+        )
         wait_for_listener("127.0.0.1", self.port)
         return self
 

@@ -7,9 +7,11 @@ first one, with the caches and the security records of all who work on it.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 import subprocess
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +40,18 @@ class Stage:
         self.directory.mkdir(parents=True)
         return False
 
+    def has(self, recipe: str) -> bool:
+        """Tell whether this was kept."""
+        return (self._kept / recipe).exists()
+
+    def beside(self, recipe: str) -> Path:
+        """Return the name of a file to be kept with it."""
+        return self._kept / f"{recipe}.rows"
+
     def keep(self, recipe: str) -> None:
         """Keep what is there."""
         self._kept.mkdir(exist_ok=True)
         _copy(self.directory, self._kept / recipe)
-
-    def file(self, recipe: str, name: str) -> Path:
-        """Return the name of a file that is kept beside a recipe."""
-        return self._kept / f"{recipe}.{name}"
 
     def _at_work(self) -> list[list[str]]:
         """Return the command lines of processes that still work here; what they would do, the next test would see."""
@@ -58,8 +64,30 @@ def _copy(source: Path, target: Path) -> None:
     subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(target)], check=True)
 
 
+class Prepared:
+    """What was done on a stage and in a database, once in a process: the second test on finds it done."""
+
+    def __init__(self, stage: Stage, url: Any, maria: MariaServer | None) -> None:
+        """Begin with an empty stage; `maria` is the server of the database, where it has one."""
+        self._stage, self._url, self._maria = stage, make_url(url), maria
+        self._recipe = self._url.get_backend_name()
+
+    async def once(self, what: str, do: Callable[[], Awaitable[None]]) -> None:
+        """Do it after all that was named before, or put back what it led to; nothing else was done meanwhile."""
+        before, self._recipe = self._recipe, f"{self._recipe}-{what}"
+        rows = DatabaseCopy(self._url, self._stage.beside(self._recipe), self._maria)
+        if not self._stage.has(self._recipe):
+            if not self._stage.has(before):
+                self._stage.set(before)
+            await do()
+            self._stage.keep(self._recipe)
+            await asyncio.to_thread(rows.keep)
+        self._stage.set(self._recipe)  # the first one, too, finds what the others find
+        await asyncio.to_thread(rows.put_back)
+
+
 class DatabaseCopy:
-    """The rows of a database, kept in a file and put back by the database's own means; the schema is there already."""
+    """All tables of a database, kept in a file and put back by the database's own means."""
 
     def __init__(self, url: Any, file: Path, maria: MariaServer | None = None) -> None:
         self._url, self._file, self._maria = make_url(url), file, maria
@@ -68,7 +96,7 @@ class DatabaseCopy:
         if self._maria is None:
             copy_sqlite(Path(str(self._url.database)), self._file)
         else:
-            self._file.write_text(self._maria.dump(str(self._url.database), "--no-create-info", "--replace"))
+            self._file.write_text(self._maria.dump(str(self._url.database)))
 
     def put_back(self) -> None:
         if self._maria is None:

@@ -1,9 +1,16 @@
 """One folder a noun: routes, schemas, queries."""
 
 from services.api.features.alerts.routes import router as alerts_router
+from services.api.features.audit.routes import router as audit_router
+from services.api.features.auth.own import router as own_router
+from services.api.features.auth.routes import router as auth_router
 from services.api.features.backup_jobs.routes import router as backup_jobs_router
+from services.api.features.backups.restores import router as restores_router
 from services.api.features.backups.routes import router as backups_router
 from services.api.features.channels.routes import router as channels_router
+from services.api.features.files.routes import router as files_router
+from services.api.features.files.times import router as file_times_router
+from services.api.features.groups.routes import router as groups_router
 from services.api.features.jobs.kinds import router as job_kinds_router
 from services.api.features.jobs.routes import router as jobs_router
 from services.api.features.limits.routes import router as limits_router
@@ -13,17 +20,26 @@ from services.api.features.repositories.routes import router as repositories_rou
 from services.api.features.schedules.routes import router as schedules_router
 from services.api.features.servers.routes import router as servers_router
 from services.api.features.servers.statistics import router as statistics_router
+from services.api.features.system.errors import router as errors_router
 from services.api.features.system.routes import router as system_router
+from services.api.features.tags.routes import router as tags_router
+from services.api.features.tokens.routes import router as tokens_router
+from services.api.features.users.routes import router as users_router
 from services.api.features.wizard.routes import router as wizard_router
 
 ROUTERS = (
     servers_router,
     statistics_router,
+    tags_router,
+    groups_router,
     repositories_router,
     maintenance_router,
     recovery_router,
     backup_jobs_router,
     backups_router,
+    restores_router,
+    files_router,
+    file_times_router,
     jobs_router,
     job_kinds_router,
     wizard_router,
@@ -32,4 +48,10 @@ ROUTERS = (
     schedules_router,
     limits_router,
     system_router,
+    auth_router,
+    own_router,
+    users_router,
+    tokens_router,
+    audit_router,
+    errors_router,
 )

@@ -3,86 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Query, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import select
+from fastapi import Depends, Query, Request, Response
 
-from services.api.kernel.errors import Unauthenticated
-from shared.bus.port import Bus
-from shared.db.session import Database
-from shared.db.tables.kernel import ApiToken
+from services.api.kernel.gateway import Gateway, gateway_of
+from services.api.kernel.guard import principal_of
+from services.api.kernel.principal import Principal
 from shared.domain.values import CleanText
-from shared.notify.port import Sender
-
-_REMEMBERED_SECONDS = 10.0
-_bearer = HTTPBearer(auto_error=False, description="An API token; the first one is printed at the first start.")
-
-
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """What the application hands to its routes."""
-
-    database: Database
-    bus: Bus
-    sender: Sender
-    """To check the addresses of notification channels; nothing is sent from here."""
-    remembered: dict[str, tuple[str, float]]
-    """Of a token's digest: its name, and until when it need not be looked up."""
-
-    @property
-    def db(self) -> Database:
-        """The database, with the patience of a request."""
-        return self.database.for_requests()
 
 
 def gateway(request: Request) -> Gateway:
     """Return the application's parts."""
-    found = request.app.state.gateway
-    if not isinstance(found, Gateway):
-        message = "the application was built without its parts"
-        raise TypeError(message)
-    return found
+    return gateway_of(request)
 
 
 Parts = Annotated[Gateway, Depends(gateway)]
 
 
-async def authenticated(
-    parts: Parts, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> str:
-    """Return the token's name; the door has let the request in before its body was read."""
-    return await authenticate(parts, f"Bearer {credentials.credentials}" if credentials else None)
+def caller(request: Request) -> str:
+    """Return the name of who asks, as it is kept of what was asked for."""
+    return principal_of(request).name
 
 
-async def authenticate(parts: Gateway, header: str | None) -> str:
-    """Return the token's name; nobody is let in without one. A known one is remembered for seconds."""
-    scheme, _, token = (header or "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        message = "this path needs a token"
-        raise Unauthenticated(message, remedy="send `Authorization: Bearer <token>`")
-    digest = token_digest(token.strip())
-    name, until = parts.remembered.get(digest, ("", 0.0))
-    if until > time.monotonic():
-        return name
-    async with parts.db.read() as session:
-        known = await session.scalar(select(ApiToken.name).where(ApiToken.digest == digest))
-    if known is None:
-        message = "this token is not known"
-        raise Unauthenticated(message, remedy="use the token that was printed at the first start")
-    parts.remembered[digest] = known, time.monotonic() + _REMEMBERED_SECONDS
-    return known
+Caller = Annotated[str, Depends(caller)]
+Asking = Annotated[Principal, Depends(principal_of)]
+"""Who asks."""
 
 
-Caller = Annotated[str, Depends(authenticated)]
-
-
-def token_digest(token: str) -> str:
-    """Return what is kept of a token."""
-    return hashlib.sha256(token.encode()).hexdigest()
+_OF_THE_PAGE = frozenset({"limit", "after", "count", "csv"})
+"""Parameters that choose a page and its form; all others choose what is listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,25 +42,50 @@ class Bounds:
 
     limit: int
     after: str | None
+    count: bool = False
+    filters: str = ""
+    """A digest of what is listed, and in which order: a cursor holds for the same list only."""
+    request: Request | None = None
+    response: Response | None = None
+
+    def tell_next(self, cursor: str) -> None:
+        """Name the next page in the header `Link`, as RFC 8288 says."""
+        if self.request is not None and self.response is not None:
+            url = self.request.url.include_query_params(after=cursor)
+            self.response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
+
+
+def _bounds(request: Request, response: Response, limit: int, after: str | None, *, count: bool) -> Bounds:
+    chosen = sorted((name, value) for name, value in request.query_params.multi_items() if name not in _OF_THE_PAGE)
+    filters = hashlib.sha256(repr((request.url.path, chosen)).encode()).hexdigest()[:12]
+    return Bounds(limit, after, count, filters, request, response)
+
+
+Count = Annotated[bool, Query(description="Count them, up to 10,000: see `total` and `more`.")]
 
 
 def bounds(
+    request: Request,
+    response: Response,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     after: Annotated[CleanText | None, Query(description="`next` of the page before.")] = None,
+    count: Count = False,
 ) -> Bounds:
     """Read a page's bounds."""
-    return Bounds(limit, after)
+    return _bounds(request, response, limit, after, count=count)
 
 
 PageBounds = Annotated[Bounds, Depends(bounds)]
 
 
 def many_bounds(
+    request: Request,
+    response: Response,
     limit: Annotated[int, Query(ge=1, le=2000)] = 2000,
     after: Annotated[CleanText | None, Query(description="From the `Link` of the part before.")] = None,
 ) -> Bounds:
     """Read the bounds of a list that most have whole in one answer."""
-    return Bounds(limit, after)
+    return _bounds(request, response, limit, after, count=False)
 
 
 ManyBounds = Annotated[Bounds, Depends(many_bounds)]

@@ -3,39 +3,60 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match, Route
+from typing_extensions import override
 
-from services.api.kernel.schemas import Problem
+from services.api.kernel.invalid import field_problem
+from services.api.kernel.schemas import FieldProblem, Problem
+from shared.domain.messages import CATALOGUE
+from shared.domain.messages.requests import (
+    HTTP_REFUSED,
+    INTERNAL_UNKNOWN,
+    INVALID_FIELDS,
+    METHOD_NOT_ALLOWED,
+    NO_SUCH_PATH,
+)
 from shared.domain.text import clean
-from shared.errors import AppError, Conflict, Forbidden, Internal, Invalid, NotFound, Transient
+from shared.errors import AppError, Conflict, Forbidden, Gone, Internal, Invalid, NotFound, Transient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fastapi import FastAPI
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
+
+    from shared.domain.message import Said
 
 _STATUS: tuple[tuple[type[AppError], int, str], ...] = (
     (NotFound, 404, "Not found"),
     (Conflict, 409, "Conflict"),
+    (Gone, 410, "Gone"),
     (Forbidden, 403, "Forbidden"),
     (Invalid, 422, "Invalid input"),
     (Transient, 503, "Not available now"),
     (Internal, 500, "Internal error"),
     (AppError, 400, "Refused"),
 )
-_HTTP: dict[int, tuple[str, str, str]] = {
-    400: ("bad_body", "the body is no JSON that can be read", "send JSON in UTF-8, as GET /api/openapi.json says"),
-    404: ("not_found", "there is no such path", "GET /api/openapi.json lists the paths"),
-    405: ("method_not_allowed", "this path knows no such method", "use one of those that the header `Allow` names"),
-}
-_OTHER_REMEDY = "send a request as GET /api/openapi.json says"
-_MOST_ERRORS, _LONGEST_FIELD, _LONGEST_DETAIL = 50, 200, 1000
+_HTTP: dict[int, Said] = {404: NO_SUCH_PATH(), 405: METHOD_NOT_ALLOWED()}
+_MOST_ERRORS, _LONGEST_DETAIL = 50, 1000
+
+
+class Refused(AppError):
+    """What HTTP itself refuses; the message has the status."""
+
+    default_code = "refused"
+
+    def __init__(self, said: Said, *, retry_after: int | None = None) -> None:
+        """Take an entry with its status, and in how many seconds to try again where that helps."""
+        super().__init__(said)
+        self.retry_after = retry_after
 
 
 class Unauthenticated(Forbidden):
@@ -52,48 +73,58 @@ def install_error_handlers(app: FastAPI, routes: Iterable[BaseRoute]) -> None:
         return _http_error(request, error, known)
 
     app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(ClientDisconnect, _nobody_there)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(Exception, _unexpected)
 
 
-async def _app_error(_request: Request, error: Exception) -> JSONResponse:
+class _Silence(Response):
+    """No answer: the client has left within its own request."""
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send nothing."""
+
+
+async def _nobody_there(_request: Request, _error: Exception) -> Response:
+    return _Silence()
+
+
+async def _app_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, AppError):
         raise error
-    return answer_error(error)
+    return answer_error(error, _request_id(request))
 
 
-def answer_error(error: AppError) -> JSONResponse:
+def answer_error(error: AppError, request_id: str = "") -> JSONResponse:
     """Return an expected error as a problem."""
     status, title = next((status, title) for kind, status, title in _STATUS if isinstance(error, kind))
     headers: dict[str, str] = {}
+    if isinstance(error, Refused):
+        status, title = error.said.status, HTTPStatus(error.said.status).phrase
+        headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
     if isinstance(error, Unauthenticated):
         status, title, headers = 401, "Unauthenticated", {"WWW-Authenticate": "Bearer"}
+    if error.said.status == HTTPStatus.GATEWAY_TIMEOUT:  # another service was asked, and is slow
+        status, title = error.said.status, HTTPStatus(error.said.status).phrase
     if isinstance(error, Transient):
         headers["Retry-After"] = str(int(error.retry_after or 1))
-    problem = Problem(title=title, status=status, code=error.code, detail=error.message, remedy=error.remedy)
+    problem = problem_of(error.said, title=title, status=status, request_id=request_id)
     if isinstance(error, Conflict) and error.field:
-        problem.errors = [{"field": error.field, "message": error.message}]
+        field = error.field
+        problem.errors = [FieldProblem(field=field, pointer=f"/{field}", code=error.code, message=error.message)]
     return problem_answer(problem, headers)
 
 
-async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
     # The input itself is not repeated: it may hold a password. A field's name may be the input's own.
-    errors = [
-        {"field": clean(".".join(map(str, one["loc"])), _LONGEST_FIELD), "message": clean(one["msg"], _LONGEST_DETAIL)}
-        for one in error.errors()[:_MOST_ERRORS]
-    ]
-    detail = "; ".join(f"{one['field']}: {one['message']}" for one in errors)[:_LONGEST_DETAIL]
-    problem = Problem(
-        title="Invalid input",
-        status=422,
-        code="invalid",
-        detail=detail,
-        remedy="correct the fields named",
-        errors=errors,
-    )
+    errors = [field_problem(one) for one in error.errors()[:_MOST_ERRORS]]
+    detail = "; ".join(f"{one.field}: {one.message}" for one in errors)[:_LONGEST_DETAIL]
+    problem = problem_of(INVALID_FIELDS(wrong=detail), title="Invalid input", request_id=_request_id(request))
+    problem.errors = errors
     return problem_answer(problem, {})
 
 
@@ -101,8 +132,8 @@ def _http_error(request: Request, error: Exception, known: Iterable[Route]) -> J
     if not isinstance(error, HTTPException):
         raise error
     title = HTTPStatus(error.status_code).phrase
-    code, detail, remedy = _HTTP.get(error.status_code, ("refused", str(error.detail), _OTHER_REMEDY))
-    problem = Problem(title=title, status=error.status_code, code=code, detail=detail, remedy=remedy)
+    said = _HTTP.get(error.status_code) or HTTP_REFUSED(why=str(error.detail))
+    problem = problem_of(said, title=title, status=error.status_code, request_id=_request_id(request))
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed(request, known))
@@ -116,16 +147,30 @@ def _allowed(request: Request, known: Iterable[Route]) -> list[str]:
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
-async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
+async def _unexpected(request: Request, _error: Exception) -> JSONResponse:
     """Say nothing of what went wrong: the server raises it again, and the log has it whole."""
-    problem = Problem(
-        title="Internal error",
-        status=500,
-        code="internal",
-        detail="the request met an error that Borgfleet does not know",
-        remedy="see the log of the api service, and report it",
-    )
+    problem = problem_of(INTERNAL_UNKNOWN(), title="Internal error", request_id=_request_id(request))
     return problem_answer(problem, {})
+
+
+def _request_id(request: Request) -> str:
+    return getattr(request.state, "request_id", "")
+
+
+def problem_of(said: Said, *, title: str, status: int = 0, request_id: str = "") -> Problem:
+    """Return what is said as a problem; without a status it has that of its entry."""
+    told: dict[str, Any] = said.to_json() if said.key in CATALOGUE else {}
+    return Problem(
+        type=f"/api/errors/{said.code}",
+        title=title,
+        status=status or said.status,
+        code=said.code,
+        key=told.get("key", ""),
+        params=told.get("params", {}),
+        detail=said.text,
+        remedy=said.remedy,
+        request_id=request_id,
+    )
 
 
 def problem_answer(problem: Problem, headers: dict[str, str]) -> JSONResponse:

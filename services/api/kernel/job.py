@@ -8,11 +8,11 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from services.api.kernel.schemas import Out
+from services.api.kernel.schemas import Out, Telling, Told
 from shared.domain.job import JobState
 
 
-class JobOut(Out):
+class JobOut(Telling):
     """One unit of queued work as it is now."""
 
     id: uuid.UUID
@@ -32,12 +32,20 @@ class JobOut(Out):
     reason: str | None
     remedy: str | None
     warnings: list[str]
+    warning_messages: list[Told] | None = Field(default=None, description="The warnings as entries, in their order.")
     result: dict[str, Any]
     progress: dict[str, Any] | None = Field(description="Unknown figures are null, never 0.")
     not_before: datetime | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+    @model_validator(mode="after")
+    def _warned_in_todays_words(self) -> Self:
+        for number, told in enumerate(self.warning_messages or ()):
+            if told is not None and number < len(self.warnings):
+                self.warnings[number] = told.text
+        return self
 
     @model_validator(mode="after")
     def _only_the_queued_wait(self) -> Self:

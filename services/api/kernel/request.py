@@ -1,121 +1,107 @@
-"""What stands before every route: nobody without a token is read from, and no body is larger or slower than allowed."""
+"""What is around every request: its id, the limit of its head, the headers of its answer."""
 
 from __future__ import annotations
 
-import asyncio
+import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
+import structlog
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from typing_extensions import override
 
-from services.api.kernel.dependencies import Gateway, authenticate
-from services.api.kernel.errors import answer_error, problem_answer
-from services.api.kernel.schemas import Problem
-from shared.errors import AppError
+from services.api.kernel.errors import Refused, answer_error
+from shared.domain.ids import new_id
+from shared.domain.messages.requests import HEAD_TOO_LARGE
 
 if TYPE_CHECKING:
-    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LARGEST_BODY = 1024 * 1024
-LONGEST_SECONDS = 30.0
-OPEN_PATHS = frozenset({"/api/openapi.json"})
+LARGEST_HEAD = 16 * 1024
+REQUEST_ID = "X-Request-Id"
+_GOOD_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+_ALWAYS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_HSTS = "max-age=31536000"
 
 
-class Door:
-    """ASGI middleware: first the token, then the body, within its limits; then the application."""
+class Application(FastAPI):
+    """FastAPI with the envelope around all of it, its answers to unexpected errors too."""
 
-    def __init__(
-        self, app: ASGIApp, parts: Gateway, *, largest: int = LARGEST_BODY, seconds: float = LONGEST_SECONDS
-    ) -> None:
-        """Wrap an application; `largest` in bytes, `seconds` for a whole body."""
+    public_url: str = ""
+
+    @override
+    def build_middleware_stack(self) -> ASGIApp:
+        """Wrap the whole stack."""
+        return Envelope(super().build_middleware_stack(), self.public_url)
+
+
+class Envelope:
+    """ASGI middleware around all others."""
+
+    def __init__(self, app: ASGIApp, public_url: str = "") -> None:
+        """Wrap an application; `public_url` is where people reach it."""
         self._app = app
-        self._parts = parts
-        self._largest = largest
-        self._seconds = seconds
+        secure = urlsplit(public_url).scheme == "https"
+        self._always = {**_ALWAYS, "Strict-Transport-Security": _HSTS} if secure else _ALWAYS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or answer why not. Whoever is refused is cut off: nobody reads what he still sends."""
+        """Give the request an id, pass it on, and complete the head of its answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        try:
-            if scope["path"] not in OPEN_PATHS:
-                await authenticate(self._parts, headers.get("authorization"))
-        except AppError as error:
-            await _closing(answer_error(error))(scope, receive, send)
-            return
-        if _declared(headers) > self._largest:
-            await _closing(self._too_large())(scope, receive, send)
-            return
-        try:
-            async with asyncio.timeout(self._seconds):
-                body = await self._read(receive)
-        except TimeoutError:
-            await _closing(self._too_slow())(scope, receive, send)
-            return
-        except ClientDisconnect:
-            return  # what he meant to send is not known: nothing is done, and nobody is there to be answered
-        if body is None:
-            await _closing(self._too_large())(scope, receive, send)
-            return
-        await self._app(scope, _once(body, receive), send)
+        request_id = _id_of(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        unread = has_body(scope)
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        """Return the whole body, or None when it grew too large; ClientDisconnect when it ends before its end."""
-        data = bytearray()
-        while True:
+        async def reading() -> Message:
+            nonlocal unread
             message = await receive()
-            if message["type"] != "http.request":
-                raise ClientDisconnect
-            data += message.get("body", b"")
-            if len(data) > self._largest:
-                return None
-            if not message.get("more_body", False):
-                return bytes(data)
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                unread = False
+            return message
 
-    def _too_large(self) -> Response:
-        problem = Problem(
-            title="Body too large",
-            status=413,
-            code="body_too_large",
-            detail=f"the body of a request may hold {self._largest} bytes at most",
-            remedy="send less in one request",
-        )
-        return problem_answer(problem, {})
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                self._complete(headers, scope["path"], request_id)
+                if unread:  # whoever is refused is cut off: nobody reads what he still sends
+                    headers["Connection"] = "close"
+            await send(message)
 
-    def _too_slow(self) -> Response:
-        problem = Problem(
-            title="Body too slow",
-            status=408,
-            code="body_too_slow",
-            detail=f"the body of the request did not arrive within {self._seconds:.0f} seconds",
-            remedy="check the network between, and send the request again",
-        )
-        return problem_answer(problem, {})
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            if _head_size(scope) > LARGEST_HEAD:
+                await answer_error(Refused(HEAD_TOO_LARGE(most=LARGEST_HEAD)), request_id)(scope, reading, sending)
+                return
+            await self._app(scope, reading, sending)
+
+    def _complete(self, headers: MutableHeaders, path: str, request_id: str) -> None:
+        headers[REQUEST_ID] = request_id
+        for name, value in self._always.items():
+            headers.setdefault(name, value)
+        if path == "/api" or path.startswith("/api/"):
+            headers.setdefault("Cache-Control", "no-store")
 
 
-def _declared(headers: Headers) -> int:
-    """Return what the client says of the length; what it does not say is counted as it comes."""
-    length = headers.get("content-length", "")
-    return int(length[:20]) if length.isascii() and length.isdigit() else 0
+def has_body(scope: Scope) -> bool:
+    """Tell whether a request says that it has a body."""
+    headers = Headers(scope=scope)
+    return "transfer-encoding" in headers or headers.get("content-length", "0").strip("0 ") != ""
 
 
-def _closing(answer: Response) -> Response:
-    answer.headers["Connection"] = "close"
-    return answer
+def _id_of(headers: Headers) -> str:
+    given = headers.get(REQUEST_ID, "")
+    return given if _GOOD_ID.fullmatch(given) else str(new_id())
 
 
-def _once(body: bytes, receive: Receive) -> Receive:
-    """Give the application the body that was read; what comes after it, as the client's leaving, from the server."""
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
+def _head_size(scope: Scope) -> int:
+    head: list[tuple[bytes, bytes]] = scope["headers"]
+    line = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+    return line + sum(len(name) + len(value) + 4 for name, value in head)

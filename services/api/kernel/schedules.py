@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from services.api.kernel.hours import HoursIn
 from services.api.kernel.schemas import In, Out
-from shared.domain.job_kinds import UPKEEP, UpkeepTask
+from shared.domain.job_kinds import MAINTENANCE, MaintenanceTask
 from shared.domain.schedule import Spec
 from shared.domain.verification import CheckOptions
 
@@ -45,14 +45,14 @@ class ScheduleOut(ScheduleOptions, Out):
     id: uuid.UUID
     when: Spec | None = Field(description="Null where this version cannot read it; nothing runs by it then.")
     words: str
-    next_run_at: datetime
+    next_run_at: datetime | None = Field(description="Null where this version cannot read when, or within which hours.")
     next_runs: list[datetime] = Field(description="The next five, in the schedule's own zone, jitter included.")
 
 
-class UpkeepScheduleIn(ScheduleIn):
+class MaintenanceScheduleIn(ScheduleIn):
     """When a repository is pruned, compacted or checked by itself."""
 
-    task: UpkeepTask
+    task: MaintenanceTask
     check: CheckOptions | None = Field(default=None, description="How to check; archives without a budget, without.")
 
     @model_validator(mode="after")
@@ -63,8 +63,8 @@ class UpkeepScheduleIn(ScheduleIn):
         return self
 
 
-class UpkeepScheduleOut(ScheduleOut):
+class MaintenanceScheduleOut(ScheduleOut):
     """A repository's schedule, in words, and its next runs."""
 
-    task: str = Field(description=f"One of {', '.join(UPKEEP)}.")
+    task: str = Field(description=f"One of {', '.join(MAINTENANCE)}.")
     check: CheckOptions | None

@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, delete, or_, select
 
-from services.api.kernel.schedules import ScheduleIn, ScheduleOut, UpkeepScheduleIn, UpkeepScheduleOut
+from services.api.kernel.schedules import MaintenanceScheduleIn, MaintenanceScheduleOut, ScheduleIn, ScheduleOut
 from shared.db.tables.base import db_now
 from shared.db.tables.schedule import Schedule
 from shared.domain.job import JobType
-from shared.domain.job_kinds import UPKEEP, task_of
-from shared.domain.schedule import SPEC, in_words, jitter, longest_gap, next_run, runs_after, upkeep_name
+from shared.domain.job_kinds import MAINTENANCE, task_of
+from shared.domain.schedule import SPEC, in_words, jitter, longest_gap, maintenance_name, next_run, runs_after
 
 if TYPE_CHECKING:
     import uuid
@@ -44,7 +44,7 @@ class Owner:
 
     def called(self, task: str) -> str:
         """Return what the jitter of a schedule comes from."""
-        return self.name or upkeep_name(self.server, self.repository, task)
+        return self.name or maintenance_name(self.server, self.repository, task)
 
     @property
     def rows(self) -> ColumnElement[bool]:
@@ -62,8 +62,8 @@ def next_runs(spec: Spec, offset: timedelta) -> list[datetime]:
 
 
 async def replace_schedules(tx: UnitOfWork, owner: Owner, wanted: Sequence[ScheduleIn]) -> None:
-    """Give a backup job or repository these schedules instead of its own; one that stays as it was keeps its turn."""
-    kept = {_text(shown(row, owner)): row for row in await tx.session.scalars(select(Schedule).where(owner.rows))}
+    """Give a backup job or repository these schedules instead of its own; one that stays keeps its next time."""
+    kept = {_text(to_schema(row, owner)): row for row in await tx.session.scalars(select(Schedule).where(owner.rows))}
     new = {_text(one): one for one in wanted}
     gone = [row.id for text, row in kept.items() if text not in new]
     if gone:
@@ -73,21 +73,25 @@ async def replace_schedules(tx: UnitOfWork, owner: Owner, wanted: Sequence[Sched
     await tx.session.flush()
 
 
-def shown(row: Schedule, owner: Owner) -> ScheduleOut | UpkeepScheduleOut:
+def to_schema(row: Schedule, owner: Owner) -> ScheduleOut | MaintenanceScheduleOut:
     """Return a schedule for people; one that this version cannot read is shown too, without times."""
     values: dict[str, Any] = {
         "id": row.id, "when": row.spec, "jitter_seconds": row.jitter_seconds, "catch_up": row.catch_up,
         "overlap": row.overlap, "window": row.window, "blackout": row.blackout, "stop_at_end": row.stop_at_end,
-        "words": _UNREADABLE, "next_run_at": row.next_run_at, "next_runs": [],
+        "words": _UNREADABLE, "next_run_at": None, "next_runs": [],
     }  # fmt: skip
     with contextlib.suppress(ValueError, TypeError, LookupError, ArithmeticError):
         spec = SPEC.validate_python(row.spec)
         runs = next_runs(spec, jitter(owner.called(row.task), row.jitter_seconds))
-        values |= {"words": in_words(spec), "next_runs": runs}
+        values |= {"words": in_words(spec), "next_run_at": row.next_run_at, "next_runs": runs}
     if row.backup_job_id is not None:
-        return ScheduleOut.model_validate(values)
-    upkeep = {"task": task_of(row.task), "check": row.params or None}
-    return UpkeepScheduleOut.model_validate(values | upkeep)
+        out = ScheduleOut.model_validate(values)
+    else:
+        maintenance = {"task": task_of(row.task), "check": row.params or None}
+        out = MaintenanceScheduleOut.model_validate(values | maintenance)
+    if out.unreadable:  # of its hours: the scheduler sets it aside, and the row says when it tries again
+        return out.model_copy(update={"next_run_at": None, "next_runs": []})
+    return out
 
 
 async def schedules_of(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[Schedule]]:
@@ -100,7 +104,7 @@ async def schedules_of(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[
     return found
 
 
-_GIVEN = set(UpkeepScheduleIn.model_fields)
+_GIVEN = set(MaintenanceScheduleIn.model_fields)
 
 
 def _text(one: ScheduleIn | ScheduleOut) -> str:
@@ -112,8 +116,8 @@ def _text(one: ScheduleIn | ScheduleOut) -> str:
 
 def _row(owner: Owner, one: ScheduleIn, now: datetime) -> Schedule:
     task, params = JobType.BACKUP_CREATE.value, None
-    if isinstance(one, UpkeepScheduleIn):
-        task, params = UPKEEP[one.task].type.value, one.check.model_dump(mode="json") if one.check else None
+    if isinstance(one, MaintenanceScheduleIn):
+        task, params = MAINTENANCE[one.task].type.value, one.check.model_dump(mode="json") if one.check else None
     offset = jitter(owner.called(task), one.jitter_seconds)
     due_at = next_run(one.when, now - offset) + offset
     return Schedule(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar, cast
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
@@ -17,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from shared.domain.message import Said
+from shared.domain.messages import read
 from shared.domain.values import check_clean
 
 if TYPE_CHECKING:
@@ -36,6 +39,10 @@ Secret = Annotated[SecretStr, Field(max_length=2000), AfterValidator(_clean_secr
 
 def _is_empty(names: list[str]) -> bool:
     return not names
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class In(BaseModel):
@@ -84,20 +91,78 @@ def _empty(field: FieldInfo, error: ValidationError) -> Any:
     raise error
 
 
+class MessageOut(BaseModel):
+    """An entry of the catalogue with its parameters, and its sentences in English: GET /api/errors tells of each."""
+
+    code: str
+    key: str = Field(description="The name of this very sentence: a code may have several.")
+    params: dict[str, Any]
+    text: str
+    remedy: str
+
+
+def message_out(stored: Any) -> MessageOut | None:
+    """Return what a row keeps of a message; None if it keeps none that this version knows."""
+    if isinstance(stored, MessageOut):
+        return stored
+    said = stored if isinstance(stored, Said) else read(stored)
+    return MessageOut(**said.to_json(), text=said.text, remedy=said.remedy) if said else None
+
+
+Told = Annotated[MessageOut | None, BeforeValidator(message_out)]
+"""A message as a row keeps it."""
+
+
+class Telling(Out):
+    """An answer that tells why something is as it is: its sentences are made when they are read."""
+
+    message: Told = Field(default=None, description="The reason as an entry of GET /api/errors, and its parameters.")
+
+    @model_validator(mode="after")
+    def _in_todays_words(self) -> Self:
+        if self.message is not None:
+            for name, words in (("reason", self.message.text), ("remedy", self.message.remedy)):
+                if name in type(self).model_fields:
+                    setattr(self, name, words)
+        return self
+
+
 class Page(BaseModel, Generic[T]):
     """One page of a list; give `next` as `after` for the following one."""
 
     items: list[T]
-    next: str | None = Field(default=None, description="Absent on the last page.")
+    next: str | None = Field(default=None, description="Null on the last page; it is in the header `Link` too.")
+    total: int | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="With `count=true`: how many there are on all pages, up to 10,000.",
+    )
+    more: bool | None = Field(
+        default=None, exclude_if=_is_none, description="With `count=true`: whether there are more than were counted."
+    )
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field."""
+
+    field: str
+    location: str = Field(default="", description="body, query, path or header")
+    pointer: str = Field(default="", description="Where it is in the location, as RFC 6901 says.")
+    code: str
+    params: dict[str, Any] = Field(default={})
+    message: str
 
 
 class Problem(BaseModel):
     """An error as RFC 9457 says it: `code` is stable, `detail` names the cause, `remedy` what to do."""
 
-    type: str = "about:blank"
+    type: str = Field(default="about:blank", description="`/api/errors/<code>`, which tells of it.")
     title: str
     status: int
     code: str
+    key: str = Field(default="", description="The name of this very sentence: a code may have several.")
+    params: dict[str, Any] = {}
     detail: str
     remedy: str = ""
-    errors: list[dict[str, str]] = []
+    request_id: str = Field(default="", description="As in the header `X-Request-Id` and in the log.")
+    errors: list[FieldProblem] = []

@@ -13,7 +13,7 @@ from services.backup.create.hooks import HookRunner
 from services.backup.create.ledger import evidence_of
 from services.backup.create.making import result_of
 from services.backup.create.shielded import to_its_end
-from services.backup.inventory.reconcile import FORGED, HOSTILE, look, recorded_archives
+from services.backup.inventory.reconcile import FORGED, HOSTILE, list_repository, recorded_archives
 from services.backup.truth.evidence import ArchiveEvidence, RunEvidence
 from shared.db.tables.job import Job
 from shared.db.tables.storage import Archive, Repository
@@ -69,7 +69,7 @@ async def find_made(
     """Look for what an earlier attempt of this very run made: a worker may have died after borg was done."""
     if ledger.found is None and (ctx.job is None or ctx.job.attempt <= 1):
         return None
-    _, listed = await look(
+    _, listed = await list_repository(
         ctx, plan.repository, grant, storage, await ctx.run(lambda tx: recorded_archives(tx, plan.repository.id))
     )
     recorded = await ctx.run(lambda tx: _on_record(tx, plan.repository.id))
@@ -95,9 +95,9 @@ async def _complete(plan: BackupPlan, ctx: Context, servers: Servers, ledger: Le
     try:
         async with servers.session(plan, gentle=lambda: ctx.abort is Abort.SHUTDOWN) as server:
             if ledger.evidence.looked is None:
-                await ledger.note(looked=await server.look())
+                await ledger.note(looked=await server.probe_sources())
             if look_due:
-                await ledger.note(looked_after=await server.look())
+                await ledger.note(looked_after=await server.probe_sources())
             if hook_due:
                 ended, archive = ledger.evidence.ended, ledger.evidence.archives[-1]
                 runner = HookRunner(plan, ctx, servers, ledger)
@@ -111,7 +111,7 @@ async def _complete(plan: BackupPlan, ctx: Context, servers: Servers, ledger: Le
         ctx.log("warning", "kernel", f"what an earlier attempt left undone is still so: {error.message}")
 
 
-async def strangers_of_ours(
+async def unrecorded_archives(
     plan: BackupPlan, grant: Grant, ctx: Context, storage: Storage, listed: Sequence[Listed]
 ) -> list[Found]:
     """Find archives whose names say that a run of ours made them, which has ended and left no record of them."""

@@ -42,7 +42,7 @@ class Tail:
         while len(self._lines) > LINES or self._bytes > BYTES:
             self._bytes -= len(self._lines.popleft()[1])
 
-    def shown(self, lines: int = LINES, room: int = BYTES) -> list[tuple[int, str]]:
+    def excerpt(self, lines: int = LINES, room: int = BYTES) -> list[tuple[int, str]]:
         """Return the last lines, clean, as far as there is room."""
         kept: deque[tuple[int, str]] = deque()
         for number, line in reversed(self._lines):  # shown, a byte may take the room of several
@@ -92,8 +92,8 @@ class HookOutput:
         Each has half of the room where both need it: they come on two ways, and what one says in the middle may
         arrive after the last word of the other.
         """
-        one, other = (tail.shown() for tail in self._outputs.values())
-        both = [self._outputs[False].shown(*_share(other)), self._outputs[True].shown(*_share(one))]
+        one, other = (tail.excerpt() for tail in self._outputs.values())
+        both = [self._outputs[False].excerpt(*_share(other)), self._outputs[True].excerpt(*_share(one))]
         kept = [text for _, text in sorted(line for lines in both for line in lines)]
         dropped = self._heard - len(kept)
         return [*([f"({dropped} lines before these were left out)"] if dropped else []), *kept]

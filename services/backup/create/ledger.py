@@ -69,7 +69,7 @@ class Ledger:
         except Transient as error:
             self._ctx.log("warning", "kernel", f"what is known of this run is written down later: {error.message}")
 
-    async def settle(self) -> None:
+    async def write_pending(self) -> None:
         """Write what could not be written when it became known."""
         if self._unwritten:
             await self._write()

@@ -54,7 +54,7 @@ async def make(plan: BackupPlan, grant: Grant, ctx: Context, servers: Servers, l
     elif attempt.cancelled:
         await cut_by_cancel(ctx, ledger)
     else:
-        await ledger.settle()
+        await ledger.write_pending()
     return made
 
 
@@ -105,7 +105,7 @@ class Attempt:
 
     async def _create(self, server: ServerSession) -> None:
         plan, ctx = self._plan, self._ctx
-        looked = await server.look()
+        looked = await server.probe_sources()
         await self._ledger.note(looked=looked)
         for source in looked:
             if source.kind in (Kind.MISSING, Kind.HANGS):
@@ -144,7 +144,7 @@ class Attempt:
 
     async def _look_again(self, server: ServerSession) -> None:
         try:
-            await self._ledger.note(looked_after=await server.look())
+            await self._ledger.note(looked_after=await server.probe_sources())
         except LeaseLost:
             raise
         except AppError as error:  # the gate says that nobody looked

@@ -9,23 +9,25 @@ from sqlalchemy import select
 
 from services.backup.create.ledger import forget, observed_at
 from services.backup.inventory.figures import refresh_figures
-from services.backup.inventory.reconcile import freeze, is_sound, note_whole
+from services.backup.inventory.proof import remember_inventory
+from services.backup.inventory.reconcile import freeze, is_sound, record_inventory
 from services.backup.inventory.verify import request_verify
 from shared.borg.journal import Entry, Made
 from shared.db.clock import read_now
 from shared.db.queries.retention import is_good, load_policies
-from shared.db.stores.requests import request_upkeep
+from shared.db.stores.requests import request_maintenance
 from shared.db.tables.storage import Archive
 from shared.domain.archive import maker
 from shared.domain.job import JobState, JobType
 from shared.errors import AppError, LeaseLost
-from shared.events.backup import BackupCompleted, BackupFailed
+from shared.events.backup import BackupCompleted, BackupFailed, BackupStarted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.backup.create.run import Outcome
     from services.backup.ports import BackupPlan, Storage
+    from shared.db.tables.job import Job
     from shared.db.tables.storage import Repository
     from shared.db.unit_of_work import UnitOfWork
     from shared.domain.archive import ArchiveFigures
@@ -40,8 +42,8 @@ _REASONS = 200
 async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome: Outcome) -> None:
     """Keep the archive's row, the repository's figures and the job's end."""
     verdict, figures = outcome.verdict, outcome.archive
-    warnings = [*verdict.sentences, *([outcome.lost.reason] if outcome.lost else [])]
-    state = JobState.WARNING if outcome.lost and verdict.state is JobState.SUCCEEDED else verdict.state
+    warnings = [*verdict.sentences, *([outcome.missing.reason] if outcome.missing else [])]
+    state = JobState.WARNING if outcome.missing and verdict.state is JobState.SUCCEEDED else verdict.state
     result = {
         "archive": figures.name,
         "files": figures.files,
@@ -67,16 +69,16 @@ async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome:
     await tx.session.flush()
     await request_verify(tx, archive)
     repository = await refresh_figures(tx, plan.repository.id, outcome.repository)
-    if outcome.lost is not None:
-        await freeze(tx, ctx, plan.repository.id, outcome.lost)
-    if outcome.whole is not None:
-        await note_whole(tx, plan.repository.id, outcome.whole)
+    if outcome.missing is not None:
+        await freeze(tx, ctx, plan.repository.id, outcome.missing)
+    if outcome.inventory is not None:
+        await record_inventory(tx, plan.repository.id, outcome.inventory)
     # After a doubtful run nothing goes by itself: what it should have held may be in an older archive only.
     prunes = repository.prune_after_backup and is_sound(repository) and is_good(archive)
     prunes = prunes and not await _restored_lately(tx, repository)
     if prunes and await load_policies(tx.session, repository):
         key = f"prune-after:{plan.job_id}:{plan.run}"
-        await request_upkeep(tx, JobType.REPOSITORY_PRUNE, repository.id, request_key=key)
+        await request_maintenance(tx, JobType.REPOSITORY_PRUNE, repository.id, request_key=key)
     base = {
         "job_id": plan.job_id,
         "correlation_id": ctx.correlation_id,
@@ -96,6 +98,26 @@ async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome:
             deduplicated_size=figures.deduplicated_size,
         )
     )
+
+
+async def announce(tx: UnitOfWork, job: Job, plan: BackupPlan) -> BackupPlan:
+    """Tell the world that a run begins: its repository is its own now, and its plan is as it was read."""
+    if job.backup_job_id and job.server_id:
+        tx.emit(
+            BackupStarted(
+                job_id=job.id,
+                correlation_id=job.correlation_id,
+                backup_job_id=job.backup_job_id,
+                server_id=job.server_id,
+            )
+        )
+    return plan
+
+
+async def remember(plan: BackupPlan, outcome: Outcome, ctx: Context, storage: Storage) -> None:
+    """Keep outside the database what a restored one would not know: the manifest, and the archive that was made."""
+    await remember_inventory(ctx, storage, plan.repository, outcome.inventory)
+    await remember_made(ctx, storage, plan, outcome)
 
 
 async def remember_made(ctx: Context, storage: Storage, plan: BackupPlan, outcome: Outcome) -> None:
@@ -121,7 +143,7 @@ async def remember_made(ctx: Context, storage: Storage, plan: BackupPlan, outcom
     except LeaseLost:
         raise
     except AppError as error:  # the archive is whole, and is recorded
-        ctx.log("warning", "kernel", f"the node's journal of {plan.repository.shown_as} is behind: {error.message}")
+        ctx.log("warning", "kernel", f"the node's journal of {plan.repository.label} is behind: {error.message}")
 
 
 async def _restored_lately(tx: UnitOfWork, repository: Repository) -> bool:

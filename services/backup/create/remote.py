@@ -64,7 +64,7 @@ class _Session:
         self._silence = silence
         self._gentle = gentle
 
-    async def look(self) -> tuple[Source, ...]:
+    async def probe_sources(self) -> tuple[Source, ...]:
         sources = list(self._plan.options.sources)
         done = await self._connection.run(
             SOURCES, str(SOURCE_SECONDS), *sources, seconds=SOURCE_SECONDS + _ANSWER_SECONDS
@@ -90,13 +90,13 @@ class _Session:
         now = asyncio.get_running_loop().time
         end = now() + seconds
 
-        def hear(stream: int, line: bytes) -> None:
+        def read_line(stream: int, line: bytes) -> None:
             # What it says while it is stopped is not why.
             heard.add(line, error=stream == STDERR, reason=now() < end)
 
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                done = await self._leashed(argv, heard.note, silence=seconds + 60, raw=hear)
+                done = await self._leashed(argv, heard.note, silence=seconds + 60, raw=read_line)
                 heard.status = done.exit_status
 
     async def create(

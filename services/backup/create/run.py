@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from services.backup.create.adopt import Found, find_made, strangers_of_ours
+from services.backup.create.adopt import Found, find_made, unrecorded_archives
 from services.backup.create.ledger import Ledger
 from services.backup.create.making import cut_by_cancel, make
 from services.backup.create.shielded import to_its_end
@@ -14,15 +14,15 @@ from services.backup.inventory.proof import remember_key
 from services.backup.inventory.reconcile import (
     FORGED,
     HOSTILE,
-    Loss,
-    Whole,
-    last_seen_whole,
-    look,
-    loss,
+    Inventory,
+    MissingArchives,
+    last_inventory,
+    list_repository,
+    missing_archives,
+    missing_ids,
     recorded_archives,
     refuse_lie,
 )
-from services.backup.inventory.reconcile import missing as missing_archives
 from services.backup.node.pools import prepare_repository
 from services.backup.truth.evidence import ArchiveEvidence, Given, RunEvidence
 from services.backup.truth.gate import Evidence, Verdict, judge
@@ -49,9 +49,9 @@ class Outcome:
     archive: ArchiveFigures
     repository: RepositoryFigures | None
     verdict: Verdict
-    whole: Whole | None
+    inventory: Inventory | None
     """None if anything is missing."""
-    lost: Loss | None
+    missing: MissingArchives | None
     """What is missing of the archives that were made before."""
     evidence: ArchiveEvidence
     """What is kept with the archive."""
@@ -59,7 +59,7 @@ class Outcome:
     """Archives of earlier runs of ours that are on no record."""
 
 
-async def run_backup(plan: BackupPlan, grant: Grant, ctx: Context, *, storage: Storage, servers: Servers) -> Outcome:
+async def run_backup(plan: BackupPlan, grant: Grant, ctx: Context, storage: Storage, servers: Servers) -> Outcome:
     """Make the archive, or find the one an earlier attempt of this run made, and judge it.
 
     From the moment borg has made it, it is judged and recorded: a cancellation is then a reason for doubt.
@@ -103,11 +103,11 @@ async def _conclude(
     recorded = await ctx.run(lambda tx: recorded_archives(tx, plan.repository.id))
     own = {archive.borg_id} if archive else set[str]()
     if archive and own & recorded.keys():  # its record would be overwritten
-        reason = f"borg on {plan.repository.shown_as} says that it made {archive.name}, which was there before"
+        reason = f"borg on {plan.repository.label} says that it made {archive.name}, which was there before"
         raise await refuse_lie(ctx, plan.repository, reason)
     # Before borg measures anything: it remembers the time of a manifest that it has measured.
     try:
-        whole, listed = await look(ctx, plan.repository, grant, storage, recorded, own=own)
+        inventory, listed = await list_repository(ctx, plan.repository, grant, storage, recorded, own=own)
     except Permanent as error:
         if error.code not in (HOSTILE, FORGED) or archive is None or archive.name not in ledger.evidence.archives:
             raise
@@ -129,11 +129,11 @@ async def _conclude(
     )
     verdict = judge(evidence)
     ctx.log("info", "kernel", f"the repository lists {archive.borg_id[:12]} as {archive.name}: {verdict.state}")
-    found = await strangers_of_ours(plan, grant, ctx, storage, listed)
-    lost = await _lost(plan, recorded, listed, ctx)
+    found = await unrecorded_archives(plan, grant, ctx, storage, listed)
+    missing = await _missing(plan, recorded, listed, ctx)
     since = plan.reference.since if plan.reference else None
     kept = ArchiveEvidence.of(ledger.evidence, since, why_none(evidence))
-    return evidence, Outcome(archive, repository, verdict, None if lost else whole, lost, kept, found)
+    return evidence, Outcome(archive, repository, verdict, None if missing else inventory, missing, kept, found)
 
 
 def _forged(plan: BackupPlan, ledger: Ledger, archive: ArchiveFigures, error: Permanent) -> tuple[Evidence, Outcome]:
@@ -160,11 +160,13 @@ async def _given(
         return None
 
 
-async def _lost(plan: BackupPlan, recorded: dict[str, str], listed: Sequence[Listed], ctx: Context) -> Loss | None:
-    gone = missing_archives(recorded, listed)
+async def _missing(
+    plan: BackupPlan, recorded: dict[str, str], listed: Sequence[Listed], ctx: Context
+) -> MissingArchives | None:
+    gone = missing_ids(recorded, listed)
     if not gone:
         return None
-    before = await ctx.run(lambda tx: last_seen_whole(tx, plan.repository.id))
-    lost = loss({borg_id: recorded[borg_id] for borg_id in gone}, before)
-    ctx.log("error", "kernel", lost.reason, code="archives_missing")
-    return lost
+    before = await ctx.run(lambda tx: last_inventory(tx, plan.repository.id))
+    missing = missing_archives({borg_id: recorded[borg_id] for borg_id in gone}, before)
+    ctx.log("error", "kernel", missing.reason, code="archives_missing")
+    return missing

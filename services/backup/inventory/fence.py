@@ -83,14 +83,14 @@ async def _reason(
 
     An honest client sends what is there already where its cache was lost and a former run was cut short.
     """
-    who = f"a session on {place.shown_as}"
+    who = f"a session on {place.label}"
     reasons = [f"{who} asked for what no honest client does: {report.summary}"] if report.refused else []
     if report.left_out:
         size = f"{len(report.left_out)} objects, {report.left_out_bytes} bytes"
         ctx.log("info", "borg", f"the server sent what was there already: {size}; what was there first stays")
         garbage = await _examined(ctx, storage, place, grant, report)
         if garbage.lying:
-            reasons.append(f"{place.shown_as} holds other content under the ids of {len(garbage.lying)} objects")
+            reasons.append(f"{place.label} holds other content under the ids of {len(garbage.lying)} objects")
         if garbage.sent:
             reasons.append(f"{who} sent other content under the ids of {len(garbage.sent)} objects")
     if report.unkept:

@@ -20,7 +20,9 @@ async def refresh_figures(tx: UnitOfWork, repository_id: uuid.UUID, figures: Rep
     """Keep a repository's sizes, and how many archives it has."""
     repository = await tx.session.get_one(Repository, repository_id)
     count = (
-        select(func.count()).select_from(Archive).where(Archive.repository_id == repository_id, Archive.lost.is_(False))
+        select(func.count())
+        .select_from(Archive)
+        .where(Archive.repository_id == repository_id, Archive.missing.is_(False))
     )
     repository.archive_count = await tx.session.scalar(count) or 0
     if figures is not None:

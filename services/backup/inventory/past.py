@@ -77,10 +77,10 @@ async def remember_standing(ctx: Context, storage: Storage, place: RepositoryPla
     except LeaseLost:
         raise
     except AppError as error:
-        ctx.log("warning", "kernel", f"the node's journal of {place.shown_as} is behind: {error.message}")
+        ctx.log("warning", "kernel", f"the node's journal of {place.label} is behind: {error.message}")
 
 
-async def settle_deletions(ctx: Context, storage: Storage, place: RepositoryPlace, there: frozenset[str]) -> None:
+async def record_deletions(ctx: Context, storage: Storage, place: RepositoryPlace, there: frozenset[str]) -> None:
     """Keep, of what we meant to delete, what is gone and what is there still: if that goes, it was another's hand."""
     try:
         past = await storage.past(place)
@@ -91,7 +91,7 @@ async def settle_deletions(ctx: Context, storage: Storage, place: RepositoryPlac
     except LeaseLost:
         raise
     except AppError as error:
-        ctx.log("warning", "kernel", f"the node's journal of {place.shown_as} is behind: {error.message}")
+        ctx.log("warning", "kernel", f"the node's journal of {place.label} is behind: {error.message}")
 
 
 async def _catch_up(tx: UnitOfWork, ctx: Context, place: RepositoryPlace, past: Past) -> tuple[bool, str]:
@@ -106,13 +106,13 @@ async def _catch_up(tx: UnitOfWork, ctx: Context, place: RepositoryPlace, past: 
     on_record = {row.borg_id for row in rows}
     gone = [row for row in rows if row.borg_id in past.gone]
     for row in rows:
-        row.leaving = row.leaving or row.borg_id in past.deleting
+        row.deleting = row.deleting or row.borg_id in past.deleting
     await tx.session.flush()
     await keep_measures(tx, [row.id for row in gone])
     if gone:
         await tx.session.execute(delete(Archive).where(Archive.id.in_([row.id for row in gone])))
     made = [one for borg_id, one in past.archives() if borg_id not in on_record]
-    tx.session.add_all(_row(place, standing, one, leaving=one.figures.borg_id in past.deleting) for one in made)
+    tx.session.add_all(_row(place, standing, one, deleting=one.figures.borg_id in past.deleting) for one in made)
     if repository.frozen_for and not was_frozen:
         repository.frozen_at = await tx.session.scalar(select(db_now()))
     repository.restored_at = await tx.session.scalar(select(db_now()))
@@ -131,11 +131,11 @@ def _put(repository: Repository, standing: Standing) -> None:
     repository.frozen_for = standing.frozen_for
     repository.frozen_reason = "; then ".join(one["reason"] for one in standing.frozen_for)
     repository.frozen_at = repository.frozen_at if standing.frozen_for else None
-    repository.whole_at = repository.whole_segment = None  # a compaction may have come since
+    repository.verified_complete_at = repository.verified_complete_segment = None  # a compaction may have come since
     repository.session_job = repository.session_began = None
 
 
-def _row(place: RepositoryPlace, standing: Standing, made: Made, *, leaving: bool) -> Archive:
+def _row(place: RepositoryPlace, standing: Standing, made: Made, *, deleting: bool) -> Archive:
     """Return the record of an archive as it was; where its run ended is not known: it is proven with the last one."""
     return Archive(
         repository_id=place.id,
@@ -148,14 +148,14 @@ def _row(place: RepositoryPlace, standing: Standing, made: Made, *, leaving: boo
         evidence=made.evidence,
         created_at=made.created_at,
         segment=standing.transaction,
-        leaving=leaving,
+        deleting=deleting,
         **made.figures.model_dump(),
     )
 
 
 def _told(place: RepositoryPlace, gone: int, made: int) -> str:
     return (
-        f"the database is older than the repository {place.shown_as}: it was restored from a backup, or lost what it "
+        f"the database is older than the repository {place.label}: it was restored from a backup, or lost what it "
         f"had written. By the node's own journal {gone} archives that Borgfleet deleted since were taken off the "
         f"record, and {made} that it made since put on it. Holds, accepted backups and settings of that time are not "
         "known: set them again, then `borgfleet repo accept-restored`; see docs/operations/running.md"

@@ -12,18 +12,18 @@ from services.backup.inventory.reconcile import is_noted, quarantine
 from services.backup.inventory.verified import DAMAGED, NODE
 from services.backup.inventory.verify import queue_verify
 from services.backup.node.pools import require_place
-from shared.borg import causes
 from shared.borg.exit_codes import ROLLED_BACK
 from shared.borg.segments import History
 from shared.db.stores.secrets import repository_key
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Repository
+from shared.domain.messages import borg_causes as causes
 from shared.errors import AppError, LeaseLost, Permanent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from services.backup.inventory.reconcile import Whole
+    from services.backup.inventory.reconcile import Inventory
     from services.backup.ports import RepositoryPlace, Storage
     from shared.db.unit_of_work import UnitOfWork
     from shared.runtime.context import Context
@@ -135,9 +135,11 @@ async def remember_key(ctx: Context, storage: Storage, place: RepositoryPlace) -
         await ctx.run(lambda tx: tx.secrets.ensure(repository_key(place.id), lambda: key))
 
 
-async def remember_whole(ctx: Context, storage: Storage, place: RepositoryPlace, whole: Whole | None) -> None:
+async def remember_inventory(
+    ctx: Context, storage: Storage, place: RepositoryPlace, inventory: Inventory | None
+) -> None:
     """Keep a copy of the manifest of a repository that holds every archive on record."""
-    if whole is None:
+    if inventory is None:
         return
     try:
         upto = await storage.keep_manifest(place)

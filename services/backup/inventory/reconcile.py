@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_, select, update
 
 from services.backup.inventory.forgery import forgeries
-from services.backup.inventory.past import settle_deletions
-from shared.borg import causes
+from services.backup.inventory.past import record_deletions
 from shared.borg.journal import Entry
 from shared.db.clock import read_now
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository, is_held
+from shared.domain.messages import borg_causes as causes
 from shared.errors import Conflict, Permanent
 from shared.events.repository import RepositoryFrozen
 
@@ -38,7 +38,7 @@ _FORGED_REMEDY = f"{causes.FORGED.remedy}; all archives that were made before ar
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class Inventory:
     """When a repository was seen to hold every archive on record, and its highest segment just before."""
 
     at: datetime
@@ -50,7 +50,7 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class MissingArchives:
     """Recorded archives that a repository lists no longer."""
 
     ids: tuple[str, ...]
@@ -60,7 +60,7 @@ class Loss:
 async def recorded_archives(tx: UnitOfWork, repository_id: uuid.UUID) -> dict[str, str]:
     """Return what a repository must hold now: borg id -> name. Ask only while its lease is held."""
     query = select(Archive.borg_id, Archive.name).where(
-        Archive.repository_id == repository_id, Archive.lost.is_(False), Archive.leaving.is_(False)
+        Archive.repository_id == repository_id, Archive.missing.is_(False), Archive.deleting.is_(False)
     )
     return {borg_id: name for borg_id, name in await tx.session.execute(query) if borg_id}
 
@@ -78,19 +78,23 @@ async def intend(
     now = await read_now(tx.session)
     going = [row for row in rows if not is_held(row, now)]
     for row in going:
-        row.leaving = True
+        row.deleting = True
     repository = await tx.session.get_one(Repository, repository_id)
-    repository.whole_at = repository.whole_segment = None
+    repository.verified_complete_at = repository.verified_complete_segment = None
     return frozenset(row.id for row in going)
 
 
-async def last_seen_whole(tx: UnitOfWork, repository_id: uuid.UUID) -> Whole | None:
+async def last_inventory(tx: UnitOfWork, repository_id: uuid.UUID) -> Inventory | None:
     """Return when a repository was last seen to hold every archive on record."""
     repository = await tx.session.get_one(Repository, repository_id)
-    return Whole(repository.whole_at, repository.whole_segment) if repository.whole_at else None
+    return (
+        Inventory(repository.verified_complete_at, repository.verified_complete_segment)
+        if repository.verified_complete_at
+        else None
+    )
 
 
-def missing(recorded: Collection[str], listed: Sequence[Listed]) -> frozenset[str]:
+def missing_ids(recorded: Collection[str], listed: Sequence[Listed]) -> frozenset[str]:
     """Return the ids of recorded archives that are not listed; an empty list means that all of them are missing."""
     return frozenset(recorded) - {archive.borg_id for archive in listed}
 
@@ -100,7 +104,7 @@ def unknown(recorded: Collection[str], listed: Sequence[Listed]) -> list[Listed]
     return [archive for archive in listed if archive.borg_id not in recorded]
 
 
-def loss(gone: Mapping[str, str], whole: Whole | None) -> Loss:
+def missing_archives(gone: Mapping[str, str], inventory: Inventory | None) -> MissingArchives:
     """Say what is missing (borg id -> name), and to which transaction the repository can be taken back.
 
     Not the last transaction of borg's append-only log: our own compactions stand in no log, and what they wrote has
@@ -109,12 +113,14 @@ def loss(gone: Mapping[str, str], whole: Whole | None) -> Loss:
     names = sorted(gone.values())
     shown = ", ".join(names[:_NAMED]) + (" and more" if len(names) > _NAMED else "")
     reason = f"{len(names)} recorded archives are missing without our doing: {shown}"
-    if whole is not None and whole.segment is not None:
-        reason += f"; it was last seen whole at {whole.at:%Y-%m-%d %H:%M:%S} UTC, as of transaction {whole.segment}"
-    return Loss(tuple(gone), reason)
+    if inventory is not None and inventory.segment is not None:
+        reason += (
+            f"; it was last seen whole at {inventory.at:%Y-%m-%d %H:%M:%S} UTC, as of transaction {inventory.segment}"
+        )
+    return MissingArchives(tuple(gone), reason)
 
 
-async def look(
+async def list_repository(
     ctx: Context,
     place: RepositoryPlace,
     grant: Grant,
@@ -122,7 +128,7 @@ async def look(
     recorded: Mapping[str, str],
     *,
     own: Collection[str] = (),
-) -> tuple[Whole, list[Listed]]:
+) -> tuple[Inventory, list[Listed]]:
     """List a repository, and freeze it and raise where its manifest lies; nothing is done that believes it.
 
     The segment is read first, so that what is written meanwhile counts as later. `own`: archives that this run just
@@ -132,12 +138,12 @@ async def look(
     listing = await storage.listing(place, grant, recorded)
     there = [archive for archive in listing.archives if archive.there]
     if found := forgeries(listing, recorded, own):
-        gone = missing(recorded, there) if listing.readable else ()
+        gone = missing_ids(recorded, there) if listing.readable else ()
         raise await refuse_forged(ctx, place, found, {borg_id: recorded[borg_id] for borg_id in gone})
-    await settle_deletions(ctx, storage, place, frozenset(archive.borg_id for archive in there))
+    await record_deletions(ctx, storage, place, frozenset(archive.borg_id for archive in there))
     listed = [archive for archive in there if not archive.is_checkpoint]
     checkpoints = tuple(archive for archive in there if archive.is_checkpoint)
-    return Whole(at, segment, frozenset(archive.borg_id for archive in listed), checkpoints), listed
+    return Inventory(at, segment, frozenset(archive.borg_id for archive in listed), checkpoints), listed
 
 
 async def delete_meant(ctx: Context, place: RepositoryPlace, grant: Grant, storage: Storage, archive: Listed) -> None:
@@ -160,12 +166,12 @@ async def refuse_forged(
     """Freeze a repository whose manifest lies, and return the error that ends the job; `gone`: what it lacks."""
 
     async def note(tx: UnitOfWork) -> None:
-        await freeze(tx, ctx, place.id, loss(gone or {}, await last_seen_whole(tx, place.id)))
+        await freeze(tx, ctx, place.id, missing_archives(gone or {}, await last_inventory(tx, place.id)))
 
     if gone:
         await ctx.run(note)
     return await refuse_lie(
-        ctx, place, f"the list of archives (borg's manifest) of {place.shown_as} is forged: {'; '.join(found)}"
+        ctx, place, f"the list of archives (borg's manifest) of {place.label} is forged: {'; '.join(found)}"
     )
 
 
@@ -210,29 +216,29 @@ def refuse_unsound(repository: Repository) -> None:
         raise Conflict(message, code="repository_damaged", remedy=remedy)
 
 
-async def note_whole(tx: UnitOfWork, repository_id: uuid.UUID, whole: Whole) -> None:
+async def record_inventory(tx: UnitOfWork, repository_id: uuid.UUID, inventory: Inventory) -> None:
     """Keep that a repository was seen whole; what is there again, or still, is guarded again.
 
     While it is frozen the way back stays where it was: since then somebody has deleted.
     """
     repository = await tx.session.get_one(Repository, repository_id)
     if not repository.frozen_reason:
-        repository.whole_at, repository.whole_segment = whole.at, whole.segment
-    await note_there(tx, repository_id, whole)
+        repository.verified_complete_at, repository.verified_complete_segment = inventory.at, inventory.segment
+    await record_present(tx, repository_id, inventory)
 
 
-async def note_there(tx: UnitOfWork, repository_id: uuid.UUID, whole: Whole) -> None:
+async def record_present(tx: UnitOfWork, repository_id: uuid.UUID, inventory: Inventory) -> None:
     """Guard again what is there again, or still."""
-    strange = or_(Archive.leaving.is_(True), Archive.lost.is_(True))
-    for archive in await tx.session.scalars(select(Archive).where(Archive.repository_id == repository_id, strange)):
-        if archive.borg_id in whole.ids:
-            archive.leaving = archive.lost = False
+    doubtful = or_(Archive.deleting.is_(True), Archive.missing.is_(True))
+    for archive in await tx.session.scalars(select(Archive).where(Archive.repository_id == repository_id, doubtful)):
+        if archive.borg_id in inventory.ids:
+            archive.deleting = archive.missing = False
 
 
-async def freeze(tx: UnitOfWork, ctx: Context, repository_id: uuid.UUID, found: Loss) -> None:
+async def freeze(tx: UnitOfWork, ctx: Context, repository_id: uuid.UUID, found: MissingArchives) -> None:
     """Mark what is lost, and let nothing be pruned or compacted from now on."""
     ours = (Archive.repository_id == repository_id, Archive.borg_id.in_(found.ids))
-    await tx.session.execute(update(Archive).where(*ours).values(lost=True))
+    await tx.session.execute(update(Archive).where(*ours).values(missing=True))
     if ctx.job is not None:
         await quarantine(tx, ctx.job, repository_id, found.reason, code=ARCHIVES_MISSING, missing=len(found.ids))
 

@@ -13,13 +13,13 @@ from services.backup.inventory.reconcile import (
     ARCHIVES_MISSING,
     FORGED,
     RECOVERY,
-    Loss,
-    Whole,
+    Inventory,
+    MissingArchives,
     freeze,
-    look,
-    missing,
-    note_there,
-    note_whole,
+    list_repository,
+    missing_ids,
+    record_inventory,
+    record_present,
 )
 from services.backup.plan import load_repository
 from services.backup.ports import Recovery, Wanted
@@ -56,7 +56,7 @@ class Recovered:
     """What came of it."""
 
     recovery: Recovery
-    whole: Whole
+    inventory: Inventory
     gone: dict[str, str]
     """What could not be brought back: borg id -> name."""
 
@@ -70,16 +70,16 @@ async def place_to_recover(tx: UnitOfWork, job: Job) -> RepositoryPlace:
     return replace(await load_repository(tx, repository.id), to_server=False)
 
 
-async def load_recover(tx: UnitOfWork, place: RepositoryPlace) -> RecoverPlan:
+async def load_recover(tx: UnitOfWork, _job: Job, place: RepositoryPlace) -> RecoverPlan:
     """Read what a repository ought to hold; once it is ours, so that this does not change any more."""
     repository = await tx.session.get_one(Repository, place.id)
-    query = select(Archive.borg_id, Archive.name).where(Archive.repository_id == place.id, Archive.leaving.is_(False))
+    query = select(Archive.borg_id, Archive.name).where(Archive.repository_id == place.id, Archive.deleting.is_(False))
     recorded = {borg_id: name for borg_id, name in await tx.session.execute(query) if borg_id}
     key = await tx.secrets.find(repository_key(place.id))
     return RecoverPlan(place, recorded, Wanted(key, recorded, repository.rewritten_after))
 
 
-async def run_recover(plan: RecoverPlan, grant: Grant, ctx: Context, *, storage: Storage) -> Recovered:
+async def run_recover(plan: RecoverPlan, grant: Grant, ctx: Context, storage: Storage) -> Recovered:
     """Put back, and look whether every archive is there."""
     ctx.progress("putting back", step=1, steps=2)
     recovery = await storage.recover(plan.repository, grant, plan.wanted)
@@ -88,8 +88,8 @@ async def run_recover(plan: RecoverPlan, grant: Grant, ctx: Context, *, storage:
     if recovery.key:
         ctx.log("info", "kernel", "the recorded key was put back")
     ctx.progress("looking", step=2, steps=2)
-    whole, listed = await look(ctx, plan.repository, grant, storage, plan.recorded)
-    gone = {borg_id: plan.recorded[borg_id] for borg_id in missing(plan.recorded, listed)}
+    whole, listed = await list_repository(ctx, plan.repository, grant, storage, plan.recorded)
+    gone = {borg_id: plan.recorded[borg_id] for borg_id in missing_ids(plan.recorded, listed)}
     return Recovered(recovery, whole, gone)
 
 
@@ -113,9 +113,9 @@ async def record_recover(tx: UnitOfWork, ctx: Context, plan: RecoverPlan, recove
         repository.rewritten_after = None
     if loss is not None:
         await freeze(tx, ctx, repository.id, loss)
-        await note_there(tx, repository.id, recovered.whole)
+        await record_present(tx, repository.id, recovered.inventory)
     else:
-        await note_whole(tx, repository.id, recovered.whole)
+        await record_inventory(tx, repository.id, recovered.inventory)
     await refresh_figures(tx, repository.id, None)
     if ctx.job is not None:
         tx.emit(
@@ -141,9 +141,9 @@ def _remaining(repository: Repository, recovered: Recovered) -> list[dict[str, s
     return [one for one in causes if one["code"] not in cured and one.get("cured_by") != RECOVERY and one["reason"]]
 
 
-def _loss(gone: dict[str, str]) -> Loss:
+def _loss(gone: dict[str, str]) -> MissingArchives:
     shown = ", ".join(sorted(gone.values())[:_NAMED])
-    return Loss(tuple(gone), f"{len(gone)} archives could not be brought back, their data is gone: {shown}")
+    return MissingArchives(tuple(gone), f"{len(gone)} archives could not be brought back, their data is gone: {shown}")
 
 
 async def _thaw(tx: UnitOfWork, ctx: Context, repository: Repository, remaining: list[dict[str, str]]) -> None:

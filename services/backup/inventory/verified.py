@@ -77,7 +77,7 @@ async def record_verify(
         )
 
 
-async def note_stretch(
+async def record_stretch(
     tx: UnitOfWork, ctx: Context, repository_id: uuid.UUID, found: Stretch, before: Verified
 ) -> Noted:
     """Keep how far it came, mark what garbage hits, and prove the archives that are whole.

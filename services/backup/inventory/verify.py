@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from services.backup.inventory.verified import Verified, note_stretch, prove_archives
+from services.backup.inventory.verified import Verified, prove_archives, record_stretch
 from services.backup.node.pools import require_place
 from services.backup.plan import load_repository
-from shared.db.stores.requests import request_upkeep, requested_before
+from shared.db.stores.requests import request_maintenance, requested_before
 from shared.db.stores.secrets import repository_key
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.job import JobType
@@ -43,7 +43,7 @@ async def queue_verify(tx: UnitOfWork, repository: Repository) -> None:
     """Queue that what stands in a repository up to now is verified; once for each transaction."""
     key = f"verify-to:{repository.id}:{repository.proven_transaction}"
     if not await requested_before(tx, key):
-        await request_upkeep(tx, JobType.REPOSITORY_VERIFY, repository.id, request_key=key)
+        await request_maintenance(tx, JobType.REPOSITORY_VERIFY, repository.id, request_key=key)
 
 
 async def request_verify(tx: UnitOfWork, archive: Archive) -> None:
@@ -59,7 +59,7 @@ async def request_verify(tx: UnitOfWork, archive: Archive) -> None:
         # The verification was quicker than this record: what it found could be laid at no archive's door.
         repository.verified_segment = began
         key = f"verify-after:{archive.job_id}:{archive.borg_id}"  # a retry of the job makes another archive
-        await request_upkeep(tx, JobType.REPOSITORY_VERIFY, repository.id, request_key=key)
+        await request_maintenance(tx, JobType.REPOSITORY_VERIFY, repository.id, request_key=key)
     else:
         await queue_verify(tx, repository)
 
@@ -98,7 +98,7 @@ async def run_verify(plan: VerifyPlan, ctx: Context, *, storage: Storage) -> Ver
         verified.objects += stretch.objects
         verified.garbage += stretch.garbage
         verified.damaged += stretch.damaged
-        noted = await ctx.run(lambda tx, found=stretch: note_stretch(tx, ctx, plan.repository.id, found, verified))
+        noted = await ctx.run(lambda tx, found=stretch: record_stretch(tx, ctx, plan.repository.id, found, verified))
         verified.proven, verified.missing, verified.hole = noted.proven, noted.missing, noted.hole
         if stretch.reached <= verified.reached:
             break  # not even one segment within the time: the next job has more of it

@@ -12,11 +12,11 @@ from sqlalchemy import func, select, update
 
 from services.backup.inventory.reconcile import (
     freeze,
-    last_seen_whole,
-    look,
-    loss,
-    missing,
-    note_whole,
+    last_inventory,
+    list_repository,
+    missing_archives,
+    missing_ids,
+    record_inventory,
     recorded_archives,
 )
 from services.backup.plan import load_repository
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Sequence
 
-    from services.backup.inventory.reconcile import Loss, Whole
+    from services.backup.inventory.reconcile import Inventory, MissingArchives
     from services.backup.ports import RepositoryPlace, Segments, Storage
     from services.backup.window import Window
     from shared.borg.node import Grant
@@ -59,7 +59,7 @@ class CheckPlan:
     unread: dict[str, tuple[uuid.UUID, datetime | None]]
     """Every archive on record: borg id -> its row, and when it was last read."""
     options: CheckOptions
-    whole: Whole | None
+    inventory: Inventory | None
     """As it was last seen."""
 
 
@@ -74,8 +74,8 @@ class Checked:
     damaged: int = 0
     left: int = 0
     """Archives that the budget left unread."""
-    whole: Whole | None = None
-    lost: Loss | None = None
+    inventory: Inventory | None = None
+    missing: MissingArchives | None = None
     warnings: tuple[str, ...] = ()
 
     def and_damaged(self, damage: Sequence[str]) -> Checked:
@@ -121,7 +121,7 @@ async def load_check(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> CheckP
         recorded=await recorded_archives(tx, place.id),
         unread={borg_id: (row_id, at) for borg_id, row_id, at in await tx.session.execute(query) if borg_id},
         options=_within(CheckOptions.model_validate(asked_for(job.params)), window),
-        whole=await last_seen_whole(tx, place.id),
+        inventory=await last_inventory(tx, place.id),
     )
 
 
@@ -133,12 +133,12 @@ def _within(options: CheckOptions, window: Window) -> CheckOptions:
     return options.model_copy(update={"budget_seconds": min(left, options.budget_seconds or left)})
 
 
-async def run_check(plan: CheckPlan, grant: Grant, ctx: Context, *, storage: Storage) -> Checked:
+async def run_check(plan: CheckPlan, grant: Grant, ctx: Context, storage: Storage) -> Checked:
     """Compare, check the segments, then the archives; read data if asked to, or to find out what a damage hits."""
     budget, depth = _Budget(plan.options.budget_seconds), plan.options.depth
-    whole, listed = await _look(plan, grant, ctx, storage)
-    gone = missing(plan.recorded, listed) if whole else None
-    lost = loss({borg_id: plan.recorded[borg_id] for borg_id in gone}, plan.whole) if gone else None
+    inventory, listed = await _list_repository(plan, grant, ctx, storage)
+    gone = missing_ids(plan.recorded, listed) if inventory else None
+    missing = missing_archives({borg_id: plan.recorded[borg_id] for borg_id in gone}, plan.inventory) if gone else None
 
     share = 1.0 if depth is Depth.SEGMENTS else 0.5
     left = budget.left(share)
@@ -149,16 +149,18 @@ async def run_check(plan: CheckPlan, grant: Grant, ctx: Context, *, storage: Sto
     if depth is not Depth.SEGMENTS:
         ctx.progress("checking archives", step=2, steps=_STEPS)
         found, warnings = await _check_archives(plan, grant, hear, storage, budget)
-    checked = Checked(segments, found, whole=None if lost else whole, lost=lost, warnings=warnings)
+    checked = Checked(segments, found, inventory=None if missing else inventory, missing=missing, warnings=warnings)
     if depth is Depth.DATA or segments.damage or found:
         return await _read_archives(plan, listed, grant, ctx, storage, budget, checked)
     return checked
 
 
-async def _look(plan: CheckPlan, grant: Grant, ctx: Context, storage: Storage) -> tuple[Whole | None, Sequence[Listed]]:
+async def _list_repository(
+    plan: CheckPlan, grant: Grant, ctx: Context, storage: Storage
+) -> tuple[Inventory | None, Sequence[Listed]]:
     """List what is there; None where borg refuses an older state: what is sound of it is found out all the same."""
     try:
-        return await look(ctx, plan.repository, grant, storage, plan.recorded)
+        return await list_repository(ctx, plan.repository, grant, storage, plan.recorded)
     except Permanent as error:
         if error.code != ROLLED_BACK:
             raise
@@ -231,7 +233,7 @@ class _Hearing:
 
 async def record_check(tx: UnitOfWork, ctx: Context, plan: CheckPlan, checked: Checked) -> None:
     """Keep what was found and the job's end: red if anything is damaged; a loss freezes the repository."""
-    warnings = (*checked.warnings, checked.lost.reason) if checked.lost else checked.warnings
+    warnings = (*checked.warnings, checked.missing.reason) if checked.missing else checked.warnings
     found = (*checked.segments.damage, *(checked.archives_damage or ()))
     finished = checked.segments.finished and not checked.left and not checked.warnings
     result = {"finished": finished, "read": checked.read, "damaged": checked.damaged, "left": checked.left}
@@ -243,10 +245,10 @@ async def record_check(tx: UnitOfWork, ctx: Context, plan: CheckPlan, checked: C
     _note_segments(repository, checked.segments)
     if checked.archives_damage is not None:
         repository.archives_damage = _shortened(checked.archives_damage)
-    if checked.whole is not None:
-        await note_whole(tx, repository.id, checked.whole)
-    if checked.lost is not None:
-        await freeze(tx, ctx, repository.id, checked.lost)
+    if checked.inventory is not None:
+        await record_inventory(tx, repository.id, checked.inventory)
+    if checked.missing is not None:
+        await freeze(tx, ctx, repository.id, checked.missing)
     damaged = select(func.count()).where(Archive.repository_id == repository.id, Archive.damage != "")
     if ctx.job is not None:
         tx.emit(

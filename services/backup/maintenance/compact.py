@@ -9,11 +9,11 @@ from services.backup.inventory.figures import refresh_figures
 from services.backup.inventory.reconcile import (
     freeze,
     intend,
-    last_seen_whole,
-    look,
-    loss,
-    missing,
-    note_whole,
+    last_inventory,
+    list_repository,
+    missing_archives,
+    missing_ids,
+    record_inventory,
     recorded_archives,
     refuse_unsound,
 )
@@ -27,7 +27,7 @@ from shared.events.repository import RepositoryCompacted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from services.backup.inventory.reconcile import Loss, Whole
+    from services.backup.inventory.reconcile import Inventory, MissingArchives
     from services.backup.ports import RepositoryPlace, Storage
     from shared.borg.node import Grant
     from shared.db.tables.job import Job
@@ -42,7 +42,7 @@ class CompactPlan:
 
     repository: RepositoryPlace
     recorded: Mapping[str, str]
-    whole: Whole | None
+    inventory: Inventory | None
     """As it was last seen."""
 
 
@@ -51,8 +51,8 @@ class Compacted:
     """The repository afterwards; untouched, where something was missing before."""
 
     figures: RepositoryFigures | None = None
-    whole: Whole | None = None
-    lost: Loss | None = None
+    inventory: Inventory | None = None
+    missing: MissingArchives | None = None
 
 
 async def place_to_compact(tx: UnitOfWork, job: Job) -> RepositoryPlace:
@@ -65,35 +65,35 @@ async def place_to_compact(tx: UnitOfWork, job: Job) -> RepositoryPlace:
     return replace(await load_repository(tx, repository.id), to_server=False)
 
 
-async def load_compact(tx: UnitOfWork, place: RepositoryPlace) -> CompactPlan:
+async def load_compact(tx: UnitOfWork, _job: Job, place: RepositoryPlace) -> CompactPlan:
     """Read what a repository should hold; once it is ours, so that this does not change any more."""
     refuse_unsound(await tx.session.get_one(Repository, place.id))  # the proof may just have frozen it
-    return CompactPlan(place, await recorded_archives(tx, place.id), await last_seen_whole(tx, place.id))
+    return CompactPlan(place, await recorded_archives(tx, place.id), await last_inventory(tx, place.id))
 
 
-async def run_compact(plan: CompactPlan, grant: Grant, ctx: Context, *, storage: Storage) -> Compacted:
+async def run_compact(plan: CompactPlan, grant: Grant, ctx: Context, storage: Storage) -> Compacted:
     """Compare, compact, compare again, measure."""
-    _, listed = await look(ctx, plan.repository, grant, storage, plan.recorded)
-    if gone := missing(plan.recorded, listed):
-        return Compacted(lost=_loss(plan, gone, plan.whole))
+    _, listed = await list_repository(ctx, plan.repository, grant, storage, plan.recorded)
+    if gone := missing_ids(plan.recorded, listed):
+        return Compacted(missing=_missing(plan, gone, plan.inventory))
     await ctx.run(lambda tx: intend(tx, ctx, plan.repository.id, ()))
     ctx.progress("compacting")
     await storage.compact(plan.repository, grant)
     ctx.progress("measuring")
-    whole, listed = await look(ctx, plan.repository, grant, storage, plan.recorded)
-    if gone := missing(plan.recorded, listed):
-        return Compacted(lost=_loss(plan, gone, None))
+    whole, listed = await list_repository(ctx, plan.repository, grant, storage, plan.recorded)
+    if gone := missing_ids(plan.recorded, listed):
+        return Compacted(missing=_missing(plan, gone, None))
     return Compacted(await storage.figures(plan.repository, grant), whole)
 
 
 async def record_compact(tx: UnitOfWork, ctx: Context, plan: CompactPlan, compacted: Compacted) -> None:
     """Keep the new figures and the job's end; freeze the repository if anything is missing."""
-    warnings = (compacted.lost.reason,) if compacted.lost else ()
+    warnings = (compacted.missing.reason,) if compacted.missing else ()
     size = compacted.figures.deduplicated_size if compacted.figures else None
     state = JobState.WARNING if warnings else JobState.SUCCEEDED
     if not await ctx.finish(tx, state, warnings=warnings, result={"deduplicated_size": size}):
         return
-    await note_compacted(tx, ctx, plan.repository, compacted)
+    await record_compaction(tx, ctx, plan.repository, compacted)
     if ctx.job is not None and size is not None:
         tx.emit(
             RepositoryCompacted(
@@ -105,17 +105,17 @@ async def record_compact(tx: UnitOfWork, ctx: Context, plan: CompactPlan, compac
         )
 
 
-async def note_compacted(tx: UnitOfWork, ctx: Context, place: RepositoryPlace, compacted: Compacted) -> Repository:
+async def record_compaction(tx: UnitOfWork, ctx: Context, place: RepositoryPlace, compacted: Compacted) -> Repository:
     """Keep what a compaction left behind."""
     repository = await refresh_figures(tx, place.id, compacted.figures)
     if compacted.figures is not None:
         repository.compacted_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable
-    if compacted.whole is not None:
-        await note_whole(tx, place.id, compacted.whole)
-    if compacted.lost is not None:
-        await freeze(tx, ctx, place.id, compacted.lost)
+    if compacted.inventory is not None:
+        await record_inventory(tx, place.id, compacted.inventory)
+    if compacted.missing is not None:
+        await freeze(tx, ctx, place.id, compacted.missing)
     return repository
 
 
-def _loss(plan: CompactPlan, gone: frozenset[str], whole: Whole | None) -> Loss:
-    return loss({borg_id: plan.recorded[borg_id] for borg_id in gone}, whole)
+def _missing(plan: CompactPlan, gone: frozenset[str], inventory: Inventory | None) -> MissingArchives:
+    return missing_archives({borg_id: plan.recorded[borg_id] for borg_id in gone}, inventory)

@@ -9,16 +9,16 @@ from sqlalchemy import delete
 
 from services.backup.inventory.figures import refresh_figures
 from services.backup.inventory.reconcile import (
-    Loss,
-    Whole,
+    Inventory,
+    MissingArchives,
     delete_meant,
     freeze,
     intend,
-    last_seen_whole,
-    look,
-    loss,
-    missing,
-    note_whole,
+    last_inventory,
+    list_repository,
+    missing_archives,
+    missing_ids,
+    record_inventory,
     recorded_archives,
     refuse_unsound,
 )
@@ -54,7 +54,7 @@ class DeletePlan:
     repository: RepositoryPlace
     others: dict[str, str]
     """Borg id -> name."""
-    whole: Whole | None
+    inventory: Inventory | None
     """As it was last seen."""
     expected: bool = False
     """It ought to be there: no earlier attempt of ours took it, and nobody was told that it is missing."""
@@ -67,8 +67,8 @@ class Deleted:
     figures: RepositoryFigures | None
     """None where something is missing: what cannot be measured must not hide that."""
     archive_count: int
-    whole: Whole | None = None
-    lost: Loss | None = None
+    inventory: Inventory | None = None
+    missing: MissingArchives | None = None
 
 
 async def place_of(tx: UnitOfWork, job: Job) -> RepositoryPlace | None:
@@ -88,20 +88,20 @@ async def load_delete(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> Delet
     refuse_unsound(await tx.session.get_one(Repository, place.id))  # the proof may just have frozen it
     archive = await tx.session.get(Archive, job.archive_id)
     others = await recorded_archives(tx, place.id)
-    whole = await last_seen_whole(tx, place.id)
+    inventory = await last_inventory(tx, place.id)
     if archive is None:  # another deletion was first: there is nothing to look for
-        return DeletePlan(job.archive_id or job.id, None, "", place, others, whole)
+        return DeletePlan(job.archive_id or job.id, None, "", place, others, inventory)
     others.pop(archive.borg_id or "", None)
-    expected = not (archive.leaving or archive.lost)
-    return DeletePlan(archive.id, archive.borg_id, archive.name, place, others, whole, expected)
+    expected = not (archive.deleting or archive.missing)
+    return DeletePlan(archive.id, archive.borg_id, archive.name, place, others, inventory, expected)
 
 
-async def run_delete(plan: DeletePlan, grant: Grant, ctx: Context, *, storage: Storage) -> Deleted:
+async def run_delete(plan: DeletePlan, grant: Grant, ctx: Context, storage: Storage) -> Deleted:
     """Delete, compare the rest with the records, compact only if nothing else is missing, measure."""
     ctx.progress("looking", step=1, steps=4)
     # The name on record may be broken: what is to go is known by its id, and the name that it gives itself is compared.
     own = {plan.borg_id} if plan.borg_id else set[str]()
-    whole, listed = await look(ctx, plan.repository, grant, storage, plan.others, own=own)
+    whole, listed = await list_repository(ctx, plan.repository, grant, storage, plan.others, own=own)
     found = _found(plan, listed)
     if not await ctx.run(lambda tx: intend(tx, ctx, plan.repository.id, [plan.archive_id])) and found is not None:
         message = f"the archive {plan.name} has been held meanwhile"
@@ -114,17 +114,17 @@ async def run_delete(plan: DeletePlan, grant: Grant, ctx: Context, *, storage: S
     else:
         ctx.progress("deleting", step=2, steps=4)
         await delete_meant(ctx, plan.repository, grant, storage, found)
-        whole, listed = await look(ctx, plan.repository, grant, storage, plan.others)
-    gone = missing(plan.others, listed)
+        whole, listed = await list_repository(ctx, plan.repository, grant, storage, plan.others)
+    gone = missing_ids(plan.others, listed)
     if not gone:
         ctx.progress("compacting", step=3, steps=4)
         await storage.compact(plan.repository, grant)
-        whole, listed = await look(ctx, plan.repository, grant, storage, plan.others)
-        gone = missing(plan.others, listed)
+        whole, listed = await list_repository(ctx, plan.repository, grant, storage, plan.others)
+        gone = missing_ids(plan.others, listed)
     if gone:  # kept before anything is measured: what cannot be measured must not hide it
-        lost = loss({borg_id: plan.others[borg_id] for borg_id in gone}, plan.whole)
-        ctx.log("error", "kernel", lost.reason, code="archives_missing")
-        return Deleted(None, len(listed), None, lost)
+        missing = missing_archives({borg_id: plan.others[borg_id] for borg_id in gone}, plan.inventory)
+        ctx.log("error", "kernel", missing.reason, code="archives_missing")
+        return Deleted(None, len(listed), None, missing)
     ctx.progress("measuring", step=4, steps=4)
     return Deleted(await storage.figures(plan.repository, grant), len(listed), whole)
 
@@ -138,7 +138,7 @@ def _found(plan: DeletePlan, listed: Sequence[Listed]) -> Listed | None:
 
 async def record_deletion(tx: UnitOfWork, ctx: Context, plan: DeletePlan, deleted: Deleted) -> None:
     """Drop the archive's row, keep the repository's new figures and the job's end."""
-    warnings = (f"not compacted: {deleted.lost.reason}",) if deleted.lost else ()
+    warnings = (f"not compacted: {deleted.missing.reason}",) if deleted.missing else ()
     state = JobState.WARNING if warnings else JobState.SUCCEEDED
     size = deleted.figures.deduplicated_size if deleted.figures else None
     result = {"archive": plan.name, "deduplicated_size": size}
@@ -147,10 +147,10 @@ async def record_deletion(tx: UnitOfWork, ctx: Context, plan: DeletePlan, delete
     await keep_measures(tx, [plan.archive_id])
     await tx.session.execute(delete(Archive).where(Archive.id == plan.archive_id))
     await refresh_figures(tx, plan.repository.id, deleted.figures)
-    if deleted.lost is not None:
-        await freeze(tx, ctx, plan.repository.id, deleted.lost)
-    if deleted.whole is not None:
-        await note_whole(tx, plan.repository.id, deleted.whole)
+    if deleted.missing is not None:
+        await freeze(tx, ctx, plan.repository.id, deleted.missing)
+    if deleted.inventory is not None:
+        await record_inventory(tx, plan.repository.id, deleted.inventory)
     if ctx.job is not None:
         tx.emit(
             ArchiveDeleted(

@@ -1,4 +1,4 @@
-"""Pruning: what the repository's retention does not keep goes, unless anything about the repository is strange."""
+"""Pruning: what the repository's retention does not keep goes, unless the repository is not as expected."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from services.backup.inventory.reconcile import (
-    Whole,
+    Inventory,
     delete_meant,
     intend,
-    last_seen_whole,
-    look,
-    loss,
-    missing,
+    last_inventory,
+    list_repository,
+    missing_archives,
+    missing_ids,
     recorded_archives,
     refuse_unsound,
     unknown,
 )
-from services.backup.maintenance.compact import Compacted, CompactPlan, note_compacted, run_compact
+from services.backup.maintenance.compact import Compacted, CompactPlan, record_compaction, run_compact
 from services.backup.plan import load_repository
 from services.backup.truth.measures import keep_measures
 from shared.db.clock import read_now
@@ -56,8 +56,8 @@ class PrunePlan:
     """Every row by its borg id, those that are lost or half deleted too: what is really there is judged."""
     policies: Policies
     now: datetime
-    past_the_brake: bool
-    whole: Whole | None
+    override_deletion_limit: bool
+    inventory: Inventory | None
     """As it was last seen."""
 
 
@@ -88,8 +88,8 @@ async def load_prune(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> PruneP
         archives=archives,
         policies=await load_policies(tx.session, repository),
         now=await read_now(tx.session),
-        past_the_brake=bool(job.params.get("past_the_brake")),
-        whole=await last_seen_whole(tx, place.id),
+        override_deletion_limit=any(job.params.get(name) for name in ("override_deletion_limit", "past_the_brake")),
+        inventory=await last_inventory(tx, place.id),
     )
     tx.session.expunge_all()
     refuse_wrong_clock(plan.now, datetime.now(UTC))
@@ -108,20 +108,22 @@ async def _prunable(tx: UnitOfWork, job: Job) -> Repository:
     return repository
 
 
-async def run_prune(plan: PrunePlan, grant: Grant, ctx: Context, *, storage: Storage) -> Pruned:
+async def run_prune(plan: PrunePlan, grant: Grant, ctx: Context, storage: Storage) -> Pruned:
     """Compare, judge what is really there, delete, compare again, compact; an unexplained loss ends it at once."""
     ctx.progress("looking", step=1, steps=4)
-    seen, listed = await look(ctx, plan.repository, grant, storage, plan.recorded)
-    if gone := missing(plan.recorded, listed):
+    seen, listed = await list_repository(ctx, plan.repository, grant, storage, plan.recorded)
+    if gone := missing_ids(plan.recorded, listed):
         names = {borg_id: plan.recorded[borg_id] for borg_id in gone}
-        return Pruned(compacted=Compacted(lost=loss(names, plan.whole)))
-    warnings = _strangers(plan, listed, ctx)
+        return Pruned(compacted=Compacted(missing=missing_archives(names, plan.inventory)))
+    warnings = _unknown_archives(plan, listed, ctx)
     there = [plan.archives[one.borg_id] for one in listed if one.borg_id in plan.archives]
     verdicts = judge_archives(plan.policies, there, plan.now)
     dropped = {archive_id for verdict in verdicts for archive_id in verdict.dropped}
-    if any(verdict.braked for verdict in verdicts) and not plan.past_the_brake:
-        braked = f"nothing was pruned: {len(dropped)} archives would go at once, more than the brake allows"
-        return Pruned(kept=len(there), warnings=(*warnings, braked))
+    if any(verdict.deletion_limit_reached for verdict in verdicts) and not plan.override_deletion_limit:
+        stopped = (
+            f"nothing was pruned: {len(dropped)} archives would be deleted at once, more than the deletion limit allows"
+        )
+        return Pruned(kept=len(there), warnings=(*warnings, stopped))
 
     going = await ctx.run(
         lambda tx: intend(tx, ctx, plan.repository.id, [row.id for row in there if row.id in dropped])
@@ -129,9 +131,9 @@ async def run_prune(plan: PrunePlan, grant: Grant, ctx: Context, *, storage: Sto
     await _delete(plan, [one for one in listed if _row_id(plan, one) in going], grant, ctx, storage)
     await _delete_checkpoints(plan, seen, listed, grant, ctx, storage)
     rest = {borg_id: name for borg_id, name in plan.recorded.items() if plan.archives[borg_id].id not in going}
-    broken_off = {row.id for row in plan.archives.values() if row.leaving and row not in there}
+    broken_off = {row.id for row in plan.archives.values() if row.deleting and row not in there}
     result = Pruned((*going, *broken_off), len(there) - len(going), warnings)
-    after = CompactPlan(plan.repository, rest, plan.whole)
+    after = CompactPlan(plan.repository, rest, plan.inventory)
     return replace(result, compacted=await run_compact(after, grant, ctx, storage=storage))
 
 
@@ -143,7 +145,7 @@ async def _delete(plan: PrunePlan, going: Sequence[Listed], grant: Grant, ctx: C
 
 
 async def _delete_checkpoints(
-    plan: PrunePlan, seen: Whole, listed: Sequence[Listed], grant: Grant, ctx: Context, storage: Storage
+    plan: PrunePlan, seen: Inventory, listed: Sequence[Listed], grant: Grant, ctx: Context, storage: Storage
 ) -> None:
     """Delete what interrupted runs left behind, where a later run of the same backup job made a good archive.
 
@@ -157,13 +159,13 @@ async def _delete_checkpoints(
         await delete_meant(ctx, plan.repository, grant, storage, left[name])
 
 
-def _strangers(plan: PrunePlan, listed: Sequence[Listed], ctx: Context) -> tuple[str, ...]:
-    strangers = unknown(plan.archives, listed)
-    for archive in strangers:
+def _unknown_archives(plan: PrunePlan, listed: Sequence[Listed], ctx: Context) -> tuple[str, ...]:
+    unknown_archives = unknown(plan.archives, listed)
+    for archive in unknown_archives:
         ctx.log("warning", "kernel", f"unknown archive {archive.name}", code="archive_unknown")
-    if not strangers:
+    if not unknown_archives:
         return ()
-    return (f"{len(strangers)} archives are in the repository that no run of ours made: they are left alone",)
+    return (f"{len(unknown_archives)} archives are in the repository that no run of ours made: they are left alone",)
 
 
 def _row_id(plan: PrunePlan, archive: Listed) -> uuid.UUID | None:
@@ -173,13 +175,13 @@ def _row_id(plan: PrunePlan, archive: Listed) -> uuid.UUID | None:
 
 async def record_prune(tx: UnitOfWork, ctx: Context, plan: PrunePlan, pruned: Pruned) -> None:
     """Forget what went, keep the new figures; freeze the repository if anything else is missing."""
-    lost = pruned.compacted.lost
-    warnings = (*pruned.warnings, lost.reason) if lost else pruned.warnings
+    missing = pruned.compacted.missing
+    warnings = (*pruned.warnings, missing.reason) if missing else pruned.warnings
     result = {"deleted": len(pruned.deleted), "kept": pruned.kept}
     if not await ctx.finish(tx, JobState.WARNING if warnings else JobState.SUCCEEDED, warnings=warnings, result=result):
         return
     await _forget(tx, pruned.deleted)
-    repository = await note_compacted(tx, ctx, plan.repository, pruned.compacted)
+    repository = await record_compaction(tx, ctx, plan.repository, pruned.compacted)
     if pruned.compacted.figures is not None:
         mark_pruned(repository, plan.archives.values(), pruned.deleted, plan.now)
         repository.pruned_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable

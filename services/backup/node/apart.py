@@ -44,9 +44,13 @@ class Pulse:
     def __init__(self) -> None:
         """Begin to count."""
         self._last = time.monotonic()
+        self.wanted = True
+        """Somebody waits for the work's end."""
 
     def beat(self) -> None:
-        """Give a sign of life; cheap enough for each of a million entries."""
+        """Give a sign of life; cheap enough for each of a million entries. Work that nobody waits for ends here."""
+        if not self.wanted:
+            raise TimeoutError
         self._last = time.monotonic()
 
     @property
@@ -93,9 +97,11 @@ class Disks:
         try:
             return await _ended(future, self.seconds, pulse)
         except TimeoutError as error:
-            if not future.done():
-                self._hanging[disk] = future
             raise silent(self.seconds) from error
+        finally:
+            pulse.wanted = False
+            if not future.done():  # it hangs, or who asked was cancelled: whatever comes next must not meet it at work
+                self._hanging.setdefault(disk, future)
 
 
 def silent_state(path: str, seconds: float) -> Transient:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import select
 
@@ -15,12 +15,13 @@ from shared.db.tables.storage import BackupNode
 from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from shared.config.settings import BackupSettings
     from shared.db.session import Database
-    from shared.db.unit_of_work import UnitOfWork
 
+T = TypeVar("T")
 _EVERY_SECONDS = 1.0
 _ANNOUNCE_SECONDS = 60.0
 
@@ -43,23 +44,21 @@ class Endpoint:
         """
         return (
             Periodic("endpoint", lambda _stopping: self.render(), every=_EVERY_SECONDS),
-            Periodic("announcement", lambda _stopping: self._db.run(self.announce), every=_ANNOUNCE_SECONDS),
+            Periodic("announcement", lambda _stopping: self.announce(), every=_ANNOUNCE_SECONDS),
         )
 
-    async def announce(self, tx: UnitOfWork) -> None:
+    async def announce(self) -> None:
         """Write this node's row: how servers reach it, and its host key."""
         settings = self._settings
-        key_file = settings.endpoint_host_key_file
-        host_key = " ".join(key_file.read_text().split()[:2]) if key_file and key_file.is_file() else None
         node = BackupNode(
             name=settings.node,
             endpoint_host=settings.endpoint_host,
             endpoint_port=settings.endpoint_port,
             endpoint_user=settings.endpoint_user,
-            endpoint_host_key=host_key,
+            endpoint_host_key=await self._read(lambda: _host_key(settings.endpoint_host_key_file)),
         )
         node.seen_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable
-        await tx.session.merge(node)
+        await self._db.run(lambda tx: tx.session.merge(node))
 
     async def render(self) -> bool:
         """Replace authorized_keys in one step if the database says otherwise; tell whether it changed."""
@@ -68,11 +67,15 @@ class Endpoint:
             rows = (await session.execute(query.order_by(Server.name))).all()
         lines = [authorized_line(self._state_dir, server_id.hex, name, key or "") for server_id, name, key in rows]
         text = "# Written by Borgfleet from its database; changes by hand are lost.\n" + "".join(lines)
-        return await self._disks.read(
-            str(self._state_dir),
-            lambda _alive: _replace_if_changed(self._file, text),
-            lambda seconds: silent_state(str(self._state_dir), seconds),
-        )
+        return await self._read(lambda: _replace_if_changed(self._file, text))
+
+    async def _read(self, work: Callable[[], T]) -> T:
+        path = str(self._state_dir)
+        return await self._disks.read(path, lambda _alive: work(), lambda seconds: silent_state(path, seconds))
+
+
+def _host_key(file: Path | None) -> str | None:
+    return " ".join(file.read_text().split()[:2]) if file and file.is_file() else None
 
 
 def authorized_line(state_dir: Path, server_id: str, name: str, public_key: str) -> str:

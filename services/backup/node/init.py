@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -40,7 +41,7 @@ async def ensure_repository(node: BorgNode, repository: RepositoryPlace, grant: 
         message = f"the storage pool's directory {pool} is not there"
         raise Permanent(message, code="pool_missing", remedy="mount or create it; it is never made on its own")
     if repository.made:
-        message = f"the repository {repository.shown_as} is not at {path} any more, or not whole"
+        message = f"the repository {repository.label} is not at {path} any more, or not whole"
         raise Permanent(message, code="repository_missing", remedy="put it back, from a copy if need be")
     fresh = pool / f".new-{repository.id.hex}-{grant.epoch}"
     told = await read(repository, lambda alive: _make_room(repository, fresh, alive))
@@ -48,13 +49,13 @@ async def ensure_repository(node: BorgNode, repository: RepositoryPlace, grant: 
     try:
         # borg notes where it met a repository: with a base of its own, the rename is no relocation.
         argv = commands.init(node.borg, str(fresh), repository.encryption)
-        await node.run(grant, argv, passphrase=repository.passphrase, base_dir=base)
+        await node.run(replace(grant, base_dir=str(base)), argv, passphrase=repository.passphrase)
         await read(repository, lambda alive: _put_in_place(fresh, path, alive))
     finally:
         await asyncio.to_thread(shutil.rmtree, base, ignore_errors=True)
     made = await read(repository, lambda alive: _whole(path, alive))
     if made is None:
-        message = f"borg made the repository {repository.shown_as}, but it is not whole at {path}"
+        message = f"borg made the repository {repository.label}, but it is not whole at {path}"
         raise Permanent(message, code="repository_missing", remedy="look at the storage pool's disk")
     return Prepared(made, told)
 

@@ -158,11 +158,11 @@ async def require_place(ctx: Context, storage: Storage, place: RepositoryPlace) 
     pool = place.pool
     if pool is None:
         return
-    found = await storage.look(place)
+    found = await storage.borg_id_of(place)
     if not pool.marked:
-        await ctx.run(lambda tx: note_marked(tx, pool.id))
+        await ctx.run(lambda tx: record_mark(tx, pool.id))
     if place.made and found is None:
-        message = f"the repository {place.shown_as} is not at {place.path} any more"
+        message = f"the repository {place.label} is not at {place.path} any more"
         remedy = "put it back, from a copy if need be; it is never made anew. docs/operations/running.md says more"
         raise Permanent(message, code="repository_missing", remedy=remedy)
     if place.borg_id and found != place.borg_id:
@@ -170,7 +170,7 @@ async def require_place(ctx: Context, storage: Storage, place: RepositoryPlace) 
         remedy = "put the right one back in its place; docs/operations/running.md says more"
         raise Permanent(message, code="repository_replaced", remedy=remedy)
     if place.made and found and not place.borg_id:
-        await ctx.run(lambda tx: note_borg_id(tx, place.id, found))
+        await ctx.run(lambda tx: record_borg_id(tx, place.id, found))
 
 
 async def prepare_repository(ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant) -> None:
@@ -179,7 +179,7 @@ async def prepare_repository(ctx: Context, storage: Storage, place: RepositoryPl
     for sentence in prepared.told:
         ctx.log("warning", "kernel", sentence)
     if place.borg_id is None:
-        await ctx.run(lambda tx: note_borg_id(tx, place.id, prepared.borg_id))
+        await ctx.run(lambda tx: record_borg_id(tx, place.id, prepared.borg_id))
 
 
 def silent_pool(name: str, path: str, seconds: float) -> Transient:
@@ -189,13 +189,13 @@ def silent_pool(name: str, path: str, seconds: float) -> Transient:
     return Transient(message, code="pool_silent", remedy=remedy)
 
 
-async def note_marked(tx: UnitOfWork, pool_id: uuid.UUID) -> None:
+async def record_mark(tx: UnitOfWork, pool_id: uuid.UUID) -> None:
     """Keep that a pool has its mark: from now on it must be there."""
     unmarked = update(StoragePool).where(StoragePool.id == pool_id, StoragePool.marked_at.is_(None))
     await tx.session.execute(unmarked.values(marked_at=db_now()))
 
 
-async def note_borg_id(tx: UnitOfWork, repository_id: uuid.UUID, borg_id: str) -> None:
+async def record_borg_id(tx: UnitOfWork, repository_id: uuid.UUID, borg_id: str) -> None:
     """Keep which repository borg made; from then on no other one is taken for it, and it is never made again."""
     unknown = update(Repository).where(Repository.id == repository_id, Repository.borg_id.is_(None))
     await tx.session.execute(unknown.values(borg_id=borg_id))

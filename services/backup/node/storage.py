@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import shutil
 from configparser import ConfigParser
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
 
 from services.backup.node.apart import Disks, silent_state
 from services.backup.node.init import ensure_repository
+from services.backup.node.leaves import Leaves
 from services.backup.node.pools import borg_id_of, claim_pool, silent_pool, told
 from services.backup.ports import Prepared, Recovery, Segments, Stretch
 from services.backup.truth.given import GivenCounter
-from shared.borg import commands, journal, output, segments, vault
+from shared.borg import commands, journal, output, segments, vault, views
+from shared.borg.dead_locks import remove_dead_locks
+from shared.borg.entries import ENVIRONMENT, list_entries
 from shared.borg.node import BorgNode, Grant
-from shared.borg.scripts import run_script, script_answer
+from shared.borg.scripts import parse_counted, run_script, script_answer
 from shared.borg.sessions import parse_garbage
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+    import uuid
+    from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 
+    from services.backup.node.pools import PoolPlace
     from services.backup.ports import RepositoryPlace, Storage, Wanted
     from services.backup.truth.evidence import Given
-    from shared.borg.node import OnOutput
+    from shared.borg.node import OnAnswer, OnOutput
     from shared.borg.output import Listed, Listing
     from shared.borg.sessions import Garbage, SessionReport
     from shared.domain.archive import ArchiveFigures, RepositoryFigures
-    from shared.errors import Transient
 
+_log = structlog.get_logger()
 T = TypeVar("T")
 _VERIFY_SILENCE = 120.0
 _AHEAD = timedelta(days=1)
@@ -49,6 +59,7 @@ class NodeStorage:
     def __init__(self, node: BorgNode, lease_seconds: float, look_seconds: float | None = None) -> None:
         """Take the node, how long a leave lasts without a heartbeat, and how long a pool may give no answer."""
         self._node = node
+        self._leaves = Leaves(node)
         self._lease_seconds = lease_seconds
         if look_seconds is not None:
             self._disks = Disks(look_seconds)
@@ -57,21 +68,74 @@ class NodeStorage:
     async def open(self, repository: RepositoryPlace, epoch: int) -> AsyncGenerator[Grant]:
         """Permit when nothing of an earlier lease is at work any more, and revoke at the end whatever happens."""
         grant = _grant(repository, epoch)
-        self._node.permit(grant, self._lease_seconds)  # what has an earlier grant ends by that
+        self._node.begin(grant)
         try:
-            await self._node.sessions.over(repository.id)
+            await self._read_state(lambda: self._node.permit(grant, self._lease_seconds))  # ends an earlier grant's
+            await self._node.sessions.over(repository.id, self._read_state)
+            await self._remove_dead_locks(repository)  # nothing of ours works here now, so that none of ours holds one
             yield grant
         finally:
-            self._node.revoke(grant)
+            await self._leaves.revoke(grant, self._disks.seconds)
 
-    def permit(self, repository: RepositoryPlace, epoch: int) -> None:
-        """Extend the leave."""
-        self._node.permit(_grant(repository, epoch), self._lease_seconds)
+    async def _remove_dead_locks(self, repository: RepositoryPlace) -> None:
+        host_id, path = self._node.host_id, Path(repository.path)
+        removed = await self._read(repository, lambda _alive: remove_dead_locks([path], host_id))
+        if repository.borg_id and views.DIRECTORY not in repository.path:  # a view has a cache of its own
+            cache = self._node.state_dir / "borg" / ".cache" / "borg" / repository.borg_id
+            removed += await self._read_state(lambda: remove_dead_locks([cache], host_id))
+        if removed:
+            _log.warning("dead_locks_removed", repository=repository.path, locks=removed)
+
+    def permit(self, repository: RepositoryPlace, epoch: int) -> str:
+        """Extend the leave, in a thread: a heartbeat waits for no disk."""
+        return self._leaves.renew(_grant(repository, epoch), self._lease_seconds)
 
     async def shut_out(self, repository: RepositoryPlace, grant: Grant) -> None:
         """End the server's part of a leave, and wait until its session is gone."""
-        if grant.to_server and self._node.shut_out(grant, self._lease_seconds):
-            await self._node.sessions.over(repository.id)
+        if grant.to_server and await self._read_state(lambda: self._node.shut_out(grant, self._lease_seconds)):
+            await self._node.sessions.over(repository.id, self._read_state)
+
+    def view_of(self, repository: RepositoryPlace, name: uuid.UUID) -> RepositoryPlace:
+        """Say where a view of a repository stands: in its pool, and what borg remembers of it apart."""
+        path = views.path_of(str(Path(repository.path).parent.parent), name)
+        base = str(views.base_of(self._node.state_dir, name))
+        return replace(repository, id=name, path=path, to_server=False, quota=None, base_dir=base)
+
+    async def take_view(self, repository: RepositoryPlace, view: RepositoryPlace) -> int:
+        """Make a view as of the last transaction."""
+        return await self._read(repository, lambda alive: views.take(Path(repository.path), Path(view.path), alive))
+
+    async def remove_view(self, view: RepositoryPlace) -> None:
+        """Remove a view and what borg and its sessions left of it on this node."""
+        await self._read(view, lambda alive: views.remove(Path(view.path), alive))
+        await self._read_state(lambda: self._forget(view.id))
+
+    async def views_in(self, pool: PoolPlace) -> set[uuid.UUID]:
+        """Return the views that a pool holds, and those of which only this node keeps traces."""
+
+        def found() -> set[uuid.UUID]:
+            claim_pool(pool)  # or the mount point's own directory would be looked at
+            return set(views.names(Path(pool.path)))
+
+        there = await self._of(pool, lambda _alive: found())
+        return there | await self._read_state(lambda: views.traces(self._node.state_dir))
+
+    async def remove_view_named(self, pool: PoolPlace, name: uuid.UUID) -> None:
+        """Remove a view that nobody uses any more."""
+        path = Path(views.path_of(pool.path, name))
+        await self._of(pool, lambda alive: views.remove(path, alive))
+        await self._read_state(lambda: self._forget(name))
+
+    async def can_link(self, pool: PoolPlace) -> bool:
+        """Tell whether views can be made in a pool."""
+        return await self._of(pool, lambda _alive: views.can_link(Path(pool.path)))
+
+    async def _of(self, pool: PoolPlace, work: Callable[[Callable[[], None]], T]) -> T:
+        return await self._disks.read(pool.path, work, partial(silent_pool, pool.name, pool.path))
+
+    def _forget(self, view: uuid.UUID) -> None:
+        self._node.forget(view)
+        shutil.rmtree(views.base_of(self._node.state_dir, view), ignore_errors=True)
 
     async def session_reports(self, repository: RepositoryPlace) -> list[SessionReport]:
         """Return what was refused and left out and is not yet judged."""
@@ -87,7 +151,7 @@ class NodeStorage:
         stdout, _ = await self._node.run(grant, argv, passphrase=repository.passphrase)
         return parse_garbage(stdout)
 
-    async def look(self, repository: RepositoryPlace) -> str | None:
+    async def borg_id_of(self, repository: RepositoryPlace) -> str | None:
         """Make sure that the repository's pool is mounted, and return borg's id of what is there."""
         return await self._read(repository, lambda _alive: _looked(repository))
 
@@ -117,9 +181,23 @@ class NodeStorage:
     ) -> tuple[Given, ...]:
         """Count what each source gave to an archive."""
         count = GivenCounter(sources)
-        argv = commands.list_files(self._node.borg, repository.path, name)
+        _, *arguments = commands.list_files(self._node.borg, repository.path, name)
+        argv = self._node.script("list_whole.py", *arguments)
         await self._node.run(grant, argv, passphrase=repository.passphrase, on_answer=count)
         return count.given
+
+    async def entries(
+        self,
+        repository: RepositoryPlace,
+        grant: Grant | None,
+        name: str,
+        on_block: OnAnswer,
+        below: Sequence[bytes] = (),
+    ) -> None:
+        """List an archive, or what is at and below some of its paths, in blocks for an `EntryReader`."""
+        argv = list_entries(self._node.borg, repository.path, name, below)
+        more: dict[str, Any] = {"guarded": grant is not None, "on_answer": on_block, "environment": ENVIRONMENT}
+        await self._node.run(grant or _grant(repository, 0), argv, passphrase=repository.passphrase, **more)
 
     async def figures(self, repository: RepositoryPlace, grant: Grant) -> RepositoryFigures:
         """Return the repository's sizes."""
@@ -199,13 +277,15 @@ class NodeStorage:
     async def keep_manifest(self, repository: RepositoryPlace) -> int | None:
         """Keep a copy of the manifest in the state directory; return as of which transaction."""
 
-        def keep(alive: Callable[[], None]) -> int | None:
+        def newest(alive: Callable[[], None]) -> tuple[int, bytes | None]:
             upto = segments.last_transaction(repository.path, alive)
-            if upto is None or not vault.keep_manifest(self._manifests(repository), repository.path, upto, alive):
-                return None
-            return upto
+            return (0, None) if upto is None else (upto, segments.manifest(repository.path, upto, alive))
 
-        return await self._read(repository, keep)
+        upto, sealed = await self._read(repository, newest)
+        if sealed is None:
+            return None
+        await self._read_state(lambda: vault.keep_manifest(self._manifests(repository), sealed, upto))
+        return upto
 
     async def past(self, repository: RepositoryPlace) -> journal.Past:
         """Return what the node's journal says of a repository."""
@@ -248,14 +328,28 @@ class NodeStorage:
             passphrase=repository.passphrase, guarded=False, silence=seconds + _VERIFY_SILENCE,
         )  # fmt: skip
 
+    async def count_chosen(
+        self, repository: RepositoryPlace, grant: Grant, chosen: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Count what was chosen of an archive."""
+        stdout, lines = await script_answer(
+            self._node, "export_archive.py", grant, chosen, passphrase=repository.passphrase
+        )
+        return parse_counted(stdout, lines)
+
+    async def export_chosen(
+        self, repository: RepositoryPlace, grant: Grant, chosen: Mapping[str, Any], on_block: OnAnswer
+    ) -> None:
+        """Hand what was chosen of an archive on as a tar."""
+        argv = self._node.script("export_archive.py", grant.path)
+        plan = json.dumps(chosen).encode()
+        await self._node.run(grant, argv, passphrase=repository.passphrase, on_answer=on_block, plan=plan)
+
     async def _read(self, repository: RepositoryPlace, work: Callable[[Callable[[], None]], T]) -> T:
         """Read from a repository's pool; Transient `pool_silent` where it does not answer."""
         path = str(Path(repository.path).parent.parent)
-
-        def silent(seconds: float) -> Transient:
-            return silent_pool(repository.pool.name if repository.pool else path, path, seconds)
-
-        return await self._disks.read(path, work, silent)
+        name = repository.pool.name if repository.pool else path
+        return await self._disks.read(path, work, partial(silent_pool, name, path))
 
     async def _read_state(self, work: Callable[[], T]) -> T:
         """Read from the node's state directory; Transient `state_silent` where its disk does not answer."""
@@ -293,7 +387,8 @@ def _latest() -> str:
 
 
 def _grant(repository: RepositoryPlace, epoch: int) -> Grant:
-    return Grant(repository.server_id, repository.id, repository.path, epoch, repository.to_server, repository.quota)
+    return Grant(repository.server_id, repository.id, repository.path, epoch, repository.to_server, repository.quota,
+                 repository.base_dir)  # fmt: skip
 
 
 if TYPE_CHECKING:

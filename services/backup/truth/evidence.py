@@ -77,6 +77,8 @@ class Given(_Stored):
     path: str
     files: NonNegativeInt
     size: NonNegativeInt
+    lacking: NonNegativeInt = 0
+    """Of the files those whose content is not, or not whole, in the repository."""
 
 
 class Line(_Stored):

@@ -69,7 +69,7 @@ class Verdict:
     @property
     def sentences(self) -> list[str]:
         """The reasons for people, the doubts first; of many the first ones."""
-        return shown([reason.text for reason in self.reasons])
+        return bounded([reason.text for reason in self.reasons])
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -90,7 +90,7 @@ def judge(evidence: Evidence) -> Verdict:
     return Verdict(state, tuple(reasons))
 
 
-def shown(sentences: Sequence[str]) -> list[str]:
+def bounded(sentences: Sequence[str]) -> list[str]:
     """Return the first sentences of many, and how many more there are."""
     more = len(sentences) - _SHOWN
     return [*sentences[:_SHOWN], *([f"and {more} more, see the log"] if more > 0 else [])]

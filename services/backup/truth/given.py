@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
-_REGULAR = (b"-", b"h")
-"""As borg says it: a file, and another name of a file that it has listed."""
+_LACKING = b"!"
+_REGULAR = (b"-", b"h", _LACKING)
+"""A file, and another name of a file that was listed, as borg says it; a file that lacks content, as we mark it."""
 
 
 class GivenCounter:
-    """Takes the listing of `commands.list_files` in blocks."""
+    """Takes the listing of `commands.list_files`, as list_whole.py prints it, in blocks."""
 
     def __init__(self, sources: Sequence[str]) -> None:
         """Take the sources, and what else is counted by itself; a file below two of them counts for both."""
@@ -28,6 +29,7 @@ class GivenCounter:
                 self._roots.setdefault(root, []).append(number)
         self._files = [0] * len(sources)
         self._sizes = [0] * len(sources)
+        self._lacking = [0] * len(sources)
         self._directory: bytes | None = None
         self._holders: list[int] = []
         self._cutter = LineCutter()
@@ -39,15 +41,16 @@ class GivenCounter:
             kind, _, rest = entry.partition(b" ")
             size, _, path = rest.partition(b" ")
             if path and kind in _REGULAR:
-                self._count(path, int(size) if size.isdigit() else 0)
+                self._count(path, int(size) if size.isdigit() else 0, lacks=kind == _LACKING)
 
-    def _count(self, path: bytes, size: int) -> None:
+    def _count(self, path: bytes, size: int, *, lacks: bool) -> None:
         directory = path.rpartition(b"/")[0]
         if directory != self._directory:  # borg lists a directory's files one after the other
             self._directory, self._holders = directory, self._above(directory)
         for number in (*self._holders, *self._roots.get(path, ())):
             self._files[number] += 1
             self._sizes[number] += size
+            self._lacking[number] += lacks
 
     def _above(self, directory: bytes) -> list[int]:
         found = list(self._roots.get(b"", ()))
@@ -59,8 +62,10 @@ class GivenCounter:
     @property
     def given(self) -> tuple[Given, ...]:
         """What was counted, in the order of the sources."""
-        counted = zip(self._sources, self._files, self._sizes, strict=True)
-        return tuple(Given(path=path, files=files, size=size) for path, files, size in counted)
+        counted = zip(self._sources, self._files, self._sizes, self._lacking, strict=True)
+        return tuple(
+            Given(path=path, files=files, size=size, lacking=lacking) for path, files, size, lacking in counted
+        )
 
 
 def _as_listed(path: str) -> set[bytes]:

@@ -156,7 +156,9 @@ def _sources(known: Sequence[ArchiveEvidence]) -> dict[str, SourceReference]:
 
 def _excusing_nothing(found: dict[str, SourceReference]) -> dict[str, SourceReference]:
     """Forget of doubtful archives what they lack: only what a person accepted may lack again."""
-    return {path: replace(one, files=one.files or None, why_none=None) for path, one in found.items()}
+    return {
+        path: replace(one, files=one.files or None, size=one.size or None, why_none=None) for path, one in found.items()
+    }
 
 
 def _mounts(known: Sequence[ArchiveEvidence]) -> dict[str, MountReference]:

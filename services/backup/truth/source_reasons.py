@@ -143,6 +143,11 @@ def _none(case: _Case) -> bool:
 
 def _of_one(case: _Case) -> Iterator[Reason]:
     path, given, before = case.now.path, case.given, case.before
+    if given is not None and given.lacking:
+        text = f"Of the source {path}, {number(given.lacking, 'file')} cannot be restored from this archive"
+        cause = "borg on the server took content for stored that is not in the repository"
+        remedy = "Delete the archives that say so, then borg's cache on the server, and run the backup job again."
+        yield doubt("content_missing", f"{text}: {cause}. {remedy}")
     if given is None:
         yield doubt("not_counted", f"It is not known what the source {path} gave to the archive; see the run's log.")
     if _none(case):
@@ -155,6 +160,12 @@ def _of_one(case: _Case) -> Iterator[Reason]:
         yield doubt("source_changed_kind", f"{text} See why, {ACCEPT}.")
     elif before is not None and case.now.empty and before.latest.empty is False:
         yield doubt("source_empty", f"The source {path} is empty and was not before. See why, {ACCEPT}.")
+    elif given is not None and given.size == 0 and (before is None or before.size is None):
+        # Also without anything to compare with: a dump that failed is an empty file from its first night on.
+        what = (
+            "is an empty file" if case.now.kind is Kind.FILE else f"gave {number(given.files, 'file')} and not one byte"
+        )
+        yield doubt("source_without_bytes", f"The source {path} {what}. See what writes it, {ACCEPT}.")
     if given is not None and before is not None:
         yield from fell("source", f"The source {path}", given, before.files, before.size)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from services.setup.alone import ALONE
 from services.setup.ports import StepResult
+from shared.domain.messages.servers import AUTHORIZED_KEYS_NOT_WRITTEN
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ async def authorize(work: Work) -> StepResult:
     key = work.plan.fleet_public_key
     done = await work.login.run(INSTALL, " ".join(key.split()[:2]), key)
     if not done.ok:
-        message = f"cannot write authorized_keys of {work.plan.username}: {done.stderr.strip()[:300]}"
-        raise Permanent(
-            message, code="authorized_keys_not_written", remedy="check home directory, permissions and disk"
-        )
+        raise Permanent(AUTHORIZED_KEYS_NOT_WRITTEN(user=work.plan.username, said=done.stderr.strip()[:300]))
     added = "added" in done.stdout
     return StepResult(changed=added, detail="added" if added else "already there")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from services.setup.ports import StepResult
 from services.setup.sudo import why_no_sudo
+from shared.domain.messages.servers import NO_PRIVILEGE
 from shared.domain.text import clean
 from shared.errors import Permanent
 
@@ -52,9 +53,8 @@ async def detect(work: Work) -> StepResult:
             work.root = work.login.elevated()
         case _:
             user = work.plan.username
-            message = f"{user} on {work.plan.name} is neither root nor allowed to use sudo without a password"
-            said = f"{message}: {sudo_said}" if sudo_said else message
-            raise Permanent(said, code="no_privilege", remedy=why_no_sudo(sudo_said, user))
+            fix = why_no_sudo(sudo_said, user)
+            raise Permanent(NO_PRIVILEGE(user=user, server=work.plan.name, said=sudo_said, fix=fix))
     system = f"{facts.get('os_name', 'unknown')}, {facts.get('architecture', '?')}, {facts['privilege']}"
     return StepResult(changed=False, detail=system)
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from services.setup.ports import StepResult
+from shared.domain.messages.servers import BORG_MISSING_INSTALLED, BORG_VERSION, INSTALL_FAILED, NO_PACKAGE_MANAGER
 from shared.errors import Permanent, Transient
 
 if TYPE_CHECKING:
@@ -40,15 +41,11 @@ async def install(work: Work) -> StepResult:
         await _install(work)
         version = await _version(work)
     if version is None:
-        message = f"borg was installed on {work.plan.name}, but does not run"
-        raise Permanent(message, code="borg_missing", remedy="log in and run `borg --version`")
+        raise Permanent(BORG_MISSING_INSTALLED(server=work.plan.name))
     shown = ".".join(map(str, version))
     work.facts["borg_version"] = shown
     if version < MINIMUM:
-        message = f"borg {shown} on {work.plan.name} is too old"
-        raise Permanent(
-            message, code="borg_version", remedy="install borg 1.2.5 or newer; 1.2.0 is the least that works"
-        )
+        raise Permanent(BORG_VERSION(shown=shown, server=work.plan.name))
     warning = None if version >= ADVISED else f"borg {shown} is older than 1.2.5 and open to CVE-2023-36811: update it"
     return StepResult(changed=changed, detail=f"borg {shown}", warning=warning)
 
@@ -63,14 +60,8 @@ async def _install(work: Work) -> None:
     manager = work.facts.get("package_manager", "")
     command = COMMANDS.get(manager)
     if command is None:
-        message = f"no package manager that Borgfleet knows on {work.plan.name}"
-        raise Permanent(
-            message, code="no_package_manager", remedy="install borg >= 1.2.5 and an OpenSSH client by hand"
-        )
+        raise Permanent(NO_PACKAGE_MANAGER(server=work.plan.name))
     done = await work.root.run(command, seconds=_INSTALL_SECONDS)
     if not done.ok:
         said = (done.stderr.strip() or done.stdout.strip())[-500:]
-        message = f"{manager} could not install borg on {work.plan.name}: {said}"
-        raise Transient(
-            message, code="install_failed", remedy="check the server's package sources and network", retry_after=10
-        )
+        raise Transient(INSTALL_FAILED(manager=manager, server=work.plan.name, said=said), retry_after=10)

@@ -6,11 +6,21 @@ from typing import TYPE_CHECKING
 
 from services.setup.ports import StepResult
 from services.setup.refusal import ASK, why_refused
+from shared.domain.messages.servers import (
+    KEY_MUTE,
+    KEY_NOT_ROOT,
+    KEY_REFUSED,
+    KEY_REFUSED_WITHOUT_REASON,
+    KEY_WITHOUT_BACKUP_KEY,
+    PASSWORD_KEPT,
+    PASSWORD_NOT_KEPT,
+)
 from shared.domain.text import clean
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
     from services.setup.ports import Work
+    from shared.domain.message import Said
     from shared.ssh.port import Completed
 
 WHO = r"""
@@ -32,7 +42,7 @@ async def prove_key(work: Work) -> StepResult:
         if error.code == "login_refused":
             raise await _refusal(work) from error
         if error.code in _NOTHING_RUNS:
-            raise _mute(work, error.message) from error
+            raise _mute(work, error.said) from error
         raise
     facts = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     if facts.get("uid") != "0" or "backup key" not in facts:
@@ -48,12 +58,10 @@ async def _refusal(work: Work) -> Permanent:
     key = " ".join(plan.fleet_public_key.split()[:2])
     answer = await work.root.run(ASK, plan.username, home, key)
     causes = why_refused(answer.stdout, plan.username, home)
-    shown = "; ".join(causes) or "its sshd gives no reason"
-    message = (
-        f"{plan.name} takes the fleet's key into authorized_keys, but does not let {plan.username} in with it: {shown}"
-    )
-    fix = "mend that on the server" if causes else "look into the log of its sshd (`journalctl -u ssh -u sshd`)"
-    return Permanent(message, code="key_not_accepted", remedy=f"{fix}, then run set-up again; {_password(work)}")
+    password = _password(work)
+    if not causes:
+        return Permanent(KEY_REFUSED_WITHOUT_REASON(server=plan.name, user=plan.username, password=password))
+    return Permanent(KEY_REFUSED(server=plan.name, user=plan.username, why="; ".join(causes), password=password))
 
 
 def _powerless(work: Work, done: Completed, facts: dict[str, str]) -> Permanent:
@@ -62,25 +70,17 @@ def _powerless(work: Work, done: Completed, facts: dict[str, str]) -> Permanent:
     if "uid" not in facts:
         return _mute(work, clean((done.stderr or done.stdout).strip(), _SAID) or "nothing was said")
     if facts["uid"] != "0":
-        message = (
-            f"{plan.name} lets the fleet's key in, but commands run as user {clean(facts['uid'], 20)}, not as root"
-        )
-        fix = "see sudo's rules and what stands before the key in authorized_keys"
-    else:
-        message = f"{plan.name} lets the fleet's key in, but root's ~/.ssh/borgfleet_ed25519 cannot be read then"
-        fix = "see that HOME is the same in every session (sudo's env_reset and always_set_home)"
-    return Permanent(message, code="key_not_accepted", remedy=f"{fix}, then run set-up again; {_password(work)}")
+        uid = clean(facts["uid"], 20)
+        return Permanent(KEY_NOT_ROOT(server=plan.name, uid=uid, password=_password(work)))
+    return Permanent(KEY_WITHOUT_BACKUP_KEY(server=plan.name, password=_password(work)))
 
 
-def _mute(work: Work, said: str) -> Permanent:
-    message = f"{work.plan.name} lets the fleet's key in, but does not run a command for it: {said}"
-    fix = "see what stands before the key in authorized_keys (command=, restrict), ForceCommand, and sudo's rules"
-    return Permanent(message, code="key_not_accepted", remedy=f"{fix}, then run set-up again; {_password(work)}")
+def _mute(work: Work, said: str | Said) -> Permanent:
+    return Permanent(KEY_MUTE(server=work.plan.name, said=said, password=_password(work)))
 
 
-def _password(work: Work) -> str:
+def _password(work: Work) -> Said:
     plan = work.plan
     if plan.password is None:
-        return "no password is kept for it"
-    until = f"{plan.password_until:%Y-%m-%d %H:%M} UTC" if plan.password_until else "it expires"
-    return f"the password is kept until {until}"
+        return PASSWORD_NOT_KEPT()
+    return PASSWORD_KEPT(until=f"{plan.password_until:%Y-%m-%d %H:%M} UTC" if plan.password_until else "it expires")

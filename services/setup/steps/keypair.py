@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from services.setup.alone import ALONE
 from services.setup.ports import StepResult
+from shared.domain.messages.servers import KEY_NOT_MADE
 from shared.errors import Permanent
 from shared.ssh.port import fingerprint
 
@@ -37,8 +38,7 @@ async def keypair(work: Work) -> StepResult:
     done = await work.root.run(MAKE)
     lines = done.stdout.splitlines()
     if not done.ok or not lines or not lines[-1].startswith("ssh-ed25519 "):
-        message = f"no key pair could be made on {work.plan.name}: {done.stderr.strip()[:300]}"
-        raise Permanent(message, code="key_not_made", remedy="check that root's ~/.ssh can be written there")
+        raise Permanent(KEY_NOT_MADE(server=work.plan.name, said=done.stderr.strip()[:300]))
     public = " ".join(lines[-1].split()[:2])
     registered = await work.register(public)
     return StepResult(changed="made" in lines or registered, detail=fingerprint(public))

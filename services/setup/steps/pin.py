@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from services.setup.alone import ALONE
 from services.setup.ports import StepResult
+from shared.domain.messages.servers import KNOWN_HOSTS_NOT_WRITTEN
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
@@ -25,6 +26,5 @@ async def pin(work: Work) -> StepResult:
     lines = "\n".join(f"{pinned.endpoint.alias} {pinned.host_key}" for pinned in endpoints)
     done = await work.root.run(WRITE, lines)
     if not done.ok:
-        message = f"cannot write known_hosts on {work.plan.name}: {done.stderr.strip()[:300]}"
-        raise Permanent(message, code="known_hosts_not_written", remedy="check that root's ~/.ssh can be written there")
+        raise Permanent(KNOWN_HOSTS_NOT_WRITTEN(server=work.plan.name, said=done.stderr.strip()[:300]))
     return StepResult(changed="written" in done.stdout, detail=f"{len(endpoints)} endpoints")

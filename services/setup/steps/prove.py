@@ -9,6 +9,7 @@ from services.setup.ports import StepResult
 from shared.borg import environment
 from shared.borg.exit_codes import failure
 from shared.borg.output import LogLine, parse_line
+from shared.domain.messages.servers import NO_WAY_BACK, WAY_BACK_UNPROVEN
 from shared.errors import AppError, Permanent, Transient
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ async def _prove(work: Work, pinned: PinnedEndpoint, home: str) -> bool:
         if error is None or error.code == "storage_unreachable":
             return error is None
         if error.code != "storage_refused" or attempt == _TRIES:
-            message = f"{work.plan.name} cannot reach the storage endpoint {pinned.endpoint.alias}: {error.message}"
             kind = Transient if isinstance(error, Transient) else Permanent
-            raise kind(message, code=error.code, remedy=error.remedy) from error
+            said = NO_WAY_BACK(server=work.plan.name, endpoint=pinned.endpoint.alias, reason=error.said)
+            raise kind(said) from error
         await asyncio.sleep(_PAUSE)
     return False
 
@@ -66,9 +67,5 @@ async def _ask(work: Work, pinned: PinnedEndpoint, home: str) -> AppError | None
     error = failure(done.exit_status, lines, answered="{" in done.stdout)
     if error is None:
         # Whatever ended well here was not the storage's borg: it would have said that this repository is not there.
-        message = f"`borg list` ended with status {done.exit_status}, and the storage's borg was not heard"
-        remedy = (
-            "see which borg runs there (`command -v borg`, `borg --version`), and whether a wrapper stands before it"
-        )
-        return Permanent(message, code="way_back_unproven", remedy=remedy)
+        return Permanent(WAY_BACK_UNPROVEN(status=done.exit_status))
     return None if error.code == "repository_missing" else error

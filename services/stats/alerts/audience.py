@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import select
 
 from services.stats.alerts.notify import HEARD, notification, routing
+from shared.db.queries.tags import tags_of_channels
 from shared.db.tables.notify import Notification, NotificationChannel
 from shared.domain.alerts import Change, Level
 
@@ -35,9 +36,10 @@ class Audience:
 async def load_audience(tx: UnitOfWork, tags: Mapping[str, list[str]], now: datetime | None = None) -> Audience:
     """Read the channels; one whose wishes make no sense hears nothing, and keeps no other from hearing."""
     wishes: dict[uuid.UUID, Routing] = {}
+    of_channels = await tags_of_channels(tx.session)
     for channel in await tx.session.scalars(select(NotificationChannel).where(NotificationChannel.enabled.is_(True))):
         try:
-            wish = routing(channel)
+            wish = routing(channel, of_channels.get(channel.id, ()))
             wish.due(
                 now or datetime.now(UTC)
             )  # a zone or a pause that makes no sense shows here, and not in the midst of an incident

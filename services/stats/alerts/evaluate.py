@@ -14,7 +14,8 @@ from services.stats.alerts.audience import load_audience
 from services.stats.alerts.incidents import OF_MOUNTS, Situation, open_key, write
 from services.stats.alerts.readings import readings
 from services.stats.history.purge import FIVE_MINUTES
-from services.stats.tags import tags_of
+from shared.db.queries.tags import tags_by_server_name, with_scopes
+from shared.db.stores.adoption import adopt
 from shared.db.tables.alert import Alert, AlertRule, MaintenanceWindow
 from shared.db.tables.base import db_now
 from shared.db.tables.server import Server
@@ -28,7 +29,6 @@ from shared.domain.alerts import (
     Level,
     Threshold,
     evaluate,
-    scope_of,
     scopes,
 )
 from shared.errors import LeaseLost
@@ -84,7 +84,8 @@ class Alerts:
         """Evaluate everything once, unless another replica does; however much is wrong, in short transactions."""
         if not await self._lead.taken():
             return
-        situation, keys = await self._db.run(lambda tx: _look(tx, figures))
+        await self._db.run(adopt)
+        situation, keys = await self._db.run(lambda tx: _situation(tx, figures))
 
         async def write_led(some: Sequence[str]) -> None:
             await self._db.run(partial(self._write, situation, some))
@@ -108,13 +109,14 @@ async def _leave(key: str, error: BaseException) -> None:
     _log.error("incident_unwritten", incident=key, exc_info=error)
 
 
-async def hold_against_thresholds(tx: UnitOfWork, figures: list[Triple]) -> None:
+async def evaluate_thresholds(tx: UnitOfWork, figures: list[Triple]) -> None:
     """Open, change and close incidents in one transaction; each change is on the record, and told."""
-    situation, keys = await _look(tx, figures)
+    await adopt(tx)
+    situation, keys = await _situation(tx, figures)
     await write(tx, situation, keys)
 
 
-async def _look(tx: UnitOfWork, figures: list[Triple]) -> tuple[Situation, list[str]]:
+async def _situation(tx: UnitOfWork, figures: list[Triple]) -> tuple[Situation, list[str]]:
     """Read once what holds for all incidents; return it, and the keys of those that something happens to."""
     now = await tx.session.scalar(select(db_now())) or datetime.now(UTC)
     rules = await load_rules(tx, now)
@@ -137,13 +139,12 @@ async def _look(tx: UnitOfWork, figures: list[Triple]) -> tuple[Situation, list[
 async def load_rules(tx: UnitOfWork, now: datetime) -> Rules:
     """Read the thresholds that differ from the built-in ones, and the maintenance windows of now."""
     by_kind: dict[tuple[str, str], Threshold] = {}
-    for rule in await tx.session.scalars(select(AlertRule)):
+    for rule, scope in await with_scopes(tx.session, AlertRule):
         if (threshold := _threshold(rule, now)) is not None:
-            by_kind[rule.kind, scope_of(rule.server, rule.tag)] = threshold
-    window = select(MaintenanceWindow).where(MaintenanceWindow.starts_at <= now, MaintenanceWindow.ends_at > now)
-    quiet = frozenset(scope_of(row.server, row.tag) for row in await tx.session.scalars(window))
-    tagged = await tx.session.execute(select(Server.name, Server.tags))
-    return Rules(by_kind, quiet, {name: tags for name, found in tagged if (tags := tags_of(name, found))})
+            by_kind[rule.kind, scope] = threshold
+    under_way = MaintenanceWindow.starts_at <= now, MaintenanceWindow.ends_at > now
+    quiet = frozenset(scope for _, scope in await with_scopes(tx.session, MaintenanceWindow, *under_way))
+    return Rules(by_kind, quiet, await tags_by_server_name(tx.session))
 
 
 def _threshold(rule: AlertRule, now: datetime) -> Threshold | None:

@@ -15,7 +15,8 @@ from shared.db.tables.base import db_now
 from shared.db.tables.notify import Notification, NotificationChannel
 from shared.domain.alerts import Change, Level
 from shared.domain.hours import Hours
-from shared.domain.notify import GIVEN_UP_AFTER, UNITS, Entry, Routing, render, retry_delay, settle
+from shared.domain.notify import GIVEN_UP_AFTER, UNITS, Entry, Routing, group, render, retry_delay
+from shared.domain.tags import names_of
 from shared.domain.text import clean
 from shared.errors import AppError, Invalid, NotFound, Permanent, Transient
 from shared.notify.port import Address, Message
@@ -43,11 +44,19 @@ HEARD = ("waiting", "sent")
 """The states of what a channel was told, or will be."""
 
 
-def routing(channel: NotificationChannel) -> Routing:
-    """Return what a channel wants to hear of, and when."""
+def routing(channel: NotificationChannel, tags: Sequence[str] = ()) -> Routing:
+    """Return what a channel wants to hear of, and when; `tags` are those that it refers to.
+
+    It hears of all servers only if its own list says so too: one that cannot be read raises ValueError, and one that
+    an older version wrote in this moment holds by its names.
+    """
+    wanted = tags or names_of(channel.tags)
+    if wanted is None:
+        message = "its tags cannot be read"
+        raise ValueError(message)
     hours = Hours.of(channel.hours) if channel.hours else None
-    kinds, tags = frozenset(channel.kinds), frozenset(channel.tags)
-    return Routing(Level(channel.least_level), kinds, tags, channel.recovered, hours, channel.digest_seconds)
+    kinds, about = frozenset(channel.kinds), frozenset(wanted)
+    return Routing(Level(channel.least_level), kinds, about, channel.recovered, hours, channel.digest_seconds)
 
 
 def notification(
@@ -149,7 +158,7 @@ class Notifier:
         if error is not None and told:
             channel = str(told[0].channel_id)
             _log.warning("not_notified", channel=channel, code=error.code, reason=error.message)
-        await self._db.run(lambda tx: settle_rows(tx, told, needless, error))
+        await self._db.run(lambda tx: record_outcomes(tx, told, needless, error))
 
 
 @dataclass(slots=True)
@@ -199,7 +208,7 @@ async def gather(tx: UnitOfWork, channel_id: uuid.UUID) -> Batch | None:
 def _settled(rows: Sequence[Notification]) -> tuple[list[Notification], list[Notification]]:
     entries = [_entry(row) for row in rows]
     by_entry = {id(entry): row for entry, row in zip(entries, rows, strict=True)}
-    told, needless = settle(entries)
+    told, needless = group(entries)
     return [by_entry[id(entry)] for entry in told], [by_entry[id(entry)] for entry in needless]
 
 
@@ -236,7 +245,7 @@ def _data(row: Notification) -> dict[str, Any]:
     }
 
 
-async def settle_rows(
+async def record_outcomes(
     tx: UnitOfWork, told: Sequence[Notification], needless: Sequence[Notification], error: AppError | None
 ) -> None:
     """Write down what became of a message; one that failed is due again, until it is a day old."""

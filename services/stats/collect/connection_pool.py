@@ -1,4 +1,4 @@
-"""Connections that outlive one look: a steady sweep pays no handshake."""
+"""Connections that outlive one probe: a steady sweep pays no handshake."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _TIDY_SECONDS = 30.0
 
 
 @dataclass(slots=True)
-class _Kept:
+class _PooledConnection:
     target: Target
     connection: Connection
     stack: contextlib.AsyncExitStack
     used_at: float
 
 
-class KeptConnections:
+class ConnectionPool:
     """A bounded set of idle connections by server; a connection in use belongs to its user alone."""
 
     def __init__(self, ssh: Ssh, *, limit: int, idle_seconds: float) -> None:
@@ -36,7 +36,7 @@ class KeptConnections:
         self._ssh = ssh
         self._limit = limit
         self._idle_seconds = idle_seconds
-        self._idle: OrderedDict[uuid.UUID, _Kept] = OrderedDict()
+        self._idle: OrderedDict[uuid.UUID, _PooledConnection] = OrderedDict()
 
     def __len__(self) -> int:
         """Return how many are idle."""
@@ -73,12 +73,12 @@ class KeptConnections:
         """Close all that are idle."""
         await self._close(list(self._idle))
 
-    async def _open(self, target: Target, credentials: Credentials) -> _Kept:
+    async def _open(self, target: Target, credentials: Credentials) -> _PooledConnection:
         async with contextlib.AsyncExitStack() as stack:
             connection = await stack.enter_async_context(self._ssh.connect(target, credentials))
-            return _Kept(target, connection, stack.pop_all(), time.monotonic())
+            return _PooledConnection(target, connection, stack.pop_all(), time.monotonic())
 
-    async def _keep(self, server_id: uuid.UUID, kept: _Kept) -> None:
+    async def _keep(self, server_id: uuid.UUID, kept: _PooledConnection) -> None:
         kept.used_at = time.monotonic()
         other = self._idle.pop(server_id, None)
         self._idle[server_id] = kept

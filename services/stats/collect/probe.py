@@ -7,11 +7,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from services.stats.collect.parse import parse_sample
-from services.stats.ports import Looked
+from services.stats.ports import ProbeResult
 from shared.errors import AppError, Transient
 
 if TYPE_CHECKING:
-    from services.stats.collect.connection_pool import KeptConnections
+    from services.stats.collect.connection_pool import ConnectionPool
     from services.stats.ports import Probe, Subject
     from shared.domain.stats import Sample
     from shared.ssh.port import Connection, Credentials
@@ -22,19 +22,19 @@ _PROBE = files("services.stats.collect").joinpath("probe.sh").read_text()
 class SshProbe:
     """Feeds the probe to a shell on the server and reads its answer."""
 
-    def __init__(self, kept: KeptConnections, *, seconds: float) -> None:
+    def __init__(self, kept: ConnectionPool, *, seconds: float) -> None:
         """Take the connections, and how long a server may take to answer once it let us in."""
         self._kept = kept
         self._seconds = seconds
 
-    async def look(self, subject: Subject, credentials: Credentials) -> Looked:
+    async def probe(self, subject: Subject, credentials: Credentials) -> ProbeResult:
         """Return a sample, or the reason why there is none."""
         try:
-            return Looked(subject, await self._look(subject, credentials))
+            return ProbeResult(subject, await self._probe(subject, credentials))
         except AppError as error:
-            return Looked(subject, error=error)
+            return ProbeResult(subject, error=error)
 
-    async def _look(self, subject: Subject, credentials: Credentials) -> Sample:
+    async def _probe(self, subject: Subject, credentials: Credentials) -> Sample:
         was_kept = False
         try:
             async with self._kept.connection(subject.server_id, subject.target, credentials) as (connection, was_kept):

@@ -11,7 +11,7 @@ else limit() {
     t=$1; shift
     exec 9<&0 # what runs beside a script has no input of its own
     "$@" <&9 9<&- & child=$!
-    (exec >/dev/null 9<&-; sleep "$t"; kill "$child") & killer=$!
+    (exec >/dev/null 9<&-; sleep "$t"; kill "$child"; sleep 1; kill -9 "$child") & killer=$!
     wait "$child"; status=$?; kill "$killer"; return $status
 }
 fi
@@ -28,7 +28,7 @@ section net; cat /proc/net/dev
 section disks; cat /proc/diskstats
 section address; set -- $SSH_CONNECTION; echo "$3"
 for kind in cpu memory io; do section "pressure_$kind"; cat "/proc/pressure/$kind"; done
-section temperature; cat /sys/class/thermal/thermal_zone*/temp /sys/class/hwmon/hwmon*/temp*_input
+section temperature; limit 2 cat /sys/class/thermal/thermal_zone*/temp /sys/class/hwmon/hwmon*/temp*_input
 
 # `/` whatever it is, then every other local file system, each device once, where its path is the shortest: no
 # bind mounts, no btrfs subvolumes twice. By type, for not every device is a path: ZFS, virtiofs, LXC. Never the network.
@@ -57,8 +57,8 @@ mounts() {
 # One print each, no longer than a pipe takes at once: these run side by side.
 measure() {
     point=$(printf '%b.' "$2"); point=${point%.}
-    [ -d "$point" ] || return
-    bytes=$(limit 4 df -k -P -- "$point"); [ $? -lt 124 ] || return # it hangs
+    # Any question about it may hang, this first one too, and what hangs here stays on the server, one more each time.
+    bytes=$(limit 4 sh -c '[ -d "$1" ] || exit 124; exec df -k -P -- "$1"' - "$point"); [ $? -lt 124 ] || return
     # In a chroot df calls the root by another mount of its device, or finds none at all, where statfs does.
     bytes=$(printf '%s\n' "$bytes" | grep ' /' | tail -n 1)
     if [ -z "$bytes" ]; then

@@ -14,6 +14,7 @@ from shared.db.stores.secrets import FLEET_KEY
 from shared.db.tables.base import db_now, or_ignore
 from shared.db.tables.server import Server
 from shared.db.tables.stats import ServerMount, ServerStats, ServerStatus
+from shared.domain.messages import stored
 from shared.errors import Permanent
 from shared.events.server import ServerUnreachable
 from shared.events.stats import ServerReachable
@@ -22,7 +23,7 @@ from shared.ssh.port import Credentials, Target
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.stats.ports import Looked
+    from services.stats.ports import ProbeResult
     from shared.config.settings import StatsSettings
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
@@ -67,7 +68,7 @@ async def load_sweep(tx: UnitOfWork, job: Job) -> Sweep:
     return Sweep(tuple(_subject(*pair) for pair in due), credentials, len(found) - len(due))
 
 
-async def count_looks(tx: UnitOfWork, job: Job) -> dict[str, int]:
+async def count_results(tx: UnitOfWork, job: Job) -> dict[str, int]:
     """Count what came of a job's servers since it was asked for, by whichever worker."""
     wanted = _wanted(job)
     query = select(ServerStatus.up, func.count()).where(ServerStatus.checked_at >= job.created_at)
@@ -76,24 +77,24 @@ async def count_looks(tx: UnitOfWork, job: Job) -> dict[str, int]:
     return {"collected": found.get(True, 0), "unreachable": found.get(False, 0)}
 
 
-async def record_looks(tx: UnitOfWork, ctx: Context, looks: Sequence[Looked], settings: StatsSettings) -> None:
-    """Store a batch of looks; say on the bus who went and who came back. LeaseLost if another has the sweep now."""
+async def record_results(tx: UnitOfWork, ctx: Context, results: Sequence[ProbeResult], settings: StatsSettings) -> None:
+    """Store a batch of results; say on the bus who went and who came back. LeaseLost if another has the sweep now."""
     await ctx.fence(tx)
     off = await _clock_off(tx)
-    looks = [_by_the_databases_clock(looked, off) for looked in looks]
+    results = [_by_the_databases_clock(result, off) for result in results]
     samples: list[dict[str, Any]] = []
     mounts: list[dict[str, Any]] = []
-    ids = [looked.subject.server_id for looked in looks]
+    ids = [result.subject.server_id for result in results]
     there = set(await tx.session.scalars(select(Server.id).where(Server.id.in_(ids))))
-    for looked in looks:
-        if looked.subject.server_id not in there:
+    for result in results:
+        if result.subject.server_id not in there:
             continue  # deleted meanwhile
         row = None
-        if looked.sample is not None:
-            row, of_mounts = _rows(looked.subject, looked.sample)
+        if result.sample is not None:
+            row, of_mounts = _rows(result.subject, result.sample)
             samples.append(row)
             mounts += of_mounts
-        await _record_status(tx, ctx, looked, row, settings)
+        await _record_status(tx, ctx, result, row, settings)
     if samples:
         await tx.session.execute(_INSERT_SAMPLES, samples)
     if mounts:
@@ -107,11 +108,11 @@ async def _clock_off(tx: UnitOfWork) -> timedelta:
     return off if abs(off) > _CLOCKS_AGREE else timedelta(0)
 
 
-def _by_the_databases_clock(looked: Looked, off: timedelta) -> Looked:
-    """Return a look as it would be if our own clock were right: a wrong one spoils no history."""
-    sample = looked.sample
+def _by_the_databases_clock(result: ProbeResult, off: timedelta) -> ProbeResult:
+    """Return a result as it would be if our own clock were right: a wrong one spoils no history."""
+    sample = result.sample
     if sample is None or not off:
-        return looked
+        return result
     offset = sample.clock_offset_seconds
     right = replace(
         sample,
@@ -119,7 +120,7 @@ def _by_the_databases_clock(looked: Looked, off: timedelta) -> Looked:
         boot_time=sample.boot_time - off if sample.boot_time else None,
         clock_offset_seconds=None if offset is None else round(offset + off.total_seconds(), 3),
     )
-    return replace(looked, sample=right)
+    return replace(result, sample=right)
 
 
 def _wanted(job: Job) -> list[uuid.UUID] | None:
@@ -141,26 +142,27 @@ def _subject(server: Server, status: ServerStatus | None) -> Subject:
 
 
 async def _record_status(
-    tx: UnitOfWork, ctx: Context, looked: Looked, row: dict[str, Any] | None, settings: StatsSettings
+    tx: UnitOfWork, ctx: Context, result: ProbeResult, row: dict[str, Any] | None, settings: StatsSettings
 ) -> None:
-    subject, error = looked.subject, looked.error
+    subject, error = result.subject, result.error
     failures = subject.failures + 1 if error else 0
     up = error is None
     values: dict[str, Any] = {
         "up": up,
         "code": error.code if error else "",
         "reason": error.message if error else "",
+        "message": stored(error.said) if error else None,
         "checked_at": db_now(),
         "failures": failures,
-        "retry_at": db_now(_patience(failures, settings.every or _UNASKED)) if error else None,
+        "retry_at": db_now(_retry_in(failures, settings.every or _UNASKED)) if error else None,
     }
-    if row is not None and looked.sample is not None:
-        values["sample"] = _shown(row, looked.sample)
+    if row is not None and result.sample is not None:
+        values["sample"] = _shown(row, result.sample)
         server = await tx.session.get_one(Server, subject.server_id)
-        server.last_seen_at = looked.sample.collected_at
+        server.last_seen_at = result.sample.collected_at
     if up is not subject.up:
         values["changed_at"] = db_now()
-        _announce(tx, ctx, looked)
+        _announce(tx, ctx, result)
     status = await tx.session.get(ServerStatus, subject.server_id)
     if status is None:
         tx.session.add(ServerStatus(server_id=subject.server_id, **values))
@@ -169,23 +171,23 @@ async def _record_status(
         setattr(status, name, value)
 
 
-def _patience(failures: int, every: float) -> float:
+def _retry_in(failures: int, every: float) -> float:
     """Return how long a dead server is left alone: nearly one sweep at first, then twice as long each time."""
     return min(_BACKOFF_CAP, every * 0.9 * 2.0 ** min(failures - 1, 10))
 
 
-def _announce(tx: UnitOfWork, ctx: Context, looked: Looked) -> None:
-    if ctx.job is None or (looked.error is None and looked.subject.up is None):
+def _announce(tx: UnitOfWork, ctx: Context, result: ProbeResult) -> None:
+    if ctx.job is None or (result.error is None and result.subject.up is None):
         return  # the first look at a living server is no news
     ids: dict[str, Any] = {
         "job_id": ctx.job.id,
         "correlation_id": ctx.correlation_id,
-        "server_id": looked.subject.server_id,
+        "server_id": result.subject.server_id,
     }
-    if looked.error is None:
+    if result.error is None:
         tx.emit(ServerReachable(**ids))
     else:
-        tx.emit(ServerUnreachable(code=looked.error.code, reason=looked.error.message, **ids))
+        tx.emit(ServerUnreachable(code=result.error.code, reason=result.error.message, **ids))
 
 
 def _rows(subject: Subject, sample: Sample) -> tuple[dict[str, Any], list[dict[str, Any]]]:

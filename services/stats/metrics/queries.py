@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import structlog
 from sqlalchemy import and_, case, func, select
 
-from services.stats.tags import tags_of
 from shared.db.queries.latest import Latest
 from shared.db.queries.retention import doubtful_archives, latest_good
+from shared.db.queries.tags import tags_by_server_name, with_scopes
 from shared.db.stores.hook_debts import owed_per_backup_job
 from shared.db.tables.alert import AlertRule
 from shared.db.tables.backup_job import BackupJob
@@ -24,7 +24,7 @@ from shared.db.tables.schedule import MissedRun, Schedule
 from shared.db.tables.server import AccessRefusal, Server
 from shared.db.tables.stats import ServerStatus
 from shared.db.tables.storage import Archive, Repository, StoragePool
-from shared.domain.alerts import DEFAULTS, AlertKind, scope_of, scopes
+from shared.domain.alerts import DEFAULTS, AlertKind, scopes
 from shared.domain.job import JobState, JobType
 from shared.domain.job_kinds import KIND_OF
 from shared.domain.rpo import target_seconds
@@ -48,7 +48,8 @@ _RUNS = Latest(
     Job.backup_job_id,
     Job.created_at,
     (Job.state, Job.started_at, Job.finished_at),
-    and_(Job.type == JobType.BACKUP_CREATE.value, Job.created_at > db_now(-_RUNS_SEEN)),
+    # Not the bare column: SQLite would read the fleet's runs by the index on it, for each backup job anew.
+    and_(func.coalesce(Job.type, "") == JobType.BACKUP_CREATE.value, Job.created_at > db_now(-_RUNS_SEEN)),
     _RECENT,
 )
 _GOOD = latest_good((Archive.duration, Archive.original_size, Archive.deduplicated_size, Archive.files), _RECENT)
@@ -79,11 +80,11 @@ async def load_figures(session: AsyncSession) -> list[Triple]:
 
 async def _thresholds(session: AsyncSession) -> list[Triple]:
     """Return where alerts begin, for the fleet and for servers with their own or their tags'; off, there is none."""
-    own = {(rule.kind, scope_of(rule.server, rule.tag)): rule for rule in await session.scalars(select(AlertRule))}
+    own = {(rule.kind, scope): rule for rule, scope in await with_scopes(session, AlertRule)}
     rules: dict[tuple[str, str], Threshold | AlertRule] = {(kind.value, ""): rule for kind, rule in DEFAULTS.items()}
     rules |= {(kind, ""): rule for (kind, scope), rule in own.items() if not scope}
-    found = await session.execute(select(Server.name, Server.tags))
-    tagged = [(name, scopes(name, tags_of(name, tags))[:-1]) for name, tags in found]
+    tags = await tags_by_server_name(session)
+    tagged = [(name, scopes(name, tags.get(name, ()))[:-1]) for name in await session.scalars(select(Server.name))]
     for kind in AlertKind:
         for server, nearest in tagged:
             if rule := next((own[kind.value, scope] for scope in nearest if (kind.value, scope) in own), None):

@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from services.stats.metrics.queries import Triple
     from shared.bus.port import Bus
     from shared.db.session import Database
+    from shared.events.base import Event
 
 _EVERY_SECONDS = 30.0
 _LEAST_SECONDS = 2.0
 """Between two refreshes, however much happens."""
-_NEWS = (
+NEWS: tuple[type[Event], ...] = (
     BackupCompleted,
     BackupFailed,
     BackupMissed,
@@ -43,6 +44,7 @@ _NEWS = (
     RepositoryPruned,
     ServerRefused,
 )
+"""What may begin or end an alert."""
 
 _SERVER = ("server",)
 _MOUNT = ("server", "mountpoint")
@@ -51,7 +53,7 @@ _REPOSITORY = ("server", "repository")
 
 FAMILIES: dict[str, tuple[str, Sequence[str]]] = {
     "borgfleet_figures_refreshed_timestamp_seconds": ("When these figures were read from the database.", ()),
-    "borgfleet_server_up": ("1 if the server answered the latest look.", _SERVER),
+    "borgfleet_server_up": ("1 if the server answered the latest probe.", _SERVER),
     "borgfleet_server_up_since_timestamp_seconds": ("Since when it is up, or down.", _SERVER),
     "borgfleet_server_last_seen_timestamp_seconds": ("When it last answered.", _SERVER),
     "borgfleet_server_boot_timestamp_seconds": ("When it was started.", _SERVER),
@@ -66,8 +68,8 @@ FAMILIES: dict[str, tuple[str, Sequence[str]]] = {
     "borgfleet_server_disk_size_bytes": ("Size of a file system.", _MOUNT),
     "borgfleet_server_disk_free_bytes": ("Free in a file system.", _MOUNT),
     "borgfleet_server_inodes_usage_ratio": ("Used share of a file system's inodes.", _MOUNT),
-    "borgfleet_server_network_received_bytes_per_second": ("Received, between the last two looks.", _SERVER),
-    "borgfleet_server_network_sent_bytes_per_second": ("Sent, between the last two looks.", _SERVER),
+    "borgfleet_server_network_received_bytes_per_second": ("Received, between the last two probes.", _SERVER),
+    "borgfleet_server_network_sent_bytes_per_second": ("Sent, between the last two probes.", _SERVER),
     "borgfleet_server_pressure_ratio": ("Share of the last minute in which work waited.", ("server", "resource")),
     "borgfleet_server_temperature_celsius": ("Hottest sensor.", _SERVER),
     "borgfleet_server_reboot_pending": ("1 if an update waits for a reboot.", _SERVER),
@@ -106,7 +108,7 @@ FAMILIES: dict[str, tuple[str, Sequence[str]]] = {
         _REPOSITORY,
     ),
     "borgfleet_repository_frozen": (
-        "1 if it was changed without our doing: nothing is pruned until somebody looked.",
+        "1 if it was changed without our doing: nothing is pruned until somebody result.",
         _REPOSITORY,
     ),
     "borgfleet_repository_last_prune_timestamp_seconds": ("When it was pruned last.", _REPOSITORY),
@@ -133,7 +135,7 @@ FAMILIES: dict[str, tuple[str, Sequence[str]]] = {
 }
 
 
-class Figures(Collector):
+class MetricsSnapshot(Collector):
     """The latest snapshot; empty before the first."""
 
     def __init__(self, db: Database, registry: CollectorRegistry, alerts: Alerts) -> None:
@@ -163,7 +165,7 @@ class Figures(Collector):
 
     async def listen(self, bus: Bus, stopping: asyncio.Event) -> None:
         """Do it now at every event that may begin or end an alert; one that is missed waits for the next refresh."""
-        for news in _NEWS:
+        for news in NEWS:
             if news.subject not in self._heard:  # begun anew after a failure, it must not hear everything twice
                 await bus.listen(news.subject, self.wake)
                 self._heard.add(news.subject)

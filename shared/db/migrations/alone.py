@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import text
 
 from shared.db.engines import MIGRATE_WAIT_SECONDS
+from shared.domain.messages.database import MIGRATION_RUNNING
 from shared.errors import Transient
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ def lock(connection: Connection) -> None:
 def still_running() -> Transient:
     """Return what is said when another process does not let go of the database."""
     minutes = MIGRATE_WAIT_SECONDS // 60
-    message = f"another process, such as another `borgfleet migrate`, has kept this database for {minutes} minutes"
-    return Transient(message, code="migration_running", remedy="wait until it has ended, then run this again")
+    return Transient(MIGRATION_RUNNING(minutes=minutes))
 
 
 def _in_a_galera_cluster(connection: Connection) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import event
 
+from shared.domain.messages.database import MIGRATION_UNFINISHED
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
@@ -80,9 +81,7 @@ class Progress:
         row = self._sql("SELECT revision, direction, done, doubtful FROM migration_progress")
         self._resumed = row is not None and (row[0], row[1]) == (revision, direction)
         if row is not None and row[0] and not self._resumed:
-            message = f"the {row[1]} of the database's schema by revision {row[0]} was cut short"
-            remedy = "run `borgfleet migrate` of the version that began it: it goes on where it stopped"
-            raise Permanent(message, code="migration_unfinished", remedy=remedy)
+            raise Permanent(MIGRATION_UNFINISHED(direction=str(row[1]), revision=str(row[0])))
         self._step, self._done = 0, row[2] if row is not None and self._resumed else 0
         # No count was ever kept: a version that kept none may have been killed within this revision.
         self._doubtful = bool(row[3]) if row is not None else self._versioned

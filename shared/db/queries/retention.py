@@ -60,8 +60,8 @@ def _acceptable() -> ColumnElement[bool]:
     return and_(
         Archive.state.in_([state.value for state in backup_state.MADE]),
         Archive.damage == "",
-        Archive.leaving.is_(False),
-        Archive.lost.is_(False),
+        Archive.deleting.is_(False),
+        Archive.missing.is_(False),
     )
 
 
@@ -70,20 +70,20 @@ _LAST_GOOD = latest_good((), 1)
 
 def is_good(archive: Archive) -> bool:
     """Tell whether an archive can be relied on."""
-    return backup_state.is_good(deleting=archive.leaving, missing=archive.lost, **_evidence(archive))
+    return backup_state.is_good(deleting=archive.deleting, missing=archive.missing, **_evidence(archive))
 
 
 def is_doubtful(archive: Archive) -> bool:
     """Tell whether a person's word would make an archive good."""
-    return backup_state.is_doubtful(deleting=archive.leaving, missing=archive.lost, **_evidence(archive))
+    return backup_state.is_doubtful(deleting=archive.deleting, missing=archive.missing, **_evidence(archive))
 
 
 def refuse_to_accept(archive: Archive) -> None:
     """Raise if a person's word cannot make an archive good, or if it needs none."""
     why = (
         (archive.damage, "archive_damaged", f"it cannot be read whole: {archive.damage}"),
-        (archive.lost, "archive_missing", "it is missing from its repository"),
-        (archive.leaving, "archive_leaving", "it is being deleted"),
+        (archive.missing, "archive_missing", "it is missing from its repository"),
+        (archive.deleting, "archive_leaving", "it is being deleted"),
         (archive.state not in backup_state.MADE, "archive_failed", "its run failed: it does not hold what it should"),
         (archive.trusted, "archive_not_doubtful", "there is no doubt about it"),
     )
@@ -143,7 +143,7 @@ async def load_policies(session: AsyncSession, repository: Repository) -> Polici
 def mark_pruned(
     repository: Repository, before: Iterable[Archive], deleted: Collection[uuid.UUID], now: datetime
 ) -> None:
-    """Note what a prune took of each backup job, for the brake of the next ones; give all that was there before it."""
+    """Record what a prune took of each backup job, for the later ones; give all that was there before."""
     groups: defaultdict[uuid.UUID | None, list[Archive]] = defaultdict(list)
     for archive in before:
         if backup_state.is_good(deleting=False, missing=False, **_evidence(archive)):
@@ -186,5 +186,5 @@ def judge_archives(policies: Policies, archives: Iterable[Archive], now: datetim
 def _judge(policies: Policies, backup_job_id: uuid.UUID | None, group: list[Candidate], now: datetime) -> Verdict:
     policy = policies.of(backup_job_id)
     if policy is None:
-        return Verdict({one.id: "no retention" for one in group}, (), braked=False)
+        return Verdict({one.id: "no retention" for one in group}, (), deletion_limit_reached=False)
     return apply(policy, group, now, policies.marks.get(backup_job_id))

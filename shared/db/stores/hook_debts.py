@@ -9,6 +9,8 @@ from sqlalchemy import and_, func, select, update
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.evidence import RunEvidenceRow
 from shared.db.tables.job import Job
+from shared.domain.messages import stored
+from shared.domain.messages.backups import POST_HOOK_OWED
 
 if TYPE_CHECKING:
     import uuid
@@ -17,10 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-OWED = (
-    "The post-hook of this backup job has not succeeded since a run that needed it: see that what was prepared on the "
-    "server is undone (a frozen database, a snapshot). The next run of this backup job runs the post-hook first of all."
-)
+_OWED = POST_HOOK_OWED()
 
 
 async def tell_owed(connection: AsyncConnection, job_ids: Sequence[uuid.UUID]) -> None:
@@ -28,11 +27,12 @@ async def tell_owed(connection: AsyncConnection, job_ids: Sequence[uuid.UUID]) -
     if not job_ids:
         return
     owing = select(RunEvidenceRow.backup_job_id).where(RunEvidenceRow.hook_owed.is_(True))
-    silent = select(Job.id, Job.warnings).where(Job.id.in_(job_ids), Job.backup_job_id.in_(owing))
-    for job_id, warnings in (await connection.execute(silent)).all():
-        if OWED not in warnings:
-            told = update(Job).where(Job.id == job_id).values(warnings=[*warnings, OWED])
-            await connection.execute(told)
+    silent = select(Job.id, Job.warnings, Job.warning_messages).where(Job.id.in_(job_ids), Job.backup_job_id.in_(owing))
+    for job_id, warnings, messages in (await connection.execute(silent)).all():
+        if _OWED.text not in warnings:
+            entries = (messages or []) + [None] * (len(warnings) - len(messages or []))
+            told = {"warnings": [*warnings, _OWED.text], "warning_messages": [*entries, stored(_OWED)]}
+            await connection.execute(update(Job).where(Job.id == job_id).values(**told))
 
 
 async def owed_per_backup_job(session: AsyncSession) -> dict[uuid.UUID, int]:

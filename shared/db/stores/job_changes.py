@@ -44,6 +44,7 @@ _ROW = (
         Job.failures,
         Job.code,
         Job.reason,
+        Job.message,
         Job.not_before,
         Job.created_at,
         Job.started_at,

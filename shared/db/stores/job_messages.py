@@ -10,6 +10,7 @@ from sqlalchemy import and_
 
 from shared.db.tables.job import Job
 from shared.domain.job import JobType
+from shared.domain.messages.jobs import JOB_TYPE_UNKNOWN
 from shared.domain.text import clean
 from shared.errors import Conflict
 from shared.events.streams import COMMAND_OF
@@ -54,11 +55,7 @@ def asks_for(event_type: str, payload: str) -> uuid.UUID | None:
 
 def type_unknown(kind: str) -> Conflict:
     """Return why a job of a type that this version does not know cannot be worked on."""
-    return Conflict(
-        f"this version of Borgfleet does not know jobs of the type {clean(kind, 60)}",
-        code="job_type_unknown",
-        remedy="start the version that made it, and retry the job; or ask for the work anew",
-    )
+    return Conflict(JOB_TYPE_UNKNOWN(type=clean(kind, 60)))
 
 
 def subject_of(kind: str, node: str | None) -> str:

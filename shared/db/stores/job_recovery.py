@@ -45,6 +45,20 @@ class JobRecovery(JobRows):
         again = mine.where(ORPHANED, Job.cancel_requested.is_(False))
         return await self._transition(job.id, again.values(**QUEUED)) and await self._resend(job.id)
 
+    async def leave(self, job_id: uuid.UUID) -> bool:
+        """Note that a message of a job which another run holds is about to be ended; False if it has to stay.
+
+        It may be the one that the other run would give back: a run that is put back sends another one, as its row
+        says that it has none. One more than needed is harmless, none is a job that waits until the reaper misses it.
+        A queued job needs its message; a job that has ended, or that nobody knows, needs none.
+        """
+        held = update(Job).where(Job.id == job_id, Job.state == JobState.RUNNING)
+        # First: the row's lock makes whoever puts it back meanwhile wait for what is said here.
+        if await self._changed(held.values(sent_at=None)):
+            return True
+        live = and_(Job.state.in_((JobState.QUEUED, JobState.RUNNING)), Job.sent_at.is_not(None))
+        return await self._session.scalar(select(Job.id).where(Job.id == job_id, live)) is None
+
     async def fail_unknown(self, *, after: float) -> Sequence[uuid.UUID]:
         """End jobs of types that this version does not know, which nobody took for so many seconds; return which.
 

@@ -11,6 +11,8 @@ from shared.db.stores.job_messages import ADDRESS, KNOWN, Addressed, command_of
 from shared.db.tables.base import beyond, db_now
 from shared.db.tables.job import Job
 from shared.domain.job import JobState
+from shared.domain.messages import stored
+from shared.domain.messages.jobs import JOB_CANCELLED
 
 if TYPE_CHECKING:
     import uuid
@@ -36,23 +38,25 @@ QUEUED: dict[str, Any] = {
     "not_before": None,
     "waiting_for": None,
 }
+_CANCELLED = JOB_CANCELLED()
 CANCELLED: dict[str, Any] = {
     "state": JobState.CANCELLED.value,
     "lease": None,
     "lease_until": None,
     "waiting_for": None,
     "finished_at": db_now(),
-    "code": "cancelled",
-    "reason": "cancelled on request",
+    "code": _CANCELLED.code,
+    "reason": _CANCELLED.text,
     "remedy": "",
+    "message": stored(_CANCELLED),
 }
 
 
 def error_values(error: AppError | None) -> dict[str, Any]:
     """Return what a job's row holds of an error, or of none."""
     if error is None:
-        return {"code": None, "reason": None, "remedy": None}
-    return {"code": error.code, "reason": error.message, "remedy": error.remedy}
+        return {"code": None, "reason": None, "remedy": None, "message": None}
+    return {"code": error.code, "reason": error.message, "remedy": error.remedy, "message": stored(error.said)}
 
 
 class JobRows:
@@ -64,9 +68,11 @@ class JobRows:
         self._outbox = outbox
         self.changes = JobChanges(session, outbox)
 
-    async def _resend(self, job_id: uuid.UUID) -> bool:
-        """Send a queued job anew; one that is no longer queued needs no message."""
+    async def _resend(self, job_id: uuid.UUID, *, only_lost: bool = False) -> bool:
+        """Send a queued job anew, if asked only one that has no message; one no longer queued needs none."""
         waiting = update(Job).where(Job.id == job_id, Job.state == JobState.QUEUED)
+        if only_lost:
+            waiting = waiting.where(Job.sent_at.is_(None))
         if not await self._changed(waiting.values(sent_at=db_now())):
             return False
         row = (await self._session.execute(select(*ADDRESS).where(Job.id == job_id))).one()

@@ -14,7 +14,10 @@ from shared.db.tables.base import db_now, micros, or_ignore
 from shared.db.tables.job import Job, JobLog
 from shared.domain.job import JobState
 from shared.domain.job_kinds import KIND_OF, TAKE_TURNS
+from shared.domain.messages import stored
+from shared.domain.messages.jobs import JOB_NOT_RETRYABLE, LEASE_LOST_JOB
 from shared.domain.scheduled import asked_for
+from shared.domain.text import clean
 from shared.errors import Conflict, LeaseLost
 
 if TYPE_CHECKING:
@@ -23,20 +26,28 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql.dml import Update
 
+    from shared.domain.message import Said
     from shared.errors import AppError
 
-ITS_TURN = "its turn"
+WAITING_FOR_SLOT = "a free slot"
 """What a run waits for while as many as may are under way."""
+_WARNING = 10_000
+"""Characters of one warning."""
 
 
 class Jobs(JobRecovery):
     """The queue's rows of one transaction."""
 
+    correlation_id: uuid.UUID | None = None
+    """Of the request that all jobs of this transaction come from, where it is one."""
+
     async def enqueue(self, *jobs: Job) -> None:
-        """Insert queued jobs together with their messages; those that caps hold for wait until it is their turn."""
+        """Insert queued jobs together with their messages; those that caps hold for wait for a free slot."""
         for job in jobs:
+            if self.correlation_id is not None:
+                job.correlation_id = self.correlation_id
             if takes_turns(job):
-                job.waiting_for = ITS_TURN
+                job.waiting_for = WAITING_FOR_SLOT
                 job.sent_at = None
         self._session.add_all(jobs)
         await self._session.flush()
@@ -46,7 +57,7 @@ class Jobs(JobRecovery):
         self.changes.add(*(job.id for job in jobs))
 
     async def send(self, waiting: Sequence[Addressed]) -> None:
-        """Send runs that waited for their turn, in this order."""
+        """Send runs that waited for a free slot, in this order."""
         if not waiting:
             return
         mine = update(Job).where(Job.id.in_([job.id for job in waiting]))
@@ -100,11 +111,15 @@ class Jobs(JobRecovery):
             values["progress"] = progress
         await self._write(job_id, lease, values)
 
+    async def note_result(self, job_id: uuid.UUID, *, lease: str, result: dict[str, Any]) -> None:
+        """Keep what a run has done for good though it goes on; the next attempt finds it. LeaseLost if not ours."""
+        await self._write(job_id, lease, {"result": result})
+
     async def hold(self, job_id: uuid.UUID, *, lease: str) -> None:
         """Lock a running job's row until the commit; LeaseLost if another took it."""
         query = select(Job.id).where(_OURS, Job.state == JobState.RUNNING).with_for_update()
         if await self._session.scalar(query, {"of": job_id, "holder": lease}) is None:
-            raise LeaseLost(_passed(job_id))
+            raise LeaseLost(LEASE_LOST_JOB(job=job_id))
 
     async def cancel_requested(self, job_id: uuid.UUID) -> bool:
         """Tell whether somebody asked to cancel."""
@@ -117,7 +132,7 @@ class Jobs(JobRecovery):
         lease: str,
         state: JobState,
         error: AppError | None = None,
-        warnings: Sequence[str] = (),
+        warnings: Sequence[Said] = (),
         result: dict[str, Any] | None = None,
         progress: dict[str, Any] | None = None,
     ) -> bool:
@@ -125,12 +140,12 @@ class Jobs(JobRecovery):
 
         The lease stays in the row, so that a commit whose answer was lost is recognised when tried again.
         """
-        given = {"end": state.value, "warned": list(warnings), "found": result or {}, "reached": progress}
+        given = {"end": state.value, **_warned(warnings), "found": result or {}, "reached": progress}
         ours = {"of": job.id, "holder": lease}
         why = {f"{name}_": text for name, text in error_values(error).items()}
         if not await self._transition(job.id, _FINISH, given | ours | why):
             if await self._session.scalar(_STORED, ours) is None:
-                raise LeaseLost(_passed(job.id))
+                raise LeaseLost(LEASE_LOST_JOB(job=job.id))
             return False
         return True
 
@@ -146,8 +161,9 @@ class Jobs(JobRecovery):
     ) -> bool:
         """Return a run to the queue; a failure counts, waiting or a shutdown does not.
 
-        True, if its message has done its work: it takes its turn anew and gets another one then, or it ends here,
-        because somebody asked to cancel it. In the queue nobody would take it: it would be there for ever.
+        True, if its message has done its work: it waits for a slot anew and gets another one then; another delivery
+        ended it (`leave`), so another one is sent now; or the job ends here, because somebody asked to cancel it. In
+        the queue nobody would take it: it would be there for ever.
         """
         anew = failed and takes_turns(job)
         values: dict[str, Any] = {
@@ -166,11 +182,11 @@ class Jobs(JobRecovery):
         ours = _ours(job.id, lease)
         if not await self._changed(ours.where(Job.cancel_requested.is_(False)).values(**values)):
             if not await self._transition(job.id, ours.where(Job.cancel_requested.is_(True)).values(**CANCELLED)):
-                raise LeaseLost(_passed(job.id))
+                raise LeaseLost(LEASE_LOST_JOB(job=job.id))
             return True
         if waiting_for is None or job.waiting_for != waiting_for:
             self.changes.add(job.id)
-        return anew
+        return anew or await self._resend(job.id, only_lost=True)
 
     async def fail_unclaimed(self, job_id: uuid.UUID, error: AppError) -> None:
         """End a job that nobody holds, because its message cannot be worked on."""
@@ -202,9 +218,8 @@ class Jobs(JobRecovery):
         if job.type not in KNOWN:
             raise type_unknown(job.type)
         if (kind := KIND_OF.get(job.type)) and not kind.retryable:
-            message = f"{kind.label}: jobs of this kind are not retried"
-            raise Conflict(message, code="job_not_retryable", remedy="ask for the work anew")
-        turn = {"sent_at": None, "waiting_for": ITS_TURN} if takes_turns(job) else {}
+            raise Conflict(JOB_NOT_RETRYABLE(work=kind.label))
+        turn = {"sent_at": None, "waiting_for": WAITING_FOR_SLOT} if takes_turns(job) else {}
         asked = {"failures": 0, "cancel_requested": False, "finished_at": None, "params": asked_for(job.params)}
         asked |= {"run": Job.run + 1}
         again = (
@@ -231,7 +246,7 @@ class Jobs(JobRecovery):
 
     async def _write(self, job_id: uuid.UUID, lease: str, values: dict[str, Any]) -> None:
         if not await self._changed(_ours(job_id, lease).values(**values)):
-            raise LeaseLost(_passed(job_id))
+            raise LeaseLost(LEASE_LOST_JOB(job=job_id))
 
 
 # The statements of every run are built once: building them costs as much as running them.
@@ -262,11 +277,13 @@ _FINISH = (
         waiting_for=None,
         finished_at=db_now(),
         warnings=bindparam("warned"),
+        warning_messages=bindparam("warned_as"),
         result=bindparam("found"),
         progress=bindparam("reached"),
         code=bindparam("code_"),
         reason=bindparam("reason_"),
         remedy=bindparam("remedy_"),
+        message=bindparam("message_"),
     )
 )
 _GET = select(Job).where(Job.id == bindparam("of")).execution_options(populate_existing=True)
@@ -279,9 +296,12 @@ def takes_turns(job: Job) -> bool:
     return job.type in TAKE_TURNS and job.repository_id is not None
 
 
+def _warned(warnings: Sequence[Said]) -> dict[str, Any]:
+    return {
+        "warned": [clean(one.text, _WARNING) for one in warnings],
+        "warned_as": [stored(one) for one in warnings] or None,
+    }
+
+
 def _ours(job_id: uuid.UUID, lease: str) -> Update:
     return update(Job).where(Job.id == job_id, Job.state == JobState.RUNNING, Job.lease == lease)
-
-
-def _passed(job_id: uuid.UUID) -> str:
-    return f"job {job_id} passed to another worker"

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import CursorResult, insert, or_, select, update
 
 from shared.db.tables.base import beyond, db_now, or_ignore
+from shared.db.tables.job import Job
 from shared.db.tables.kernel import Lease
+from shared.domain.messages.jobs import LEASE_LOST
 from shared.errors import LeaseLost
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.sql.dml import Update
+
+_AT_WORK = ("running", "cancelling")
+
+
+class Held(NamedTuple):
+    """A lease that somebody holds."""
+
+    epoch: int
+    kind: str
+    """The type of the job that holds it; empty where it is no job's."""
 
 
 class Leases:
@@ -50,8 +62,7 @@ class Leases:
         """Extend a lease; LeaseLost if another holds it now."""
         mine = update(Lease).where(Lease.name == name, Lease.holder == holder).values(until=db_now(seconds))
         if not await self._changed(mine):
-            message = f"the lease {name} passed to another worker"
-            raise LeaseLost(message)
+            raise LeaseLost(LEASE_LOST(lease=name))
 
     async def release(self, name: str, holder: str) -> None:
         """Give a lease back; nothing happens if it is no longer ours."""
@@ -61,6 +72,20 @@ class Leases:
         """Return who holds a lease, or an empty text."""
         query = select(Lease.holder).where(Lease.name == name, Lease.until > db_now(), ~beyond(Lease.until))
         return await self._session.scalar(query) or ""
+
+    async def held_for(self, name: str) -> Held | None:
+        """Return in which epoch a lease is held, and for what kind of job; None while nobody holds it."""
+        query = (
+            select(Lease.epoch, Job.type)
+            .outerjoin(Job, (Job.lease == Lease.holder) & Job.state.in_(_AT_WORK))
+            .where(Lease.name == name, Lease.holder != "", Lease.until > db_now(), ~beyond(Lease.until))
+        )
+        row = (await self._session.execute(query)).first()
+        return None if row is None else Held(row[0], row[1] or "")
+
+    async def epoch(self, name: str) -> int:
+        """Return a lease's epoch: it is another one as soon as anybody else took it."""
+        return await self._session.scalar(select(Lease.epoch).where(Lease.name == name)) or 0
 
     async def _changed(self, statement: Update) -> bool:
         result = await self._session.execute(statement)

@@ -29,7 +29,7 @@ class Marks:
         if changed.rowcount == 0:
             await connection.execute(_INSERT, {"id": slot, "mark": mark})
 
-    async def found(self, slot: uuid.UUID, mark: uuid.UUID, event: uuid.UUID | None) -> bool:
+    async def is_committed(self, slot: uuid.UUID, mark: uuid.UUID, event: uuid.UUID | None) -> bool:
         """Tell whether a transaction left its mark, or its event; waits for one that is being committed yet."""
         if event is not None:
             query = select(OutboxRow.id).where(OutboxRow.id == event)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.db.tables.schedule import MissedRun
+from shared.domain.messages import stored
 from shared.events.backup import BackupMissed
-from shared.events.repository import UpkeepMissed
+from shared.events.repository import MaintenanceMissed
 
 if TYPE_CHECKING:
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
+    from shared.domain.message import Said
     from shared.domain.scheduled import Scheduled
 
 
-def note_missed(tx: UnitOfWork, job: Job, scheduled: Scheduled, *, code: str, reason: str) -> None:
+def record_missed(tx: UnitOfWork, job: Job, scheduled: Scheduled, *, code: str, said: Said) -> None:
     """Keep that a run was missed; `job` is the run, whether it was queued or not."""
     tx.session.add(
         MissedRun(
@@ -24,7 +26,8 @@ def note_missed(tx: UnitOfWork, job: Job, scheduled: Scheduled, *, code: str, re
             task=job.type,
             due_at=scheduled.due_at,
             code=code,
-            reason=reason,
+            reason=said.text,
+            message=stored(said),
         )
     )
     if job.backup_job_id and job.server_id:
@@ -34,12 +37,12 @@ def note_missed(tx: UnitOfWork, job: Job, scheduled: Scheduled, *, code: str, re
                 server_id=job.server_id,
                 due_at=scheduled.due_at,
                 code=code,
-                reason=reason,
+                reason=said.text,
             )
         )
     elif job.repository_id:
         tx.emit(
-            UpkeepMissed(
-                repository_id=job.repository_id, task=job.type, due_at=scheduled.due_at, code=code, reason=reason
+            MaintenanceMissed(
+                repository_id=job.repository_id, task=job.type, due_at=scheduled.due_at, code=code, reason=said.text
             )
         )

@@ -40,7 +40,15 @@ async def request_delete(tx: UnitOfWork, archive: Archive, *, request_key: str |
     return await _enqueue_on_node(tx, job, archive.repository_id)
 
 
-async def request_upkeep(
+async def request_restore(
+    tx: UnitOfWork, archive: Archive, params: dict[str, Any] | None = None, *, request_key: str | None = None
+) -> Job:
+    """Queue the restore of an archive, on the node that holds it; `params`: of `RestoreAsked`."""
+    job = Job(type=JobType.ARCHIVE_RESTORE.value, archive_id=archive.id, request_key=request_key, params=params or {})
+    return await _enqueue_on_node(tx, job, archive.repository_id)
+
+
+async def request_maintenance(
     tx: UnitOfWork, kind: JobType, repository_id: uuid.UUID, *, request_key: str | None = None, **params: Any
 ) -> Job:
     """Queue a prune, a compaction or a check of a repository, on the node that holds it."""
@@ -83,5 +91,5 @@ async def _enqueue_on_node(tx: UnitOfWork, job: Job, repository_id: uuid.UUID) -
     job.node, job.server_id, job.repository_id = node, server_id, repository_id
     await tx.jobs.enqueue(job)
     if takes_turns(job):
-        await tx.turns.give()
+        await tx.admission.admit()
     return job

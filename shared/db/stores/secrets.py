@@ -8,6 +8,7 @@ from sqlalchemy import delete, insert, select
 
 from shared.db.tables.base import or_ignore
 from shared.db.tables.kernel import Secret
+from shared.domain.messages.installation import SECRET_CORRUPT, SECRET_MISSING, SECRET_MISSING_FLEET
 from shared.errors import NotFound, Permanent
 from shared.secrets.envelope import Envelope
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 MASTER_PROBE = "master:probe"
 """Sealed when the database was empty: who cannot open it has another master key."""
-_FLEET_REMEDY = "run `borgfleet migrate`: it makes the fleet's key where there is none"
-_REMEDY = "set the server up again; a repository's passphrase comes back only from a backup of the database"
 _PROBE = "this database's master key opens this"
 FLEET_KEY = "fleet:ssh_key"
 FLEET_PUBLIC_KEY = "fleet:ssh_public_key"
@@ -96,9 +95,8 @@ class Secrets:
         """Open a value; NotFound where there is none."""
         value = await self.find(name)
         if value is None:
-            message = f"no secret named {name}"
-            remedy = _FLEET_REMEDY if name in (FLEET_KEY, FLEET_PUBLIC_KEY) else _REMEDY
-            raise NotFound(message, code="secret_missing", remedy=remedy)
+            of_fleet = name in (FLEET_KEY, FLEET_PUBLIC_KEY)
+            raise NotFound(SECRET_MISSING_FLEET(name=name) if of_fleet else SECRET_MISSING(name=name))
         return value
 
     async def are_none(self) -> bool:
@@ -121,8 +119,7 @@ class Secrets:
     async def prove(self) -> None:
         """Open the probe; Permanent if it does not open."""
         if await self.get(MASTER_PROBE) != _PROBE:
-            message = "the probe of the master key holds another text"
-            raise Permanent(message, code="secret_corrupt", remedy="restore the database from a backup of its own")
+            raise Permanent(SECRET_CORRUPT())
         row = await self._session.get_one(Secret, MASTER_PROBE)
         if row.key_id != self._ring.current:  # the keys were rotated: from now on others need the new one too
             await self.put(MASTER_PROBE, _PROBE)

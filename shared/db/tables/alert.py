@@ -13,7 +13,11 @@ from shared.domain.ids import new_id
 
 
 class AlertRule(Base):
-    """Thresholds other than the built-in ones: for one server, for all with a tag, or, both empty, for the fleet."""
+    """Thresholds other than the built-in ones: for one server, for all with a tag, or, both empty, for the fleet.
+
+    It refers by id. The names beside are what is unique, tell "nothing" from "gone", and what older versions read:
+    a rule with a name and without its id holds for nobody, never for the fleet.
+    """
 
     __tablename__ = "alert_rules"
     __table_args__ = (UniqueConstraint("kind", "server", "tag"),)
@@ -22,6 +26,8 @@ class AlertRule(Base):
     kind: Mapped[str] = mapped_column(binary_text(40))
     server: Mapped[str] = mapped_column(binary_text(63), default="")
     tag: Mapped[str] = mapped_column(binary_text(63), default="")
+    server_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("servers.id", ondelete="CASCADE"), default=None)
+    tag_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("tags.id"), default=None)
     warning: Mapped[float | None]
     critical: Mapped[float | None]
     for_seconds: Mapped[float] = mapped_column(default=0.0)
@@ -71,13 +77,15 @@ class AlertChange(Base):
 
 
 class MaintenanceWindow(Base):
-    """A time in which no alert begins: for one server, for all with a tag, or for all."""
+    """A time in which no alert begins: for one server, for all with a tag, or for all; see `AlertRule` of its names."""
 
     __tablename__ = "maintenance_windows"
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     server: Mapped[str] = mapped_column(binary_text(63), default="")
     tag: Mapped[str] = mapped_column(binary_text(63), default="")
+    server_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("servers.id", ondelete="CASCADE"), default=None)
+    tag_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("tags.id"), default=None)
     starts_at: Mapped[datetime]
     ends_at: Mapped[datetime]
     reason: Mapped[str] = mapped_column(long_text(), default="")

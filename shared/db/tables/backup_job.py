@@ -38,7 +38,7 @@ class BackupJob(Base):
     retention: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
     """What prunes keep of its archives; None: as its repository says."""
     priority: Mapped[int] = mapped_column(default=0)
-    """Where runs wait for their turn, the higher goes first."""
+    """Where runs wait for a free slot, the higher goes first."""
     max_failures: Mapped[int | None] = mapped_column(default=None)
     """After so many failures a run has failed for good; None: as the settings say."""
     retry_seconds: Mapped[int | None] = mapped_column(default=None)

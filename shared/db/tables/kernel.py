@@ -1,11 +1,12 @@
-"""The kernel's tables: outbox, leases, limits, secrets, API tokens, the processes that are there, dead letters."""
+"""The kernel's tables: outbox, leases, limits, secrets, the processes that are there, dead letters."""
 
 from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, Index, LargeBinary
+from sqlalchemy import JSON, BigInteger, Index, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db.tables.base import Base, binary_text, db_now, long_text
@@ -60,17 +61,6 @@ class Secret(Base):
     created_at: Mapped[datetime] = mapped_column(default=db_now())
 
 
-class ApiToken(Base):
-    """A bearer token of the API: only its SHA-256 is kept."""
-
-    __tablename__ = "api_tokens"
-
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
-    name: Mapped[str] = mapped_column(binary_text(63), unique=True)
-    digest: Mapped[str] = mapped_column(binary_text(64), unique=True)
-    created_at: Mapped[datetime] = mapped_column(default=db_now())
-
-
 class CommitMark(Base):
     """What the latest transaction of one of a process's slots left: if it is there, that transaction was committed."""
 
@@ -109,5 +99,7 @@ class DeadLetter(Base):
     code: Mapped[str] = mapped_column(binary_text(60))
     reason: Mapped[str] = mapped_column(long_text())
     remedy: Mapped[str] = mapped_column(long_text(), default="")
+    message: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    """What is told, as entry and parameters; older rows have their sentence alone."""
     deliveries: Mapped[int]
     at: Mapped[datetime] = mapped_column(default=db_now())

@@ -22,12 +22,13 @@ class NotificationChannel(Base):
     name: Mapped[str] = mapped_column(binary_text(63), unique=True)
     kind: Mapped[str] = mapped_column(binary_text(10))
     """`webhook` or `apprise`."""
-    shown_as: Mapped[str] = mapped_column(binary_text(300))
+    label: Mapped[str] = mapped_column(binary_text(300))
     """The address without what must not be shown."""
     enabled: Mapped[bool] = mapped_column(default=True)
     least_level: Mapped[str] = mapped_column(binary_text(8), default="warning")
     kinds: Mapped[list[str]] = mapped_column(JSON, default=list)
     tags: Mapped[list[str]] = mapped_column(JSON, default=list)
+    """What older versions read and write of `channel_tags`; see `shared.db.stores.tags`."""
     hours: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
     digest_seconds: Mapped[int] = mapped_column(default=0)
     recovered: Mapped[bool] = mapped_column(default=True)

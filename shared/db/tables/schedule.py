@@ -1,4 +1,4 @@
-"""When backup jobs and repositories' upkeep run, what was missed, and who paused what; owned by the scheduler."""
+"""When backup jobs and repositories' maintenance run, what was missed, and who paused what; owned by the scheduler."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.domain.job import JobType
 
 
 class Schedule(Base):
-    """One schedule of a backup job, or of a repository's upkeep; at each tick only what comes due is asked for."""
+    """One schedule of a backup job, or of a repository's maintenance; at each tick only what comes due is asked for."""
 
     __tablename__ = "schedules"
     __table_args__ = (Index("ix_schedules_next_run_at", "next_run_at"),)
@@ -25,7 +25,7 @@ class Schedule(Base):
     repository_id: Mapped[uuid.UUID | None] = mapped_column(
         ForeignKey("repositories.id", ondelete="CASCADE"), default=None
     )
-    """Whose upkeep this is, where it is not a backup."""
+    """Whose maintenance this is, where it is not a backup."""
     task: Mapped[str] = mapped_column(binary_text(30), default=JobType.BACKUP_CREATE.value)
     """The type of the jobs it makes."""
     params: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
@@ -72,16 +72,19 @@ class MissedRun(Base):
     code: Mapped[str] = mapped_column(binary_text(30))
     """downtime, overlap, window or unreachable."""
     reason: Mapped[str] = mapped_column(long_text())
+    message: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    """What is told, as entry and parameters; older rows have their sentence alone."""
     at: Mapped[datetime] = mapped_column(default=db_now())
 
 
 class Pause(Base):
-    """Nothing scheduled runs: on one server by name, or, when it is empty, anywhere."""
+    """Nothing scheduled runs: on one server, or, where its name is empty, anywhere; it goes with its server."""
 
     __tablename__ = "pauses"
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     server: Mapped[str] = mapped_column(binary_text(63), default="", unique=True)
+    server_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("servers.id", ondelete="CASCADE"), default=None)
     until: Mapped[datetime | None] = mapped_column(default=None)
     reason: Mapped[str] = mapped_column(long_text(), default="")
     who: Mapped[str] = mapped_column(binary_text(63), default="")

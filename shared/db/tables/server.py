@@ -26,6 +26,8 @@ class Server(Base):
     username: Mapped[str] = mapped_column(binary_text(LOGIN_LENGTH), default="root")
     state: Mapped[str] = mapped_column(binary_text(20), default="new")
     state_reason: Mapped[str] = mapped_column(long_text(), default="")
+    state_message: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    """What is told, as entry and parameters; older rows have their sentence alone."""
     host_key: Mapped[str | None] = mapped_column(long_text(), default=None)
     """The pinned host key, `<algorithm> <base64>`; without one nothing is ever sent."""
     host_key_offered: Mapped[str | None] = mapped_column(long_text(), default=None)
@@ -36,7 +38,7 @@ class Server(Base):
     max_runs: Mapped[int | None] = mapped_column(default=None)
     """How many runs may be under way here at once; None: as the settings say."""
     tags: Mapped[list[str]] = mapped_column(JSON, default=list)
-    """In the order of their weight: where two tags have their own threshold, the first one's holds."""
+    """What older versions read and write of `server_tags`; see `shared.db.stores.tags`."""
     facts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     created_at: Mapped[datetime] = mapped_column(default=db_now())
     ready_at: Mapped[datetime | None] = mapped_column(default=None)

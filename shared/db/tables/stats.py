@@ -21,6 +21,8 @@ class ServerStatus(Base):
     up: Mapped[bool]
     code: Mapped[str] = mapped_column(binary_text(60), default="")
     reason: Mapped[str] = mapped_column(long_text(), default="")
+    message: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    """What is told, as entry and parameters; older rows have their sentence alone."""
     changed_at: Mapped[datetime] = mapped_column(default=db_now())
     """Since when it is up, or down."""
     checked_at: Mapped[datetime] = mapped_column(default=db_now())

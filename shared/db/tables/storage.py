@@ -69,9 +69,9 @@ class Repository(Base):
     prune_after_backup: Mapped[bool] = mapped_column(default=True)
     compact_threshold_percent: Mapped[int] = mapped_column(default=10)
     """A segment is rewritten when at least so much of it is free."""
-    whole_at: Mapped[datetime | None] = mapped_column(default=None)
+    verified_complete_at: Mapped[datetime | None] = mapped_column(default=None)
     """When it was last seen to hold every archive on record."""
-    whole_segment: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    verified_complete_segment: Mapped[int | None] = mapped_column(BigInteger, default=None)
     """Its highest segment just before that: servers only append, so what is above it came later."""
     frozen_reason: Mapped[str] = mapped_column(long_text(), default="")
     """Why nothing may be pruned or compacted until a person has looked; empty when it may."""
@@ -107,7 +107,7 @@ class Repository(Base):
     unfrozen_at: Mapped[datetime | None] = mapped_column(default=None)
     pruned_at: Mapped[datetime | None] = mapped_column(default=None)
     prune_marks: Mapped[dict[str, dict[str, Any]] | None] = mapped_column(JSON, default=None)
-    """What its prunes left of each backup job: the brake measures against it. See `retention.Mark`."""
+    """What its prunes left of each backup job: the deletion limit measures against it. See `retention.Mark`."""
     compacted_at: Mapped[datetime | None] = mapped_column(default=None)
     checked_at: Mapped[datetime | None] = mapped_column(default=None)
     """When a check of its segments last came to the end."""
@@ -139,6 +139,7 @@ class Archive(Base):
         Index("ix_archives_created_at_id", "created_at", "id"),
         Index("ix_archives_server_id_created_at", "server_id", "created_at"),
         Index("ix_archives_backup_job_id_created_at", "backup_job_id", "created_at"),
+        Index("ix_archives_repository_id_created_at_id", "repository_id", "created_at", "id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -168,9 +169,9 @@ class Archive(Base):
     original_size: Mapped[int] = mapped_column(BigInteger, default=0)
     compressed_size: Mapped[int] = mapped_column(BigInteger, default=0)
     deduplicated_size: Mapped[int] = mapped_column(BigInteger, default=0)
-    leaving: Mapped[bool] = mapped_column(default=False)
+    deleting: Mapped[bool] = mapped_column(default=False)
     """A deletion of ours is under way, or broke off: that it is missing is no loss."""
-    lost: Mapped[bool] = mapped_column(default=False)
+    missing: Mapped[bool] = mapped_column(default=False)
     """It was missing from the repository without our doing, and has not been seen there since."""
     segment: Mapped[int | None] = mapped_column(BigInteger, default=None)
     """The repository's last transaction when its run ended: all that the run added stands before it."""

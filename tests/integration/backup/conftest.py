@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import AsyncGenerator, Iterator
@@ -41,6 +42,12 @@ def yard_schema(scratch: Path) -> Path:
 
 @pytest.fixture
 async def yard(yard_sshd: PrivateSshd, yard_schema: Path, tmp_path: Path) -> AsyncGenerator[Yard]:
+    async with yard_at(tmp_path, yard_sshd, yard_schema) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def yard_at(tmp_path: Path, yard_sshd: PrivateSshd, yard_schema: Path) -> AsyncGenerator[Yard]:
     url = f"sqlite+aiosqlite:///{shutil.copy(yard_schema, tmp_path / 'yard.db')}"
     db = Database(url, key_ring=KeyRing([bytes(32)]))
     bus = MemoryBus()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -196,6 +198,43 @@ async def test_a_borg_that_cannot_be_executed_is_a_failure_and_no_warning(yard: 
     assert (job.code != "borg_garbled", await yard.archives(definition)) == (True, [])
 
 
+LIAR = f"""exec {sys.executable} -c "
+import sys, borg.remote
+from borg.archiver import main
+put = borg.remote.RemoteRepository.put
+def lie(self, id, data, wait=True):
+    return None if len(data) > 60000 else put(self, id, data, wait)
+borg.remote.RemoteRepository.put = lie
+sys.argv[0] = 'borg'
+main()" "$@\""""
+"""A borg that takes large objects for stored and does not send them, as one whose cache is wrong, or an attacker's."""
+
+
+async def test_an_archive_whose_content_is_not_in_the_repository_is_doubted_every_night(
+    yard: Yard, tmp_path: Path
+) -> None:
+    """It lists well, with all its files and bytes; none of the large ones could be restored."""
+    source = files(tmp_path / "srv", 3)
+    definition = await yard.backup_job(source)
+    await yard.run(definition, "succeeded")
+    for number in range(2):
+        (source / f"large{number}").write_bytes(os.urandom(100_000))
+    yard.wrap_borg(LIAR)
+    for _ in range(2):
+        job = await yard.run(definition, "warning")
+        assert f"Of the source {source}, 2 files cannot be restored from this archive" in job.warnings[0]
+    yard.wrap_borg("")
+    await yard.run(definition, "warning")  # its cache still says that all is stored
+    subprocess.run(["rm", "-r", str(yard.sshd.home / ".cache" / "borg")], check=True)
+    await yard.run(definition, "warning")  # and so do the archives, of which borg makes a new one
+    good, *doubted = await yard.archives(definition)
+    assert (good.trusted, {archive.trusted for archive in doubted}) == (True, {False})
+    for archive in doubted:
+        assert (await yard.delete(archive)).state == "succeeded"
+    subprocess.run(["rm", "-r", str(yard.sshd.home / ".cache" / "borg")], check=True)
+    await yard.run(definition, "succeeded")
+
+
 # -- attempts and runs ----------------------------------------------------------------------------------------
 
 
@@ -282,3 +321,15 @@ async def test_two_jobs_of_one_repository_share_neither_files_cache_nor_referenc
         assert (await yard.run(definition, "succeeded")).warnings == []
     caches = {path.name for path in (yard.sshd.home / ".cache" / "borg").glob("*/files.*")}
     assert {f"files.{one.id.hex}", f"files.{other.id.hex}"} <= caches
+
+
+async def test_a_dump_that_is_empty_from_its_first_night_on_is_doubted_until_a_person_accepts_it(
+    yard: Yard, tmp_path: Path
+) -> None:
+    dump = tmp_path / "dump.sql"
+    definition = await yard.backup_job(dump, pre_hook=f"false > {dump} || true")
+    for _ in range(2):
+        job = await yard.run(definition, "warning")
+        assert f"The source {dump} is an empty file." in job.warnings[0]
+    await yard.accept((await yard.archives(definition))[-1])
+    await yard.run(definition, "succeeded")

@@ -13,16 +13,19 @@ from typing import Any, cast
 from sqlalchemy import select, update
 
 from services.backup.create.remote import RemoteServers
-from services.backup.handlers import announce_failure, make_backup, prune_repository
+from services.backup.failures import announce_failure
+from services.backup.handlers import DELETE, PRUNE, make_backup
 from services.backup.node.storage import NodeStorage
+from services.backup.work import work_on
 from shared.borg.node import BorgNode
 from shared.bus.memory import MemoryBus
 from shared.config.settings import SshSettings
 from shared.db.session import Database
-from shared.db.stores.requests import request_backup, request_upkeep
+from shared.db.stores.requests import request_backup, request_delete, request_maintenance
 from shared.db.stores.secrets import FLEET_KEY
 from shared.db.tables import Archive, BackupJob, BackupNode, Job, JobLog, Repository, Server, StoragePool, db_now
 from shared.domain.job import JobType
+from shared.events.archive import ArchiveDelete
 from shared.events.backup import BackupRequested
 from shared.events.repository import RepositoryPrune
 from shared.runtime.context import Abort, Context
@@ -60,7 +63,7 @@ class Yard:
                 [server, pool, BackupNode(name="node1", endpoint_host="n", endpoint_port=22, endpoint_user="borg")]
             )
             await tx.secrets.put(FLEET_KEY, private_key)
-            limits = await tx.turns.limits()
+            limits = await tx.admission.limits()
             limits.fleet = limits.per_server = limits.per_pool = None
             await tx.session.flush()
             return server.id, pool.id
@@ -128,9 +131,16 @@ class Yard:
 
     async def prune(self, definition: BackupJob) -> Job:
         """Prune a backup job's repository by its retention."""
-        job = await self.db.run(lambda tx: request_upkeep(tx, JobType.REPOSITORY_PRUNE, definition.repository_id))
+        job = await self.db.run(lambda tx: request_maintenance(tx, JobType.REPOSITORY_PRUNE, definition.repository_id))
         ctx = Context(self.db, self.bus, key="k", lease_seconds=600)
-        await prune_repository(RepositoryPrune(job_id=job.id), ctx, storage=self.storage)
+        await work_on(RepositoryPrune(job_id=job.id), ctx, work=PRUNE, storage=self.storage)
+        return await self.job(job)
+
+    async def delete(self, archive: Archive) -> Job:
+        """Delete an archive, as a person asks for."""
+        job = await self.db.run(lambda tx: request_delete(tx, archive))
+        ctx = Context(self.db, self.bus, key="k", lease_seconds=600)
+        await work_on(ArchiveDelete(job_id=job.id), ctx, work=DELETE, storage=self.storage)
         return await self.job(job)
 
     async def job(self, job: Job) -> Job:

@@ -107,7 +107,7 @@ def world(pristine: World, tmp_path: Path) -> Iterator[World]:
     shutil.copytree(pristine.directory / "state", tmp_path / "state")
     node = copy.copy(pristine.node)
     node.state_dir, node.sessions = tmp_path / "state", Sessions(tmp_path / "state")
-    node._shut_out, node._environment = {}, node._prepare()
+    node._shut_out, node._ended, node._environment = {}, {}, node._prepare()
     grant = replace(pristine.grant, path=str(tmp_path / "pool" / "web1" / "system"))
     node.permit(grant, 600)
     yield World(tmp_path, node, grant, pristine.files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import inspect
 import os
@@ -17,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.borg.causes import BY_NAME
 from shared.borg.exit_codes import Speaker, failure
 from shared.borg.output import LogLine, parse_line
+from shared.domain.messages.borg_causes import BY_NAME
 from shared.errors import AppError, Permanent, Transient
 from tests.harness.borg_client import NODE, PASSPHRASE, Client
 from tests.harness.patience import WAIT
@@ -300,3 +301,92 @@ def test_every_error_of_the_nodes_borg_is_in_the_table_with_its_status() -> None
         for name, status in found.items()
         if not name.startswith("Archive.") and tails.get(name.rpartition(".")[2]) != status
     } <= {"Archive"}
+
+
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def zeroed(file: Path) -> None:
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+AFTER_POWER_LOSS = {
+    "cache's configuration, zeros": (".cache/borg/*/config", zeroed, "server_cache_damaged"),
+    "cache's configuration, empty": (".cache/borg/*/config", emptied, "server_cache_damaged"),
+    "cache's chunks, empty": (".cache/borg/*/chunks", emptied, "server_cache_damaged"),
+    "nonce, zeros": (".config/borg/security/*/nonce", zeroed, "server_security_damaged"),
+    "nonce, empty": (".config/borg/security/*/nonce", emptied, "server_security_damaged"),
+    "kind of key, zeros": (".config/borg/security/*/key-type", zeroed, "repository_rolled_back"),
+}
+
+
+@both
+def test_borgs_own_files_that_a_power_loss_left_empty_are_named_and_not_tried_again_for_ever(place: Place) -> None:
+    place.init()
+    made = [place.client.borg, "create", f"{place.client.url}::first", str(place.source)]
+    subprocess.run(made, env=place.client.environment(), check=True, timeout=WAIT)
+    (place.source / "more").write_bytes(os.urandom(1_000_000))
+    for name, (pattern, damage, code) in AFTER_POWER_LOSS.items():
+        (file,) = place.client.home.glob(pattern)
+        whole = file.read_bytes()
+        damage(file)
+        error = place.create()
+        file.write_bytes(whole)
+        assert (type(error), error.code) == (Permanent, code), (name, error.message)
+        if "server" in code:
+            assert "Local Exception" not in error.message, "it says what is wrong with it"
+
+
+@both
+@pytest.mark.parametrize("files", ["config", "[hi][in][ndt]*.*"])
+@pytest.mark.parametrize("speaker", [Speaker.SERVER, Speaker.NODE])
+def test_a_repositorys_own_files_that_hold_no_sense_are_a_damaged_repository(
+    place: Place, files: str, speaker: Speaker
+) -> None:
+    place.init()
+    place.client.run("create", "{repo}::first", str(place.source))
+    found = list(place.client.repository.glob(files))
+    assert found
+    for file in found:
+        zeroed(file)
+    error = place.create(speaker=speaker)
+    assert (type(error), error.code) == (Permanent, "repository_corrupt"), error.message
+
+
+POOL_ERRORS = {
+    errno.ETIMEDOUT: (Transient, "pool_gone"), errno.EHOSTDOWN: (Transient, "pool_gone"),
+    errno.EUCLEAN: (Permanent, "repository_corrupt"), errno.ENOLCK: (Transient, "pool_error"),
+}  # fmt: skip
+
+
+@both
+@pytest.mark.parametrize("number", POOL_ERRORS, ids=errno.errorcode.get)
+def test_a_pool_whose_network_or_file_system_fails_is_told_as_the_pool(place: Place, number: int) -> None:
+    """What NFS, CIFS and a broken XFS answer; the borg that meets it is real, its system is not."""
+    place.init()
+    failing = (
+        f"import sys, os, borg.repository as r, borg.archiver as a\ndef put(self, *_, **__): "
+        f"raise OSError({number}, os.strerror({number}), self.path + '/data/0/9')\nr.Repository.put = put\n"
+        "sys.argv[0] = 'borg'\na.main()"
+    )
+    served = shlex.join([sys.executable, "-c", failing, "serve"])
+    error = place.create(BORG_RSH=shlex.join(["sh", "-c", f"exec {served}"]))
+    assert (type(error), error.code) == POOL_ERRORS[number], error.message
+
+
+@both
+def test_limits_of_a_process_are_told_as_those_of_the_machine_that_has_them(place: Place) -> None:
+    place.init()
+    serve = shlex.join(["sh", "-c", f"exec prlimit --fsize=100000 {NODE} serve"])
+    found = {
+        "too few open files": place.create(prefix=("prlimit", "--nofile=8")),
+        "a largest file": place.create(BORG_RSH=serve),
+        "little memory": place.create(prefix=("prlimit", "--as=40000000")),
+    }
+    codes = {name: error.code for name, error in found.items()}
+    assert codes["too few open files"] == "server_system_error", found
+    assert codes["a largest file"] == "pool_error", found
+    # Where it gives out is chance: a Python may be ended by it before it can say anything.
+    assert codes["little memory"] in ("server_memory", "borg_killed"), found
+    assert all(isinstance(error, Transient) for error in found.values())

@@ -27,6 +27,21 @@ def test_this_borg_fits(examined: Any, capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(capsys.readouterr().out) == {"borg": "1.4.5", "wrong": []}
 
 
+@pytest.mark.parametrize("sound", [True, False])
+def test_a_node_serves_nothing_by_a_borg_that_computes_wrongly(
+    examined: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, sound: bool
+) -> None:
+    monkeypatch.delenv("BORG_SELFTEST", raising=False)
+    if not sound:
+        crypto = importlib.import_module("borg.testsuite.crypto")
+        monkeypatch.setattr(crypto, "bytes_to_long", lambda *_: 0)
+    fence.main(["check"])
+    wrong = json.loads(capsys.readouterr().out)["wrong"]
+    assert wrong == (
+        [] if sound else ["its self-test failed: borg, its packages or this machine's hardware are damaged"]
+    )
+
+
 @pytest.mark.parametrize("version", ["1.4.4", "1.2.9", "1.5.0", "2.0.0"])
 def test_another_version_does_not(examined: Any, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     monkeypatch.setattr(examined, "VERSION", version)

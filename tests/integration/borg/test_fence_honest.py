@@ -1,4 +1,4 @@
-"""Nothing an honest client does is refused: both borgs, checkpoints, lost caches, runs cut short, two clients."""
+"""Nothing an honest client does is refused: borgs 1.2.4, 1.2.9 and 1.4.5, checkpoints, lost caches, runs cut short, two clients."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.borg_many import BORG_1_2
 from tests.integration.borg.conftest import BORG, PASSPHRASE, SCRIPTS, World, make_files
 
 DEBIANS = "/usr/bin/borg"
+LAST_1_2 = BORG_1_2.with_name("borg")
 RUNS = 20
 pytestmark = pytest.mark.unmeasured  # each run starts a fence: test_fence.py measures it
 
@@ -44,7 +46,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, said
 
 
-@pytest.mark.parametrize("borg", [DEBIANS, BORG], ids=["1.2.4", "1.4.5"])
+@pytest.mark.parametrize("borg", [DEBIANS, str(LAST_1_2), BORG], ids=["1.2.4", "1.2.9", "1.4.5"])
 def test_twenty_honest_runs_are_refused_nothing(world: World, borg: str) -> None:
     chance = random.Random(4)
     made: dict[str, dict[str, bytes]] = {}

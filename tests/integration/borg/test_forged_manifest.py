@@ -31,7 +31,7 @@ async def attempted(fleet: Fleet, kind: JobType) -> AppError | None:
             first = min(await fleet.rows(Archive), key=lambda row: row.name)
             await fleet.delete(await fleet.db.run(lambda tx: request_delete(tx, first)))
         else:
-            await fleet.upkeep(kind, **({"depth": "archives"} if kind is JobType.REPOSITORY_CHECK else {}))
+            await fleet.maintain(kind, **({"depth": "archives"} if kind is JobType.REPOSITORY_CHECK else {}))
     except AppError as error:
         return error
     return None

@@ -50,7 +50,7 @@ class Place:
         """Do what the beginning of a run does, in a new epoch of the lease."""
         self.epoch += 1
         async with self.storage.open(self.place, self.epoch) as grant:
-            await self.storage.look(self.place)
+            await self.storage.borg_id_of(self.place)
             prepared = await self.storage.ensure(self.place, grant)
             assert await self.storage.archives(self.place, grant) == []
         return prepared.borg_id, prepared.told
@@ -71,7 +71,7 @@ class Place:
 
     async def expect_success(self) -> tuple[str, ...]:
         borg_id, told = await self.ensure()
-        assert await self.storage.look(self.place) == borg_id
+        assert await self.storage.borg_id_of(self.place) == borg_id
         assert not list(self.pool.glob(".new-*"))
         assert (self.path / "config").is_file()
         again, nothing = await self.ensure()

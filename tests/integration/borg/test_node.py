@@ -26,6 +26,11 @@ BORG = str(Path(sys.executable).parent / "borg")
 
 
 @pytest.fixture
+def untried_ciphers() -> None:
+    """Here the node's borg has the environment of production."""
+
+
+@pytest.fixture
 def node(tmp_path: Path) -> BorgNode:
     return BorgNode(BORG, tmp_path / "state")
 
@@ -210,6 +215,28 @@ async def test_an_earlier_lease_never_takes_the_place_of_a_later_one(node: BorgN
     node.permit(replace(grant, epoch=2), 600)
     listing, _ = await node.run(grant, commands.list_archives(BORG, grant.path), passphrase="canary-right")
     assert json.loads(listing)["archives"] == []
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 7])
+@pytest.mark.parametrize("how", ["ended", "shut out", "both"])
+async def test_after_a_restore_of_the_database_its_epochs_are_granted_anew(
+    node: BorgNode, grant: Grant, epoch: int, how: str
+) -> None:
+    """The process saw leases up to 7 end; the restored database gives such numbers once more."""
+    node.revoke(grant)
+    for number in (1, 3, 7):
+        before = replace(grant, epoch=number)
+        node.begin(before)
+        node.permit(before, 600)
+        assert node.shut_out(before, 600) if how != "ended" else True
+        node.revoke(before)
+    now = replace(grant, epoch=epoch, to_server=True)
+    node.begin(now)
+    node.permit(now, 600)
+    assert (node.state_dir / "grants" / now.file_name).exists()
+    late = replace(grant, epoch=next(number for number in (7, 3) if number != epoch))
+    node.permit(late, 600, time.time())  # a renewal that waited for the disk, of a run that has ended
+    assert (node.state_dir / "grants" / now.file_name).read_text().split()[0] == str(epoch)
 
 
 async def test_an_answer_without_end_is_refused_and_not_cut(

@@ -55,9 +55,9 @@ async def test_a_flipped_bit_in_the_last_commit_is_damage_and_lets_no_borg_throw
     there = {one.name for one in fleet.place.glob("data/*/*")}
     assert (await fleet.refused(await fleet.request())).code == "segments_damaged"
     with pytest.raises(AppError) as caught:
-        await fleet.upkeep(JobType.REPOSITORY_COMPACT)
+        await fleet.maintain(JobType.REPOSITORY_COMPACT)
     assert caught.value.code == "repository_damaged"
-    checked = await fleet.upkeep(JobType.REPOSITORY_CHECK, depth="archives")
+    checked = await fleet.maintain(JobType.REPOSITORY_CHECK, depth="archives")
     assert (checked.state, checked.code) == ("failed", "repository_damaged")
     assert f"it ended at {last}" in (checked.reason or "")
     found = await fleet.repository()
@@ -76,7 +76,7 @@ async def test_an_older_copy_of_a_repository_can_be_checked_and_recovered(fleet:
     shutil.rmtree(fleet.place)
     copy.rename(fleet.place)
     assert (await fleet.refused(await fleet.request())).code == "repository_rolled_back"
-    checked = await fleet.upkeep(JobType.REPOSITORY_CHECK, depth="archives")
+    checked = await fleet.maintain(JobType.REPOSITORY_CHECK, depth="archives")
     assert (checked.state, "it ended at" in (checked.reason or "")) == ("failed", True)
     assert "repository_rolled_back" in await fleet.codes()
     ended = await fleet.recover()
@@ -108,7 +108,7 @@ async def test_segments_that_our_own_compaction_took_are_no_damage(fleet: Fleet)
     await fleet.run()
     await fleet.keep(keep_last=1)
     before = {file.name for file in fleet.place.glob("data/*/*")}
-    assert (await fleet.prune(past_the_brake=True)).state == "succeeded"
+    assert (await fleet.prune(override_deletion_limit=True)).state == "succeeded"
     assert before - {file.name for file in fleet.place.glob("data/*/*")}
     ended = await fleet.verify()
     assert (ended.state, ended.result["proven"]) == ("succeeded", 1)

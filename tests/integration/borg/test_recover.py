@@ -54,9 +54,9 @@ async def test_honest_runs_and_our_own_maintenance_freeze_nothing(fleet: Fleet) 
     await fleet.delete(await fleet.db.run(lambda tx: request_delete(tx, first)))
     await fleet.run()
     await fleet.keep(keep_last=1)
-    assert (await fleet.prune(past_the_brake=True)).state == "succeeded"
-    assert (await fleet.upkeep(JobType.REPOSITORY_COMPACT)).state == "succeeded"
-    assert (await fleet.upkeep(JobType.REPOSITORY_CHECK, depth="archives")).state == "succeeded"
+    assert (await fleet.prune(override_deletion_limit=True)).state == "succeeded"
+    assert (await fleet.maintain(JobType.REPOSITORY_COMPACT)).state == "succeeded"
+    assert (await fleet.maintain(JobType.REPOSITORY_CHECK, depth="archives")).state == "succeeded"
     assert (await fleet.run()).state == "succeeded"
     found = await fleet.repository()
     assert (found.frozen_reason, found.session) == ("", "")
@@ -89,7 +89,7 @@ async def test_what_an_attacker_does_in_a_run_is_seen_and_one_job_brings_it_back
         await fleet.prune()
     assert caught.value.code == "repository_frozen"
     ended = await fleet.recover()
-    lost = [row for row in await fleet.rows(Archive) if row.lost]
+    lost = [row for row in await fleet.rows(Archive) if row.missing]
     # He may overwrite what his own run made; nothing that was there before, and what he deleted stands in the segments.
     assert not {row.name for row in lost} & set(before)
     assert len(lost) == (1 if attack == "all objects overwritten" else 0), ended.warnings
@@ -239,4 +239,4 @@ async def test_an_object_that_stands_nowhere_whole_any_more_is_counted_and_stays
     ended = await fleet.recover()
     assert (ended.state, ended.result["lost"]) == ("warning", 1)
     assert "history_rewritten" in await fleet.codes()
-    assert {row.name for row in await fleet.rows(Archive) if not row.lost} <= fleet.listed()
+    assert {row.name for row in await fleet.rows(Archive) if not row.missing} <= fleet.listed()

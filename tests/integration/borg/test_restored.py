@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from shared.db.tables import Archive
 from shared.domain.job import JobType
 from shared.errors import AppError
 from tests.harness.borg_client import node
+from tests.harness.stage import DatabaseCopy
 from tests.integration.borg import unfenced
 from tests.integration.borg.test_recover import ATTACKS
 from tests.integration.borg.unfenced import Fleet
@@ -28,32 +28,26 @@ Restore = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture
-async def restore(fleet: Fleet, request: pytest.FixtureRequest) -> Restore:
+async def restore(fleet: Fleet, request: pytest.FixtureRequest, tmp_path: Path) -> Restore:
     """Put the database back to what it is now, by its own means."""
     url = fleet.db.engine.url
-    if url.get_backend_name() == "sqlite":
-        live, copy = Path(str(url.database)), fleet.directory / "database.backup"
-        await asyncio.to_thread(_copied, live, copy)
-        return lambda: asyncio.to_thread(_copied, copy, live)
-    maria = request.getfixturevalue("maria")
-    dump = await asyncio.to_thread(maria.dump, url.database)
-    return lambda: asyncio.to_thread(maria.sql, dump, url.database)
-
-
-def _copied(source: Path, target: Path) -> None:
-    with sqlite3.connect(source) as one, sqlite3.connect(target) as other:
-        one.backup(other)
-    one.close()
-    other.close()
+    maria = None if url.get_backend_name() == "sqlite" else request.getfixturevalue("maria")
+    rows = DatabaseCopy(url, tmp_path / "database.backup", maria)
+    await asyncio.to_thread(rows.keep)
+    return lambda: asyncio.to_thread(rows.put_back)
 
 
 async def went_on(fleet: Fleet) -> None:
-    """Three more nights, a prune that leaves two archives, and its compaction."""
-    for night in range(3):
-        (fleet.server.directory / f"night{night}").write_bytes(os.urandom(30_000))
-        assert (await fleet.run()).state == "succeeded"
-    await fleet.keep(keep_last=2)
-    assert (await fleet.prune(past_the_brake=True)).result == {"deleted": 3, "kept": 2}
+    """Three more nights, a prune that leaves two archives, and its compaction: done once for all tests."""
+
+    async def do() -> None:
+        for night in range(3):
+            (fleet.server.directory / f"night{night}").write_bytes(os.urandom(30_000))
+            assert (await fleet.run()).state == "succeeded"
+        await fleet.keep(keep_last=2)
+        assert (await fleet.prune(override_deletion_limit=True)).result == {"deleted": 3, "kept": 2}
+
+    await fleet.prepared.once("three nights and a prune", do)
 
 
 async def on_record(fleet: Fleet) -> set[str]:
@@ -78,20 +72,20 @@ async def test_what_we_pruned_and_made_since_the_backup_is_ours_and_no_attack(fl
     rows = await fleet.rows(Archive)
     assert {row.name for row in rows} == fleet.listed() > there
     assert (len(rows), all(row.trusted for row in rows)) == (3, True)
-    assert not any(row.lost or row.leaving for row in rows)
+    assert not any(row.missing or row.deleting for row in rows)
     assert (await fleet.verify()).state == "succeeded"
     assert all(row.proven_at for row in await fleet.rows(Archive))
     recovered = await fleet.recover()
     assert (recovered.state, fleet.listed()) == ("succeeded", {row.name for row in rows})
-    pruned = await fleet.prune(past_the_brake=True)
+    pruned = await fleet.prune(override_deletion_limit=True)
     assert (pruned.state, pruned.result) == ("succeeded", {"deleted": 1, "kept": 2}), pruned.warnings
-    assert (await fleet.upkeep(JobType.REPOSITORY_CHECK, depth="archives")).state == "succeeded"
+    assert (await fleet.maintain(JobType.REPOSITORY_CHECK, depth="archives")).state == "succeeded"
     assert (await fleet.run()).state == "succeeded"
     await fleet.assert_all_extract()
 
 
 async def prune(fleet: Fleet) -> Any:
-    return await fleet.prune(past_the_brake=True)
+    return await fleet.prune(override_deletion_limit=True)
 
 
 async def delete_first(fleet: Fleet) -> Any:
@@ -104,8 +98,8 @@ async def delete_first(fleet: Fleet) -> Any:
 FIRST: dict[str, Callable[[Fleet], Awaitable[Any]]] = {
     "a verification": lambda fleet: fleet.verify(),
     "a prune": prune,
-    "a compaction": lambda fleet: fleet.upkeep(JobType.REPOSITORY_COMPACT),
-    "a check": lambda fleet: fleet.upkeep(JobType.REPOSITORY_CHECK, depth="archives"),
+    "a compaction": lambda fleet: fleet.maintain(JobType.REPOSITORY_COMPACT),
+    "a check": lambda fleet: fleet.maintain(JobType.REPOSITORY_CHECK, depth="archives"),
     "a recovery": lambda fleet: fleet.recover(),
     "a deletion of what is gone": delete_first,
 }
@@ -133,7 +127,7 @@ async def test_what_another_hand_deleted_after_the_backup_is_a_loss_all_the_same
     node(fleet.place, fleet.directory / "attacker", "delete", f"{{repo}}::{gone}")
     ended = await fleet.run()
     assert set(await fleet.codes()) >= {"written_outside", "archives_missing"}, ended.warnings
-    assert [row.name for row in await fleet.rows(Archive) if row.lost] == [gone]
+    assert [row.name for row in await fleet.rows(Archive) if row.missing] == [gone]
     assert (await fleet.recover()).state == "succeeded"
     assert gone in fleet.listed()
     await fleet.assert_all_extract()
@@ -157,7 +151,7 @@ async def test_an_attack_that_was_found_after_the_backup_is_not_forgotten(
     assert "history_rewritten" in await fleet.codes()
     assert (await fleet.repository()).rewritten_after is not None
     await fleet.recover()
-    assert {row.name for row in await fleet.rows(Archive) if not row.lost} <= fleet.listed()
+    assert {row.name for row in await fleet.rows(Archive) if not row.missing} <= fleet.listed()
 
 
 async def test_a_deletion_that_broke_off_before_it_began_is_guarded_again(fleet: Fleet, restore: Restore) -> None:
@@ -174,12 +168,12 @@ async def test_a_deletion_that_broke_off_before_it_began_is_guarded_again(fleet:
     await restore()
     ended = await fleet.run()
     assert (len(await told(fleet, ended)), await fleet.codes()) == (1, []), ended.warnings
-    assert not any(row.leaving for row in await fleet.rows(Archive))
+    assert not any(row.deleting for row in await fleet.rows(Archive))
     node(fleet.place, fleet.directory / "attacker", "delete", f"{{repo}}::{first.name}")
     await restore()
     await fleet.run()
     assert "archives_missing" in await fleet.codes()
-    assert [row.name for row in await fleet.rows(Archive) if row.lost] == [first.name]
+    assert [row.name for row in await fleet.rows(Archive) if row.missing] == [first.name]
 
 
 async def test_without_the_journal_too_it_freezes_and_says_both_that_it_may_be(fleet: Fleet, restore: Restore) -> None:
@@ -202,7 +196,7 @@ async def test_a_database_that_is_current_is_never_taken_for_an_older_one(fleet:
     for _ in range(2):
         assert (await fleet.run()).state == "succeeded"
     await fleet.keep(keep_last=1)
-    assert (await fleet.prune(past_the_brake=True)).state == "succeeded"
+    assert (await fleet.prune(override_deletion_limit=True)).state == "succeeded"
     assert (await fleet.repository()).restored_at is None
     journal = next((fleet.directory / "state" / "journals").iterdir())
     lines = journal.read_text().splitlines()

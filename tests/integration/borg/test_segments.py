@@ -72,7 +72,8 @@ def test_honest_runs_of_every_kind_rewrite_nothing(borg: str, repository: Path, 
         (more / f"new{number}").write_bytes(os.urandom(100_000))
     client.create("again", data)
     client.create("both", data, more)
-    client.create("empty", tmp_path / "client" / ".config")
+    (tmp_path / "empty").mkdir()
+    client.create("empty", tmp_path / "empty")
     checkpoints = ("--checkpoint-interval=1", "--upload-ratelimit=300")
     for number in range(30):
         (more / f"later{number}").write_bytes(os.urandom(60_000))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -153,6 +155,68 @@ def test_an_ssh_that_does_not_take_an_option_is_told_as_that(storage: Storage) -
     rsh = storage.rsh(storage.sshd()).replace("-oBatchMode=yes", "-oNoSuchOption=yes")
     assert storage.told(NODE, rsh).code == "ssh_broken"
     assert storage.told(NODE, rsh.replace("-oNoSuchOption=yes", "-oKexAlgorithms=none-such")).code == "ssh_broken"
+
+
+@contextmanager
+def between(port: int | None, change: int) -> Iterator[int]:
+    """Stand between ssh and an sshd and change each byte behind so many of its bytes; without an sshd, say nothing."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    open_ones: list[socket.socket] = []
+
+    def hand_on(source: socket.socket, target: socket.socket, behind: int | None) -> None:
+        seen = 0
+        with suppress(OSError):
+            while data := source.recv(65536):
+                keep = len(data) if behind is None else max(0, min(len(data), behind - seen))
+                target.sendall(data[:keep] + bytes(byte ^ 1 for byte in data[keep:]))
+                seen += len(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                open_ones.append(client)
+                if port is not None:
+                    server = socket.create_connection(("127.0.0.1", port))
+                    open_ones.append(server)
+                    for ends in ((client, server, None), (server, client, change)):
+                        threading.Thread(target=hand_on, args=ends, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for one in open_ones:
+            one.close()
+
+
+@both
+def test_a_stream_that_a_network_changes_is_no_broken_ssh(storage: Storage, borg: str) -> None:
+    """`Bad packet length` was read as `Bad configuration option`, and the server's ssh was to be installed anew."""
+    sshd = storage.sshd()
+    found = set[str]()
+    for change in (1500, 2500):  # in the key exchange, and behind it
+        with between(sshd.port, change) as port:
+            rsh = storage.rsh(sshd).replace(f"Port={sshd.port}", f"Port={port}")
+            error = storage.told(borg, rsh)
+        assert isinstance(error, Transient), error.message
+        found.add(error.code)
+    assert "storage_stream_damaged" in found
+    assert found <= {"storage_stream_damaged", "storage_closed"}
+
+
+@both
+def test_an_endpoint_that_accepts_and_says_nothing_is_not_reached(storage: Storage, borg: str) -> None:
+    with between(None, 0) as port:
+        rsh = storage.rsh(None, known="strange")
+        rsh = re.sub(r"Port=\d+", f"Port={port}", rsh).replace("ConnectTimeout=10", "ConnectTimeout=2")
+        error = storage.told(borg, rsh)
+    assert (type(error), error.code) == (Transient, "storage_unreachable"), error.message
+    assert "timed out" in error.message
 
 
 NO_UNIX = '#!/bin/sh\nexec busybox nc "$@"\n'

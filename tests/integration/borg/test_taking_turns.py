@@ -24,7 +24,7 @@ MAINTENANCE = (JobType.REPOSITORY_PRUNE, JobType.REPOSITORY_COMPACT, JobType.REP
 async def waits(meeting: Any) -> None:
     with pytest.raises(Waiting) as caught:
         await meeting
-    assert str(caught.value.code) == "web1/system"
+    assert caught.value.waiting_for == "web1/system"
 
 
 async def test_a_backup_that_is_asked_for_while_a_recovery_runs_waits_and_loses_nothing(fleet: Fleet) -> None:
@@ -84,7 +84,7 @@ async def test_no_maintenance_begins_while_a_recovery_runs(fleet: Fleet) -> None
 
     async def meanwhile(place: Any, grant: Grant, wanted: Wanted) -> Any:
         for kind in MAINTENANCE:
-            await waits(fleet.upkeep(kind))
+            await waits(fleet.maintain(kind))
         return await recover(place, grant, wanted)
 
     fleet.storage.recover = meanwhile

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,8 @@ from borg.cache import CacheConfig
 from borg.helpers import get_security_dir, msgpack
 from borg.repository import Repository
 
-from shared.borg import manifest_reader, nonce_counter, recover, verify
+from shared.borg import manifest_reader, nonce_counter, recover, sealed, verify
+from tests.harness.patience import WAIT
 from tests.integration.borg.conftest import BORG, PASSPHRASE
 
 Made = tuple[Path, dict[str, str]]
@@ -53,7 +57,7 @@ def repository(path: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def key(repository: Any) -> Any:
-    return manifest_reader.opened(repository, "repokey-blake2")
+    return sealed.opened(repository, "repokey-blake2")
 
 
 def archive_ids(repository: Any, key: Any) -> dict[bytes, bytes]:
@@ -68,7 +72,7 @@ def segments(path: Path) -> list[Path]:
 def test_a_repository_that_counts_no_nonces_is_listed_and_begun_without(tmp_path: Path) -> None:
     path = made(tmp_path, "authenticated-blake2")
     with Repository(str(path), exclusive=True) as repository:
-        key = manifest_reader.opened(repository, "authenticated-blake2")
+        key = sealed.opened(repository, "authenticated-blake2")
         assert manifest_reader.first_nonce(key, repository.get(bytes(32))) is None
         before = repository.get_free_nonce()
         nonce_counter.begin(repository, key, [])
@@ -203,3 +207,49 @@ def test_a_verification_ends_where_it_was_asked_to(path: Path) -> None:
     plan = {"key": "", "encryption": "repokey-blake2", "after": first - 1, "upto": first, "seconds": 600}
     found = vars(verify._verified(str(path), plan))
     assert found["reached"] == first < second
+
+
+@pytest.mark.parametrize("content", [[], {}, {"archives": 7}, {"archives": {}, "config": 7}])
+def test_a_manifest_of_any_shape_that_was_sealed_with_the_key_is_passed_over(key: Any, content: Any) -> None:
+    packed = key.pack_and_authenticate_metadata(content) if isinstance(content, dict) else msgpack.packb(content)
+    good = key.encrypt(key.pack_and_authenticate_metadata({"archives": {}, "config": {}}))
+    (found,) = recover._manifests(key, [None, b"", key.encrypt(packed), good], ours=False)
+    assert found.sealed == good
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [([], False), ({}, False), ({"name": 7, "time": b"now"}, False), ({"time": b"now"}, False),
+     ({"name": b"one", "time": b"now"}, True)],
+)  # fmt: skip
+def test_an_archive_of_any_shape_that_was_sealed_with_the_key_has_no_name(key: Any, content: Any, named: bool) -> None:
+    packed = msgpack.packb(content)
+    found = manifest_reader.inside(key, key.id_hash(packed), key.encrypt(packed))
+    assert (found is not None) is named
+
+
+def test_a_limit_of_memory_that_stood_before_is_kept(key: Any) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    given = (1 << 46, hard)
+    resource.setrlimit(resource.RLIMIT_AS, given)
+    try:
+        packed = b"content"
+        assert sealed.decrypted(key, key.id_hash(packed), key.encrypt(packed)) == packed
+        assert resource.getrlimit(resource.RLIMIT_AS) == given
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def test_a_verification_that_meets_garbage_beyond_its_time_proves_nothing_of_what_follows(
+    path: Path, repository: Any, key: Any
+) -> None:
+    archives = archive_ids(repository, key)
+    for archive_id in archives:
+        repository.put(archive_id, b"garbage")
+    (segment,) = {repository.index[archive_id][0] for archive_id in archives}
+    repository.commit(compact=False)
+    with contextlib.closing(verify._repository.LoggedIO(str(path), 500 << 20, 1000)) as io:
+        for until, told in ((time.monotonic() + WAIT, 2), (0.0, 1)):
+            found = verify._Found(0)
+            verify._read(io, key, segment, path / "data" / "0" / str(segment), found, until)
+            assert len(found.garbage) == told

@@ -29,7 +29,8 @@ from shared.events.streams import STREAMS
 from tests.harness.borg_client import DEBIAN, NODE, PASSPHRASE, Client, node
 from tests.harness.borg_many import borg_many
 from tests.harness.databases import open_database
-from tests.harness.stage import DatabaseCopy, Stage
+from tests.harness.stage import Prepared, Stage
+from tests.harness.untraced import tracing
 from tests.unit.services.backup.fakes import FakeServer, FakeStorage
 from tests.unit.services.backup.world import World
 
@@ -71,13 +72,12 @@ class Fleet(World):
     server: Any
     directory: Path
     place: Path
+    prepared: Prepared
 
     def at(self, directory: Path, borg: str) -> Fleet:
         """Work in a directory, which may hold what was made there before; `borg` is the server's."""
         self.directory, self.place = directory, directory / "pool" / "web1" / "system"
-        node = BorgNode(NODE, directory / "state")
-        node._environment["BORG_SELFTEST"] = "disabled"  # half of what a small command computes
-        self.storage = NodeStorage(node, 600)
+        self.storage = NodeStorage(BorgNode(NODE, directory / "state"), 600)
         measured_scripts(self.storage)
         self.server = BorgServer(borg, directory / "client", directory / "source")
         return self
@@ -94,10 +94,10 @@ class Fleet(World):
         return [one["code"] for one in (await self.repository()).frozen_for]
 
     async def recover(self) -> Job:
-        return await self.upkeep(JobType.REPOSITORY_RECOVER, reason="a test", by="me")
+        return await self.maintain(JobType.REPOSITORY_RECOVER, reason="a test", by="me")
 
     async def verify(self) -> Job:
-        return await self.upkeep(JobType.REPOSITORY_VERIFY)
+        return await self.maintain(JobType.REPOSITORY_VERIFY)
 
     def listed(self) -> set[str]:
         return set(node(self.place, self.directory / "reader", "list", "--short", "{repo}").split())
@@ -141,30 +141,30 @@ def measured_scripts(storage: NodeStorage) -> None:
         "manifest_reader.py",
         "nonce_counter.py",
         "delete_meant.py",
+        "list_whole.py",
         "left_out.py",
+        "sealed.py",
     ):
         copy = node.state_dir / "fence" / script
         copy.unlink()
         copy.symlink_to(Path(__file__).parents[3] / "shared" / "borg" / script)
-    node._environment |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
+    node._environment |= tracing()
 
 
 @pytest.fixture(params=[DEBIAN], ids=["1.2.4"])
 async def fleet(request: pytest.FixtureRequest, db: Database, stage: Stage) -> AsyncIterator[Fleet]:
     """Two archives, of a client of the given version."""
-    backend = db.engine.url.get_backend_name()
-    maria = None if backend == "sqlite" else request.getfixturevalue("maria")
-    recipe = f"unfenced-{backend}{request.param.replace('/', '-')}"
-    rows = DatabaseCopy(db.engine.url, stage.file(recipe, "rows"), maria)
+    maria = None if db.engine.url.get_backend_name() == "sqlite" else request.getfixturevalue("maria")
     bus = MemoryBus()
     await bus.ensure_streams(STREAMS)
-    if not stage.set(recipe):
+    prepared = Prepared(stage, db.engine.url, maria)
+
+    async def two_archives() -> None:
         await _two_archives(Fleet(db, bus).at(stage.directory, request.param))
-        stage.keep(recipe)
-        await asyncio.to_thread(rows.keep)
-        stage.set(recipe)
-    await asyncio.to_thread(rows.put_back)
+
+    await prepared.once(f"unfenced{request.param.replace('/', '-')}", two_archives)
     made = Fleet(db, bus).at(stage.directory, request.param)
+    made.prepared = prepared
     (made.definition,) = await made.rows(BackupJob)
     yield made
     await bus.close()

@@ -143,7 +143,9 @@ def test_a_broken_environment_is_one_sentence(name: str, tmp_path: Path, monkeyp
     arguments, prepare, said = BROKEN[name]
     for variable in [one for one in os.environ if one.startswith("BORGFLEET_") or one.lower().endswith("_proxy")]:
         monkeypatch.delenv(variable)
-    monkeypatch.setattr("borgfleet.cli.operate.configure_logging", lambda _: None)  # its handler would outlive the test
+    monkeypatch.setattr(
+        "shared.telemetry.logging.configure_logging", lambda _: None
+    )  # its handler would outlive the test
     done = CliRunner().invoke(app, arguments, env=environment(tmp_path, prepare))
     assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
     assert_told(done.output, done.exit_code, said)

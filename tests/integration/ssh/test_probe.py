@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from services.stats.collect.parse import parse_sample
 from shared.domain.stats import Sample
+from tests.harness import hung_mount
 from tests.harness.patience import WAIT
 
 PROBE = (Path(__file__).resolve().parents[3] / "services/stats/collect/probe.sh").read_text()
@@ -30,6 +32,10 @@ def answered(argv: list[str], probe: str = PROBE, **environment: str) -> str:
     done = subprocess.run(argv, input=probe, env=variables, capture_output=True, text=True, check=True, timeout=WAIT)
     assert done.stderr == ""
     return done.stdout
+
+
+def sections(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line.startswith("@")]
 
 
 def probed(argv: list[str], probe: str = PROBE, **environment: str) -> Sample:
@@ -129,7 +135,7 @@ def df(tmp_path: Path) -> FakeDf:
     return made
 
 
-def with_mounts(tmp_path: Path, *lines: str) -> str:
+def with_mounts(tmp_path: Path, *lines: str, limit: float = WAIT) -> str:
     """Return the probe with a table of mounts; what it names under BASE becomes a directory."""
     table = tmp_path / "mounts"
     table.write_text("".join(line.replace("BASE", str(tmp_path)) + " rw 0 0\n" for line in lines))
@@ -137,19 +143,21 @@ def with_mounts(tmp_path: Path, *lines: str) -> str:
         point = line.replace("BASE", str(tmp_path)).split(" ")[1].encode().decode("unicode_escape")
         if point.startswith(str(tmp_path)):
             Path(point).mkdir(parents=True, exist_ok=True)
-    return quick(PROBE.replace("/proc/self/mounts", str(table)))
+    return quick(PROBE.replace("/proc/self/mounts", str(table)), limit)
 
 
-def quick(probe: str) -> str:
-    """Return the probe without its rest between two looks at the processors, and with all the time in the end.
+HUNG = 10
+"""Seconds that the probe gives each question where one of them hangs, and the test waits for just that."""
 
-    What hangs still ends by the limit of its own; what answers must not be cut off by a slow machine.
+
+def quick(probe: str, limit: float = WAIT) -> str:
+    """Return the probe without its rest between two looks at the processors, and with other limits.
+
+    What answers must not be cut off by a slow machine; only where something hangs each question's own limit is short.
     """
-    return (
-        probe.replace("limit 12 ", f"limit {WAIT:.0f} ")
-        .replace("limit 10 ", "limit 4 ")
-        .replace("sleep 0.5", "sleep 0")
-    )
+    own = re.sub(r"\blimit (?:2|4|5|10) ", f"limit {limit:.0f} ", probe)
+    assert own.count(f"limit {limit:.0f} ") == 6
+    return own.replace("limit 12 ", f"limit {WAIT:.0f} ").replace("sleep 0.5", "sleep 0")
 
 
 def measured(sample: Sample, tmp_path: Path) -> dict[str, tuple[str, str | None]]:
@@ -199,7 +207,7 @@ def test_every_local_file_system_is_measured_once_and_the_root_always(
 @pytest.mark.parametrize("hang", ["exec sleep 1000", "trap '' TERM; sleep 1000; sleep 1000"])
 def test_a_mount_that_hangs_costs_only_its_own_figures(hang: str, shell: list[str], tmp_path: Path, df: FakeDf) -> None:
     lines = ["/dev/vda / ext4", "/dev/sdb BASE/good xfs", "/dev/sdc BASE/hung xfs", "/dev/sdd BASE/z xfs"]
-    probe = with_mounts(tmp_path, *lines)
+    probe = with_mounts(tmp_path, *lines, limit=HUNG)
     points = {f"{tmp_path}/{name}": f"/dev/sd{name}" for name in ("good", "hung", "z")}
     began = time.monotonic()
     sample = probed(shell, probe, **df(points | {"/": "root"}, hangs=f"{tmp_path}/hung", hang=hang))
@@ -211,12 +219,82 @@ def test_a_mount_that_hangs_costs_only_its_own_figures(hang: str, shell: list[st
 def test_a_mount_that_hangs_costs_only_its_own_figures_where_there_is_no_timeout(tmp_path: Path, df: FakeDf) -> None:
     (tmp_path / "box").mkdir()
     busybox = only_busybox(tmp_path / "box", "timeout", "df")
-    probe = with_mounts(tmp_path, "/dev/vda / ext4", "/dev/sdb BASE/good xfs", "/dev/sdc BASE/hung xfs")
+    probe = with_mounts(tmp_path, "/dev/vda / ext4", "/dev/sdb BASE/good xfs", "/dev/sdc BASE/hung xfs", limit=HUNG)
     points = {"/": "root", f"{tmp_path}/good": "/dev/sdb", f"{tmp_path}/hung": "/dev/sdc"}
     path = df(points, hangs=f"{tmp_path}/hung")["PATH"].split(":")[0] + f":{tmp_path}/box"
     sample = probed([busybox, "sh", "-s"], probe.replace(":/usr/sbin:/sbin:/usr/bin:/bin", ""), PATH=path)
     assert set(measured(sample, tmp_path)) == {"BASE/good"}
     assert sample.disk_percent == 40.0
+
+
+def without_timeout(directory: Path, probe: str) -> tuple[list[str], str, str]:
+    """Return a shell, the probe and a PATH for a server that has busybox's tools and no `timeout`."""
+    directory.mkdir()
+    busybox = only_busybox(directory, "timeout")
+    return [busybox, "sh", "-s"], probe.replace(":/usr/sbin:/sbin:/usr/bin:/bin", ""), str(directory)
+
+
+@pytest.mark.skipif(bool(hung_mount.why_not()), reason=hung_mount.why_not())
+@pytest.mark.parametrize("timeout", ["a timeout", "no timeout"])
+def test_a_mount_that_really_hangs_costs_only_its_own_figures_and_leaves_nothing_that_waits_for_it(
+    timeout: str, shell: list[str], tmp_path: Path
+) -> None:
+    """Before its end the probe's own pipe must close: as long as one process of it hangs, it stays open."""
+    probe, path = with_mounts(tmp_path, "/dev/vda / ext4", "/dev/sdc BASE/hung xfs", limit=HUNG), os.environ["PATH"]
+    if timeout == "no timeout":
+        shell, probe, path = without_timeout(tmp_path / "box", probe)
+    began = time.monotonic()
+    output = answered(hung_mount.within(tmp_path / "hung", shell), probe, PATH=path)
+    took = time.monotonic() - began
+    sample = parse_sample(output, asked_at=datetime.now(UTC), answered_at=datetime.now(UTC))
+    assert (sample.mounts, unknown(sample)) == ((), [])
+    assert sections(output)[-3:] == ["@cpu1", "@clock1", "@end"]
+    assert took < WAIT
+
+
+# -- tools that hang ---------------------------------------------------------------------------------------
+
+# What each tool tells when all is well, and what is unknown when it hangs.
+HANGING = {"needs-restarting": "reboot_pending", "systemctl": "failed_units", "df": "disk_percent"}
+WAYS = ("exec sleep 1000", "trap '' TERM; exec sleep 1000", "trap '' TERM; sleep 1000; sleep 1000")
+CASES_OF_HANGING = [
+    # Without `timeout` only the tool itself can be ended; what it started is left out of the answer after 12 seconds.
+    (timeout, hangs, way)
+    for timeout, ways in (("a timeout", WAYS), ("no timeout", WAYS[:2]))
+    for hangs, way in (("", ""), *((tool, way) for tool in HANGING for way in ways))
+]
+
+
+def with_tools(directory: Path, hangs: str, way: str) -> str:
+    """Make tools one of which hangs, and return the probe that knows a system with them."""
+    directory.mkdir(exist_ok=True)
+    says = {"needs-restarting": "exit 1", "systemctl": "echo a.service", "df": "echo 'x 1000 400 600 40% /'"}
+    for name, answer in says.items():
+        (directory / name).unlink(missing_ok=True)
+        (directory / name).write_text(f"#!/bin/sh\n{way if name == hangs else answer}\n")
+        (directory / name).chmod(0o755)
+    (directory / "mounts").write_text("/dev/vda / ext4 rw 0 0\n")
+    probe = PROBE.replace("/proc/self/mounts", f"{directory}/mounts").replace("/run/systemd/system", str(directory))
+    for told in ("/run/reboot-required", "/var/run/reboot-required", "/usr/share/update-notifier", "/etc/kernel"):
+        probe = probe.replace(told, f"{directory}/nothing")
+    return quick(probe, HUNG if hangs else WAIT)
+
+
+@pytest.mark.parametrize(("timeout", "hangs", "way"), CASES_OF_HANGING)
+def test_a_tool_that_hangs_costs_only_its_own_answer(timeout: str, hangs: str, way: str, tmp_path: Path) -> None:
+    shell, path = ["sh", "-s"], f"{tmp_path / 'box'}:{os.environ['PATH']}"
+    if timeout == "no timeout":
+        shell, _, path = without_timeout(tmp_path / "box", "")
+    probe = with_tools(tmp_path / "box", hangs, way)
+    if timeout == "no timeout":
+        probe = probe.replace(":/usr/sbin:/sbin:/usr/bin:/bin", "")
+    began = time.monotonic()
+    sample = probed(shell, probe, PATH=path)
+    took = time.monotonic() - began
+    told = {"reboot_pending": True, "failed_units": 1, "disk_percent": 40.0}
+    found = {name: getattr(sample, name) for name in told}
+    assert found == told | ({HANGING[hangs]: None} if hangs else {})
+    assert took < WAIT
 
 
 # -- whether it has to be started anew ---------------------------------------------------------------------
@@ -241,7 +319,8 @@ def test_only_a_clear_answer_says_that_a_reboot_is_needed(
         "/etc/kernel/postinst.d",
     ):
         probe = probe.replace(told, f"{tmp_path}/nothing")
-    sample = probed(shell, quick(probe), PATH=f"{tmp_path}:{os.environ['PATH']}")
+    limit = HUNG if "sleep" in answer else WAIT
+    sample = probed(shell, quick(probe, limit), PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert sample.reboot_pending is pending
 
 

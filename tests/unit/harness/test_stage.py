@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from tests.harness.fleet import until
-from tests.harness.stage import DatabaseCopy, Stage
+from tests.harness.stage import DatabaseCopy, Prepared, Stage
 
 
 def made(stage: Stage, recipe: str = "two files") -> Path:
@@ -62,18 +62,47 @@ def test_a_process_that_still_works_there_is_waited_for(tmp_path: Path) -> None:
         releases.join()
 
 
-def test_the_rows_of_a_database_are_put_back_into_another_one(tmp_path: Path) -> None:
-    def rows(name: str) -> list[tuple[str]]:
-        with sqlite3.connect(tmp_path / name) as connection:
-            found = connection.execute("SELECT name FROM archives").fetchall()
-        connection.close()
-        return found
+def rows(file: Path) -> list[str]:
+    with sqlite3.connect(file) as connection:
+        found = [name for (name,) in connection.execute("SELECT name FROM archives ORDER BY name")]
+    connection.close()
+    return found
 
-    for name, archive in (("first", "kept"), ("second", "other")):
-        with sqlite3.connect(tmp_path / name) as connection:
-            connection.execute("CREATE TABLE archives (name TEXT)")
-            connection.execute("INSERT INTO archives VALUES (?)", [archive])
-        connection.close()
-    DatabaseCopy(f"sqlite+aiosqlite:///{tmp_path / 'first'}", tmp_path / "rows").keep()
-    DatabaseCopy(f"sqlite+aiosqlite:///{tmp_path / 'second'}", tmp_path / "rows").put_back()
-    assert rows("second") == rows("first") == [("kept",)]
+
+def add(file: Path, archive: str) -> None:
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS archives (name TEXT)")
+        connection.execute("INSERT INTO archives VALUES (?)", [archive])
+    connection.close()
+
+
+def test_the_rows_of_a_database_are_put_back_into_another_one_and_no_other_stays(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    add(first, "kept")
+    add(second, "other")
+    DatabaseCopy(f"sqlite+aiosqlite:///{first}", tmp_path / "rows").keep()
+    DatabaseCopy(f"sqlite+aiosqlite:///{second}", tmp_path / "rows").put_back()
+    assert rows(second) == rows(first) == ["kept"]
+
+
+async def test_what_is_prepared_is_done_once_and_each_test_finds_its_files_and_its_rows(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    told: list[str] = []
+
+    async def night(file: Path, name: str) -> None:
+        told.append(name)
+        assert rows(file) == sorted(told[:-1]) if file.exists() else not told[1:]
+        assert sorted(found.name for found in stage.directory.iterdir()) == sorted(told[:-1])
+        add(file, name)
+        (stage.directory / name).touch()
+
+    for test in range(3):  # each has a database of its own
+        file = tmp_path / f"{test}.db"
+        prepared = Prepared(stage, f"sqlite+aiosqlite:///{file}", None)
+        for name in ("one", "two"):
+            await prepared.once(name, lambda file=file, name=name: night(file, name))
+            wanted = ["one", "two"][: 1 + (name == "two")]
+            assert (rows(file), sorted(found.name for found in stage.directory.iterdir())) == (wanted, wanted)
+        add(file, "of this test alone")
+        (stage.directory / "of this test alone").touch()
+    assert told == ["one", "two"]

@@ -79,9 +79,16 @@ def test_a_swarm_secret_is_taken_from_its_read_only_mount_alone(
         "s._ORCHESTRATORS = Path(sys.argv[1]).parent\n"
         "print(s.read_secret_text(Path(sys.argv[1]), 'token file'))"
     )
-    script = 'mount --bind "$1" "$1" && mount -o remount,bind,"$2" "$1" && exec "$3" -c "$4" "$1/secret"'
+    # In a chroot `/` is no mount point: what is mounted shows outside the namespace then, so it is taken away again.
+    script = """
+        mount --make-rprivate / 2>/dev/null || :
+        mount --bind "$1" "$1"
+        trap 'umount -l "$1"' EXIT
+        mount -o remount,bind,"$2" "$1"
+        "$3" -c "$4" "$1/secret"
+    """
     done = subprocess.run(
-        ["unshare", "-m", "--propagation", "private", "sh", "-ec", script, "-", str(tmp_path), options, sys.executable,
+        ["unshare", "-m", "--propagation", "unchanged", "sh", "-ec", script, "-", str(tmp_path), options, sys.executable,
          program],
         cwd=Path(secret_files.__file__).parents[1], capture_output=True, text=True, check=False,
     )  # fmt: skip

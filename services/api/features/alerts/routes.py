@@ -19,13 +19,25 @@ from services.api.features.alerts.schemas import (
     WindowIn,
     WindowOut,
 )
-from services.api.kernel.dependencies import Caller, PageBounds, Parts
-from services.api.kernel.pages import MOST, found, newest_first, told
+from services.api.kernel.dependencies import Asking, Caller, PageBounds, Parts
+from services.api.kernel.guard import Allow, GuardedRoute
+from services.api.kernel.pages import MOST, newest_first, require, told
 from services.api.kernel.schemas import Page
+from services.api.kernel.scope import require_for, require_permission
+from shared.db.queries.tags import tags_of_servers, with_scopes
+from shared.db.stores.tags import referred
 from shared.db.tables.alert import Alert, AlertChange, AlertRule, MaintenanceWindow
 from shared.db.tables.server import Server
-from shared.domain.alerts import DEFAULTS, AlertKind, AlertState, scope_of, scopes
+from shared.domain.alerts import DEFAULTS, AlertKind, AlertState, scopes
+from shared.domain.messages.alerts import (
+    ALERT_NOT_FIRING,
+    INVALID_THRESHOLD_SCOPE,
+    THRESHOLDS_CONTRADICT,
+    THRESHOLDS_CONTRADICT_SMALL,
+)
 from shared.domain.names import Name
+from shared.domain.permissions import Permission
+from shared.domain.tags import TagName
 from shared.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
@@ -34,7 +46,7 @@ if TYPE_CHECKING:
 
     from shared.db.unit_of_work import UnitOfWork
 
-router = APIRouter(tags=["alerts"])
+router = APIRouter(tags=["alerts"], route_class=GuardedRoute)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +59,18 @@ class Scope:
 
 def scope_in(
     server: Annotated[Name | None, Query(description="For this server alone, by name.")] = None,
-    tag: Annotated[Name | None, Query(description="For all servers with this tag.")] = None,
+    tag: Annotated[TagName | None, Query(description="For all servers with this tag; it is made if need be.")] = None,
 ) -> Scope:
     """Read whom a threshold is for."""
     if server and tag:
-        message = "a threshold is for one server or for a tag, not for both"
-        raise Invalid(message, remedy="leave one of `server` and `tag` out")
+        raise Invalid(INVALID_THRESHOLD_SCOPE())
     return Scope(server or "", tag or "")
 
 
 OfScope = Annotated[Scope, Depends(scope_in)]
 
 
-@router.get("/api/alerts")
+@router.get("/api/alerts", dependencies=[Allow(Permission.ALERTS_READ)])
 async def list_alerts(
     parts: Parts, bounds: PageBounds, state: Annotated[Literal["open", "resolved"] | None, Query()] = None
 ) -> Page[AlertOut]:
@@ -68,30 +79,29 @@ async def list_alerts(
     if state is not None:
         query = query.where(Alert.open_key.is_not(None) if state == "open" else Alert.open_key.is_(None))
     async with parts.db.read() as session:
-        rows, following = await newest_first(session, query, (Alert.began_at, Alert.id), bounds)
-    return Page(items=[AlertOut.model_validate(row[0]) for row in rows], next=following)
+        cut = await newest_first(session, query, (Alert.began_at, Alert.id), bounds)
+    return cut.page([AlertOut.model_validate(row[0]) for row in cut.rows])
 
 
-@router.get("/api/alerts/{alert_id}")
+@router.get("/api/alerts/{alert_id}", dependencies=[Allow(Permission.ALERTS_READ)])
 async def get_alert(alert_id: uuid.UUID, parts: Parts) -> AlertDetail:
     """Return one incident with its history."""
     async with parts.db.read() as session:
-        alert = found(await session.get(Alert, alert_id), "alert")
+        alert = require(await session.get(Alert, alert_id), "alert")
         query = select(AlertChange).where(AlertChange.alert_id == alert_id)
         changes = (await session.scalars(query.order_by(AlertChange.at, AlertChange.id))).all()
     history = [AlertChangeOut.model_validate(change) for change in changes]
     return AlertDetail(**AlertOut.model_validate(alert).model_dump(), history=history)
 
 
-@router.post("/api/alerts/{alert_id}/acknowledge")
+@router.post("/api/alerts/{alert_id}/acknowledge", dependencies=[Allow(Permission.ALERTS_ACKNOWLEDGE)])
 async def acknowledge(alert_id: uuid.UUID, body: AcknowledgeIn, parts: Parts, caller: Caller) -> AlertOut:
     """Say that somebody knows; it ends by itself, and is heard of again when it becomes worse."""
 
     async def know(tx: UnitOfWork) -> Alert:
-        alert = found(await tx.session.get(Alert, alert_id, with_for_update=True), "alert")
+        alert = require(await tx.session.get(Alert, alert_id, with_for_update=True), "alert")
         if alert.state not in (AlertState.FIRING, AlertState.ACKNOWLEDGED):
-            message = f"this alert is {alert.state}"
-            raise Conflict(message, code="alert_not_firing", remedy="only a firing alert can be acknowledged")
+            raise Conflict(ALERT_NOT_FIRING(state=alert.state))
         alert.state, alert.acknowledged_until, alert.acknowledged_note = "acknowledged", body.until, body.note
         change = AlertChange(alert_id=alert.id, what="acknowledge", level=alert.level, value=alert.value)
         alert.acknowledged_by = change.who = caller
@@ -102,26 +112,25 @@ async def acknowledge(alert_id: uuid.UUID, body: AcknowledgeIn, parts: Parts, ca
     return AlertOut.model_validate(await parts.db.run(know))
 
 
-@router.get("/api/thresholds")
+@router.get("/api/thresholds", dependencies=[Allow(Permission.THRESHOLDS_READ)])
 async def list_thresholds(parts: Parts, scope: OfScope) -> list[ThresholdOut]:
     """Return the thresholds in force for the fleet, for a tag or for one server, and who decided each."""
     async with parts.db.read() as session:
         return await _in_force(session, scope)
 
 
-@router.put("/api/thresholds/{kind}")
+@router.put("/api/thresholds/{kind}", dependencies=[Allow(Permission.THRESHOLDS_WRITE)])
 async def set_threshold(kind: AlertKind, body: ThresholdIn, parts: Parts, scope: OfScope) -> ThresholdOut:
     """Set a threshold for the fleet, for all servers with a tag, or for one server."""
     _check_order(kind, body)
 
     async def put(tx: UnitOfWork) -> None:
-        if scope.server:
-            found(await tx.session.scalar(select(Server.id).where(Server.name == scope.server)), "server")
+        about = await referred(tx.session, scope.server, scope.tag)
         rule = await tx.session.scalar(select(AlertRule).where(*_exactly(kind, scope)))
         if rule is None:
-            rule = AlertRule(kind=kind.value, server=scope.server, tag=scope.tag)
+            rule = AlertRule(kind=kind.value)
             tx.session.add(rule)
-        for name, value in body.model_dump().items():
+        for name, value in (about | body.model_dump()).items():
             setattr(rule, name, value)
 
     await parts.db.run(put)
@@ -129,14 +138,14 @@ async def set_threshold(kind: AlertKind, body: ThresholdIn, parts: Parts, scope:
         return next(one for one in await _in_force(session, scope) if one.kind is kind)
 
 
-@router.delete("/api/thresholds/{kind}", status_code=204)
+@router.delete("/api/thresholds/{kind}", dependencies=[Allow(Permission.THRESHOLDS_WRITE)], status_code=204)
 async def reset_threshold(kind: AlertKind, parts: Parts, scope: OfScope) -> None:
     """Take a threshold of ours back; the next wider one holds again."""
     gone = delete(AlertRule).where(*_exactly(kind, scope))
     await parts.db.run(lambda tx: tx.session.execute(gone))
 
 
-@router.get("/api/maintenance-windows")
+@router.get("/api/maintenance-windows", dependencies=[Allow(Permission.WINDOWS_READ)])
 async def list_windows(parts: Parts, response: Response) -> list[WindowOut]:
     """List the maintenance windows, those that end last first: 1,000 of them.
 
@@ -149,26 +158,29 @@ async def list_windows(parts: Parts, response: Response) -> list[WindowOut]:
     return [WindowOut.model_validate(row) for row in kept]
 
 
-@router.post("/api/maintenance-windows", status_code=201)
-async def add_window(body: WindowIn, parts: Parts) -> WindowOut:
+@router.post("/api/maintenance-windows", dependencies=[Allow(Permission.WINDOWS_WRITE)], status_code=201)
+async def add_window(body: WindowIn, parts: Parts, asking: Asking) -> WindowOut:
     """Announce a time in which no alert begins; what fires already goes on."""
+    if body.server is None:
+        require_permission(asking, Permission.WINDOWS_WRITE)
 
     async def add(tx: UnitOfWork) -> MaintenanceWindow:
-        if body.server is not None:
-            found(await tx.session.scalar(select(Server.id).where(Server.name == body.server)), "server")
-        window = MaintenanceWindow(**body.model_dump() | {"server": body.server or "", "tag": body.tag or ""})
+        about = await referred(tx.session, body.server or "", body.tag or "")
+        window = MaintenanceWindow(**body.model_dump() | about)
         tx.session.add(window)
         return window
 
     return WindowOut.model_validate(await parts.db.run(add))
 
 
-@router.delete("/api/maintenance-windows/{window_id}", status_code=204)
-async def delete_window(window_id: uuid.UUID, parts: Parts) -> None:
+@router.delete("/api/maintenance-windows/{window_id}", dependencies=[Allow(Permission.WINDOWS_WRITE)], status_code=204)
+async def delete_window(window_id: uuid.UUID, parts: Parts, asking: Asking) -> None:
     """End or forget a maintenance window."""
 
     async def forget(tx: UnitOfWork) -> None:
-        await tx.session.delete(found(await tx.session.get(MaintenanceWindow, window_id), "maintenance window"))
+        window = require(await tx.session.get(MaintenanceWindow, window_id), "maintenance window")
+        await require_for(tx.session, asking, Permission.WINDOWS_WRITE, window.server_id)
+        await tx.session.delete(window)
 
     await parts.db.run(forget)
 
@@ -179,10 +191,8 @@ def _check_order(kind: AlertKind, body: ThresholdIn) -> None:
         return
     below = DEFAULTS[kind].below
     if (body.critical < body.warning) != below:
-        side = "above" if below else "below"
-        message = f"the critical level {body.critical:g} of {kind.value} lies {side} its warning {body.warning:g}"
-        remedy = f"small values of {kind.value} are the bad ones" if below else f"large values of {kind.value} are bad"
-        raise Invalid(message, code="thresholds_contradict", remedy=f"{remedy}: exchange the two levels")
+        contradict = THRESHOLDS_CONTRADICT_SMALL if below else THRESHOLDS_CONTRADICT
+        raise Invalid(contradict(critical=body.critical, kind=kind, warning=body.warning))
 
 
 def _exactly(kind: AlertKind, scope: Scope) -> tuple[ColumnElement[bool], ...]:
@@ -192,8 +202,9 @@ def _exactly(kind: AlertKind, scope: Scope) -> tuple[ColumnElement[bool], ...]:
 async def _in_force(session: AsyncSession, scope: Scope) -> list[ThresholdOut]:
     tags = [scope.tag] if scope.tag else []
     if scope.server:
-        tags = await session.scalar(select(Server.tags).where(Server.name == scope.server)) or []
-    rows = {(rule.kind, scope_of(rule.server, rule.tag)): rule for rule in await session.scalars(select(AlertRule))}
+        server_id = await session.scalar(select(Server.id).where(Server.name == scope.server))
+        tags = (await tags_of_servers(session, [server_id])).get(server_id, []) if server_id else []
+    rows = {(rule.kind, name): rule for rule, name in await with_scopes(session, AlertRule)}
     nearest = scopes(scope.server, tags)
     return [_decided(kind, [(name, rows[kind, name]) for name in nearest if (kind, name) in rows], scope)
             for kind in AlertKind]  # fmt: skip

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from services.api.kernel.schemas import In, Out
 from shared.domain.alerts import AlertKind
 from shared.domain.names import Name
+from shared.domain.tags import TagName
 from shared.domain.values import CleanText, Figure, Moment
 
 
@@ -81,7 +82,10 @@ class WindowIn(In):
     """A time in which no alert begins."""
 
     server: Name | None = Field(default=None, description="This server alone.")
-    tag: Name | None = Field(default=None, description="All servers with this tag; without both, all servers.")
+    tag: TagName | None = Field(
+        default=None,
+        description="All servers with this tag, which is made if need be; without both, all servers.",
+    )
     starts_at: Moment = Field(examples=["2027-01-31T22:00:00+01:00"])
     ends_at: Moment = Field(examples=["2027-02-01T04:00:00+01:00"])
     reason: CleanText = ""

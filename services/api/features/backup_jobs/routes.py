@@ -11,16 +11,19 @@ from sqlalchemy import Select, literal, or_, select
 
 from services.api.features.backup_jobs.schemas import BackupJobIn, BackupJobOut
 from services.api.kernel.dependencies import PageBounds, Parts
+from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut
-from services.api.kernel.pages import by_text, found
+from services.api.kernel.pages import by_text, require
 from services.api.kernel.scheduling import Owner, replace_schedules, schedules_of
-from services.api.kernel.scheduling import shown as schedule_shown
+from services.api.kernel.scheduling import to_schema as schedule_shown
 from services.api.kernel.schemas import Page
 from shared.db.queries.retention import last_good
 from shared.db.stores.requests import request_backup
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.server import Server
 from shared.db.tables.storage import BackupNode, Repository, StoragePool
+from shared.domain.messages.backups import BACKUP_JOB_DISABLED, SOURCE_IS_OURS, WRONG_REPOSITORY
+from shared.domain.permissions import Permission
 from shared.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
@@ -33,21 +36,21 @@ if TYPE_CHECKING:
     from shared.db.tables.schedule import Schedule
     from shared.db.unit_of_work import UnitOfWork
 
-router = APIRouter(tags=["backup jobs"])
+router = APIRouter(tags=["backup jobs"], route_class=GuardedRoute)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-@router.get("/api/backup-jobs")
+@router.get("/api/backup-jobs", dependencies=[Allow(Permission.BACKUP_JOBS_READ)])
 async def list_backup_jobs(parts: Parts, bounds: PageBounds) -> Page[BackupJobOut]:
     """List the backup jobs by name."""
     async with parts.db.read() as session:
-        rows, following = await by_text(session, _backup_jobs(), BackupJob.name, bounds)
-        ids = [row[0].id for row in rows]
+        cut = await by_text(session, _backup_jobs(), BackupJob.name, bounds)
+        ids = [row[0].id for row in cut.rows]
         schedules, last = await schedules_of(session, ids), await last_good(session, ids)
-    return Page(items=[_shown(row, schedules[row[0].id], last.get(row[0].id)) for row in rows], next=following)
+    return cut.page([_shown(row, schedules[row[0].id], last.get(row[0].id)) for row in cut.rows])
 
 
-@router.post("/api/backup-jobs", status_code=201)
+@router.post("/api/backup-jobs", dependencies=[Allow(Permission.BACKUP_JOBS_WRITE)], status_code=201)
 async def add_backup_job(body: BackupJobIn, parts: Parts) -> BackupJobOut:
     """Add a backup job; nothing runs before it is asked to."""
 
@@ -62,18 +65,18 @@ async def add_backup_job(body: BackupJobIn, parts: Parts) -> BackupJobOut:
     return await parts.db.run(add)
 
 
-@router.get("/api/backup-jobs/{backup_job_id}")
+@router.get("/api/backup-jobs/{backup_job_id}", dependencies=[Allow(Permission.BACKUP_JOBS_READ)])
 async def get_backup_job(backup_job_id: uuid.UUID, parts: Parts) -> BackupJobOut:
     """Return one backup job."""
     return await parts.db.run(lambda tx: _read(tx, backup_job_id))
 
 
-@router.put("/api/backup-jobs/{backup_job_id}")
+@router.put("/api/backup-jobs/{backup_job_id}", dependencies=[Allow(Permission.BACKUP_JOBS_WRITE)])
 async def change_backup_job(backup_job_id: uuid.UUID, body: BackupJobIn, parts: Parts) -> BackupJobOut:
     """Replace a backup job's definition; runs that began keep the old one."""
 
     async def change(tx: UnitOfWork) -> BackupJobOut:
-        definition = found(await tx.session.get(BackupJob, backup_job_id), "backup job")
+        definition = require(await tx.session.get(BackupJob, backup_job_id), "backup job")
         await _check_place(tx, body)
         for name, value in body.model_dump(exclude={"schedules"}).items():
             setattr(definition, name, value)
@@ -85,25 +88,24 @@ async def change_backup_job(backup_job_id: uuid.UUID, body: BackupJobIn, parts: 
     return await parts.db.run(change)
 
 
-@router.delete("/api/backup-jobs/{backup_job_id}", status_code=204)
+@router.delete("/api/backup-jobs/{backup_job_id}", dependencies=[Allow(Permission.BACKUP_JOBS_WRITE)], status_code=204)
 async def delete_backup_job(backup_job_id: uuid.UUID, parts: Parts) -> None:
     """Delete a backup job; its backups stay."""
 
     async def forget(tx: UnitOfWork) -> None:
-        await tx.session.delete(found(await tx.session.get(BackupJob, backup_job_id), "backup job"))
+        await tx.session.delete(require(await tx.session.get(BackupJob, backup_job_id), "backup job"))
 
     await parts.db.run(forget)
 
 
-@router.post("/api/backup-jobs/{backup_job_id}/run", status_code=202)
+@router.post("/api/backup-jobs/{backup_job_id}/run", dependencies=[Allow(Permission.BACKUP_JOBS_RUN)], status_code=202)
 async def run_backup_job(backup_job_id: uuid.UUID, parts: Parts) -> JobOut:
     """Queue a run now."""
 
     async def queue(tx: UnitOfWork) -> Job:
-        definition = found(await tx.session.get(BackupJob, backup_job_id), "backup job")
+        definition = require(await tx.session.get(BackupJob, backup_job_id), "backup job")
         if not definition.enabled:
-            message = f"the backup job {definition.name} is switched off"
-            raise Conflict(message, code="backup_job_disabled", remedy="switch it on with POST .../toggle")
+            raise Conflict(BACKUP_JOB_DISABLED(backup_job=definition.name))
         job = await request_backup(tx, definition)
         await tx.session.refresh(job)
         return job
@@ -111,12 +113,12 @@ async def run_backup_job(backup_job_id: uuid.UUID, parts: Parts) -> JobOut:
     return JobOut.model_validate(await parts.db.run(queue))
 
 
-@router.post("/api/backup-jobs/{backup_job_id}/toggle")
+@router.post("/api/backup-jobs/{backup_job_id}/toggle", dependencies=[Allow(Permission.BACKUP_JOBS_WRITE)])
 async def toggle_backup_job(backup_job_id: uuid.UUID, parts: Parts) -> BackupJobOut:
     """Switch a backup job off or on."""
 
     async def toggle(tx: UnitOfWork) -> BackupJobOut:
-        definition = found(await tx.session.get(BackupJob, backup_job_id), "backup job")
+        definition = require(await tx.session.get(BackupJob, backup_job_id), "backup job")
         definition.enabled = not definition.enabled
         await tx.session.flush()
         return await _read(tx, backup_job_id)
@@ -125,28 +127,26 @@ async def toggle_backup_job(backup_job_id: uuid.UUID, parts: Parts) -> BackupJob
 
 
 async def _check_place(tx: UnitOfWork, body: BackupJobIn) -> None:
-    repository = found(await tx.session.get(Repository, body.repository_id), "repository")
+    repository = require(await tx.session.get(Repository, body.repository_id), "repository")
     if repository.server_id != body.server_id:
-        message = "this repository belongs to another server"
-        raise Invalid(message, code="wrong_repository", remedy="choose one of the server's own repositories")
+        raise Invalid(WRONG_REPOSITORY())
     await _refuse_pools(tx, body)
 
 
 async def _refuse_pools(tx: UnitOfWork, body: BackupJobIn) -> None:
     """Refuse a source in a storage pool of the server itself, where it is known to be the backup node."""
-    server = found(await tx.session.get(Server, body.server_id), "server")
+    server = require(await tx.session.get(Server, body.server_id), "server")
     here = or_(BackupNode.endpoint_host == server.host, literal(server.host in _LOOPBACK))
     query = select(StoragePool).join(BackupNode, BackupNode.name == StoragePool.node).where(here)
     for pool in await tx.session.scalars(query):
         for source in body.sources:
             if PurePosixPath(source).is_relative_to(pool.path):
-                message = f"the source {source} lies in the storage pool {pool.name}: a backup of it would hold itself"
-                raise Invalid(message, code="source_is_ours", remedy="take it out of the sources")
+                raise Invalid(SOURCE_IS_OURS(source=source, pool=pool.name))
 
 
 async def _read(tx: UnitOfWork, backup_job_id: uuid.UUID) -> BackupJobOut:
     query = _backup_jobs().where(BackupJob.id == backup_job_id).execution_options(populate_existing=True)
-    row = found((await tx.session.execute(query)).one_or_none(), "backup job")
+    row = require((await tx.session.execute(query)).one_or_none(), "backup job")
     schedules = (await schedules_of(tx.session, [backup_job_id]))[backup_job_id]
     good = await last_good(tx.session, [backup_job_id])
     return _shown(row, schedules, good.get(backup_job_id))

@@ -65,7 +65,7 @@ class BackupJobIn(In):
     retention: Policy | None = Field(
         default=None, description="What prunes keep of its backups; null: as its repository says."
     )
-    priority: int = Field(default=0, ge=-100, le=100, description="Where runs wait for their turn, the higher first.")
+    priority: int = Field(default=0, ge=-100, le=100, description="Where runs wait for a free slot, the higher first.")
     max_failures: int | None = Field(
         default=None,
         ge=1,

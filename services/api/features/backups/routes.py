@@ -10,14 +10,17 @@ from sqlalchemy import Select, select
 
 from services.api.features.backups.schemas import AcceptIn, BackupOut, HoldIn
 from services.api.kernel.dependencies import Caller, PageBounds, Parts
+from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut
-from services.api.kernel.pages import found, newest_first
+from services.api.kernel.pages import newest_first, require
 from services.api.kernel.schemas import Page
 from shared.db.clock import read_now
 from shared.db.queries.retention import doubtful_archives, good_archives, is_doubtful, is_good, refuse_to_accept
 from shared.db.stores.requests import request_delete
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Archive, Repository, is_held
+from shared.domain.messages.backups import ARCHIVE_HELD, ARCHIVE_LEAVING
+from shared.domain.permissions import Permission
 from shared.errors import Conflict
 from shared.events.archive import ArchiveAccepted
 
@@ -25,11 +28,11 @@ if TYPE_CHECKING:
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
 
-router = APIRouter(tags=["backups"])
+router = APIRouter(tags=["backups"], route_class=GuardedRoute)
 _TRUST = {"good": good_archives, "doubtful": doubtful_archives}
 
 
-@router.get("/api/backups")
+@router.get("/api/backups", dependencies=[Allow(Permission.BACKUPS_READ)])
 async def list_backups(
     parts: Parts,
     bounds: PageBounds,
@@ -46,25 +49,24 @@ async def list_backups(
     query = query.where(Archive.backup_job_id == backup_job_id) if backup_job_id else query
     query = query.where(_TRUST[trust]()) if trust else query
     async with parts.db.read() as session:
-        rows, following = await newest_first(session, query, (Archive.created_at, Archive.id), bounds)
-    return Page(items=[_shown(*row) for row in rows], next=following)
+        cut = await newest_first(session, query, (Archive.created_at, Archive.id), bounds)
+    return cut.page([_shown(*row) for row in cut.rows])
 
 
-@router.get("/api/backups/{backup_id}")
+@router.get("/api/backups/{backup_id}", dependencies=[Allow(Permission.BACKUPS_READ)])
 async def get_backup(backup_id: uuid.UUID, parts: Parts) -> BackupOut:
     """Return one backup."""
     return await parts.db.run(lambda tx: _read(tx, backup_id))
 
 
-@router.delete("/api/backups/{backup_id}", status_code=202)
+@router.delete("/api/backups/{backup_id}", dependencies=[Allow(Permission.BACKUPS_DELETE)], status_code=202)
 async def delete_backup(backup_id: uuid.UUID, parts: Parts) -> JobOut:
     """Queue the deletion of a backup; it cannot be undone. A held one refuses."""
 
     async def queue(tx: UnitOfWork) -> Job:
-        archive = found(await tx.session.get(Archive, backup_id), "backup")
+        archive = require(await tx.session.get(Archive, backup_id), "backup")
         if is_held(archive, await read_now(tx.session)):
-            message = f"this backup is held: {archive.held_reason}"
-            raise Conflict(message, code="archive_held", remedy="release it first: DELETE /api/backups/{id}/hold")
+            raise Conflict(ARCHIVE_HELD(reason=archive.held_reason))
         job = await request_delete(tx, archive)
         await tx.session.refresh(job)
         return job
@@ -72,7 +74,7 @@ async def delete_backup(backup_id: uuid.UUID, parts: Parts) -> JobOut:
     return JobOut.model_validate(await parts.db.run(queue))
 
 
-@router.post("/api/backups/{backup_id}/accept")
+@router.post("/api/backups/{backup_id}/accept", dependencies=[Allow(Permission.BACKUPS_ACCEPT)])
 async def accept_backup(backup_id: uuid.UUID, body: AcceptIn, parts: Parts, caller: Caller) -> BackupOut:
     """Accept a doubtful backup: it counts as good from now on, and later runs are compared with it.
 
@@ -80,7 +82,7 @@ async def accept_backup(backup_id: uuid.UUID, body: AcceptIn, parts: Parts, call
     """
 
     async def accept(tx: UnitOfWork) -> BackupOut:
-        archive = found(await tx.session.get(Archive, backup_id, with_for_update=True), "backup")
+        archive = require(await tx.session.get(Archive, backup_id, with_for_update=True), "backup")
         if archive.accepted_at is None:
             refuse_to_accept(archive)
             archive.accepted_at = await read_now(tx.session)
@@ -99,17 +101,14 @@ async def accept_backup(backup_id: uuid.UUID, body: AcceptIn, parts: Parts, call
     return await parts.db.run(accept)
 
 
-@router.put("/api/backups/{backup_id}/hold")
+@router.put("/api/backups/{backup_id}/hold", dependencies=[Allow(Permission.BACKUPS_HOLD)])
 async def hold_backup(backup_id: uuid.UUID, body: HoldIn, parts: Parts) -> BackupOut:
     """Hold a backup: nothing deletes it until it is released or the time is over."""
 
     async def hold(tx: UnitOfWork) -> BackupOut:
-        archive = found(await tx.session.get(Archive, backup_id, with_for_update=True), "backup")
-        if archive.leaving:
-            message = f"the backup {archive.name} is being deleted"
-            raise Conflict(
-                message, code="archive_leaving", remedy="if its deletion fails, try again after the next run"
-            )
+        archive = require(await tx.session.get(Archive, backup_id, with_for_update=True), "backup")
+        if archive.deleting:
+            raise Conflict(ARCHIVE_LEAVING(archive=archive.name))
         archive.held_reason, archive.held_until = body.reason, body.until
         await tx.session.flush()
         return await _read(tx, backup_id)
@@ -117,12 +116,12 @@ async def hold_backup(backup_id: uuid.UUID, body: HoldIn, parts: Parts) -> Backu
     return await parts.db.run(hold)
 
 
-@router.delete("/api/backups/{backup_id}/hold")
+@router.delete("/api/backups/{backup_id}/hold", dependencies=[Allow(Permission.BACKUPS_HOLD)])
 async def release_backup(backup_id: uuid.UUID, parts: Parts) -> BackupOut:
     """Release a held backup."""
 
     async def release(tx: UnitOfWork) -> BackupOut:
-        archive = found(await tx.session.get(Archive, backup_id), "backup")
+        archive = require(await tx.session.get(Archive, backup_id), "backup")
         archive.held_reason, archive.held_until = None, None
         await tx.session.flush()
         return await _read(tx, backup_id)
@@ -132,7 +131,7 @@ async def release_backup(backup_id: uuid.UUID, parts: Parts) -> BackupOut:
 
 async def _read(tx: UnitOfWork, backup_id: uuid.UUID) -> BackupOut:
     query = _backups().where(Archive.id == backup_id).execution_options(populate_existing=True)
-    return _shown(*found((await tx.session.execute(query)).one_or_none(), "backup"))
+    return _shown(*require((await tx.session.execute(query)).one_or_none(), "backup"))
 
 
 def _backups() -> Select[Archive, str, str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
 from services.api.kernel.schemas import In, Out
 from shared.domain.backup_state import Reason
-from shared.domain.names import Text
+from shared.domain.names import Justification, Text
+from shared.domain.restoring import Existing, Mode, RestoreAsked, encoded
+from shared.domain.restoring import Target as RestorePath
 from shared.domain.values import Moment
 
 
@@ -54,7 +56,7 @@ class BackupOut(Out):
     accepted_at: datetime | None
     accepted_by: str = Field(description="The token with which it was accepted.")
     accepted_reason: str
-    lost: bool = Field(description="Missing from the repository without our doing, and not seen there since.")
+    missing: bool = Field(description="Missing from the repository without our doing, and not seen there since.")
     verified_at: datetime | None = Field(description="When all its data was last read and was sound.")
     proven_at: datetime | None = Field(description="When all that its run added had been read and decrypted.")
     damage: str = Field(description="Why it cannot be read any more; empty as far as anybody knows.")
@@ -66,11 +68,77 @@ class BackupOut(Out):
 class AcceptIn(In):
     """Why a doubtful backup is as it should be."""
 
-    reason: Text = Field(min_length=1, examples=["the old data was moved to web2"])
+    reason: Justification = Field(examples=["the old data was moved to web2"])
 
 
 class HoldIn(In):
     """Why an archive must stay, and until when; without an end, until it is released."""
 
-    reason: Text = Field(min_length=1, examples=["audit 2026"])
+    reason: Justification = Field(examples=["audit 2026"])
     until: Moment | None = None
+
+
+class ItemIn(In):
+    """A file or a directory of a backup, with all that is below it."""
+
+    path: Text | None = Field(default=None, min_length=1, examples=["srv/www"])
+    path_b64: str | None = Field(
+        default=None,
+        max_length=6000,
+        pattern=r"^[A-Za-z0-9+/]+=*$",
+        description="Instead, for any other name: not UTF-8, with control characters, or very long.",
+    )
+
+    @model_validator(mode="after")
+    def _is_named_once(self) -> Self:
+        if (self.path is None) == (self.path_b64 is None):
+            message = "give `path` or `path_b64`"
+            raise ValueError(message)
+        return self
+
+
+class RestoreIn(In):
+    """What is restored, where, and how."""
+
+    items: list[ItemIn] = Field(default=[], max_length=1000, description="Nothing: all that the backup holds.")
+    target_server_id: uuid.UUID | None = Field(default=None, description="Default: the server it was made of.")
+    mode: Mode = Field(
+        default="directory",
+        description="directory: into a new one. To where it was: beside what is there, under a new name; swap: in its "
+        "place, which gets a new name; merge: into it. swap and merge ask for a preview first.",
+    )
+    existing: Existing = Field(
+        default="keep", description="What a merge does with files that are there: keep them, or set them aside."
+    )
+    target_path: RestorePath | None = Field(
+        default=None,
+        description="A directory that is empty or does not exist. Default: a new one below /var/restore/borgfleet.",
+        examples=["/var/restore/www"],
+    )
+    owner: Literal["numeric", "names", "root"] = Field(
+        default="numeric", description="Owners by number, by name, or root alone."
+    )
+    layout: Literal["short", "full"] = Field(
+        default="short", description="What is chosen below its common directory, or with whole paths."
+    )
+    metadata: Literal["full", "basic"] = Field(
+        default="full", description="full: refuse where access control lists, attributes and nanoseconds would be lost."
+    )
+    verify: Literal["sample", "all", "count"] = Field(
+        default="sample", description="Which files are compared by SHA-256; all are counted."
+    )
+    time_limit: int | None = Field(default=None, ge=1, le=30 * 86_400, description="Seconds it may take.")
+
+    confirm: uuid.UUID | None = Field(
+        default=None, description="For swap and merge: the task of a preview of the same, at most 15 minutes old."
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        self.asked()
+        return self
+
+    def asked(self) -> RestoreAsked:
+        """Return the job's parameters."""
+        items = [one.path_b64 or encoded(one.path or "") for one in self.items]
+        return RestoreAsked.model_validate(self.model_dump(exclude={"items", "confirm"}) | {"items": items})

@@ -20,32 +20,42 @@ from services.api.features.channels.schemas import (
     NotificationOut,
 )
 from services.api.kernel.dependencies import PageBounds, Parts
-from services.api.kernel.pages import by_text, found, newest_first
+from services.api.kernel.guard import Allow, GuardedRoute
+from services.api.kernel.pages import by_text, newest_first, require
 from services.api.kernel.schemas import Page
+from services.api.kernel.tags import with_tags
+from shared.db.queries.tags import tags_of_channels
 from shared.db.stores.secrets import channel_key, channel_url
+from shared.db.stores.tags import set_channel_tags
 from shared.db.tables.notify import Notification, NotificationChannel
 from shared.domain.ids import new_id
+from shared.domain.messages.alerts import BAD_URL, NOTIFICATION_NOT_FAILED
+from shared.domain.permissions import Permission
 from shared.errors import Conflict, Invalid
 from shared.notify.port import Address
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
+
+    from sqlalchemy.ext.asyncio import AsyncSession
 
     from shared.db.unit_of_work import UnitOfWork
 
-router = APIRouter(tags=["notifications"])
+router = APIRouter(tags=["notifications"], route_class=GuardedRoute)
 _KEY_BYTES = 32
 
 
-@router.get("/api/notification-channels")
+@router.get("/api/notification-channels", dependencies=[Allow(Permission.CHANNELS_READ)])
 async def list_channels(parts: Parts, bounds: PageBounds) -> Page[ChannelOut]:
     """List the channels by name."""
     async with parts.db.read() as session:
-        rows, following = await by_text(session, select(NotificationChannel), NotificationChannel.name, bounds)
-    return Page(items=[ChannelOut.model_validate(row[0]) for row in rows], next=following)
+        cut = await by_text(session, select(NotificationChannel), NotificationChannel.name, bounds)
+        tags = await tags_of_channels(session, [row[0].id for row in cut.rows])
+    return cut.page([_shown(row[0], tags.get(row[0].id, ())) for row in cut.rows])
 
 
-@router.post("/api/notification-channels", status_code=201)
+@router.post("/api/notification-channels", dependencies=[Allow(Permission.CHANNELS_WRITE)], status_code=201)
 async def add_channel(body: ChannelIn, parts: Parts) -> ChannelMade:
     """Add a channel; its URL is checked, and nothing is sent: see the path `test`."""
     url = body.url.get_secret_value()
@@ -54,9 +64,10 @@ async def add_channel(body: ChannelIn, parts: Parts) -> ChannelMade:
 
     async def add(tx: UnitOfWork) -> NotificationChannel:
         channel = NotificationChannel(
-            id=new_id(), name=body.name, kind=body.kind, shown_as=_shown_as(body.kind, url), **_rules(body)
+            id=new_id(), name=body.name, kind=body.kind, label=_label(body.kind, url), **_rules(body)
         )
         tx.session.add(channel)
+        await set_channel_tags(tx.session, channel, body.tags)
         await tx.secrets.put(channel_url(channel.id), url)
         if key is not None:
             await tx.secrets.put(channel_key(channel.id), key)
@@ -68,40 +79,45 @@ async def add_channel(body: ChannelIn, parts: Parts) -> ChannelMade:
     return ChannelMade(**made.model_dump(), signing_key=key)
 
 
-@router.get("/api/notification-channels/{channel_id}")
+@router.get("/api/notification-channels/{channel_id}", dependencies=[Allow(Permission.CHANNELS_READ)])
 async def get_channel(channel_id: uuid.UUID, parts: Parts) -> ChannelOut:
     """Return one channel."""
     async with parts.db.read() as session:
-        return ChannelOut.model_validate(found(await session.get(NotificationChannel, channel_id), "channel"))
+        return await _read(session, require(await session.get(NotificationChannel, channel_id), "channel"))
 
 
-@router.put("/api/notification-channels/{channel_id}")
+@router.put("/api/notification-channels/{channel_id}", dependencies=[Allow(Permission.CHANNELS_WRITE)])
 async def change_channel(channel_id: uuid.UUID, body: ChannelChange, parts: Parts) -> ChannelOut:
     """Change what a channel hears of; a new URL is checked first."""
     url = body.url.get_secret_value() if body.url is not None else None
     async with parts.db.read() as session:
-        kind = found(await session.get(NotificationChannel, channel_id), "channel").kind
+        kind = require(await session.get(NotificationChannel, channel_id), "channel").kind
     if url is not None:
         await parts.sender.check(Address(kind, url))
 
     async def change(tx: UnitOfWork) -> NotificationChannel:
-        channel = found(await tx.session.get(NotificationChannel, channel_id), "channel")
+        channel = require(await tx.session.get(NotificationChannel, channel_id), "channel")
         for name, value in _rules(body).items():
             setattr(channel, name, value)
+        await set_channel_tags(tx.session, channel, body.tags)
         if url is not None:
-            channel.shown_as = _shown_as(kind, url)
+            channel.label = _label(kind, url)
             await tx.secrets.put(channel_url(channel.id), url)
         return channel
 
-    return ChannelOut.model_validate(await parts.db.run(change))
+    channel = await parts.db.run(change)
+    async with parts.db.read() as session:
+        return await _read(session, channel)
 
 
-@router.delete("/api/notification-channels/{channel_id}", status_code=204)
+@router.delete(
+    "/api/notification-channels/{channel_id}", dependencies=[Allow(Permission.CHANNELS_WRITE)], status_code=204
+)
 async def delete_channel(channel_id: uuid.UUID, parts: Parts) -> None:
     """Forget a channel, with its delivery log."""
 
     async def forget(tx: UnitOfWork) -> None:
-        channel = found(await tx.session.get(NotificationChannel, channel_id), "channel")
+        channel = require(await tx.session.get(NotificationChannel, channel_id), "channel")
         await tx.session.execute(delete(Notification).where(Notification.channel_id == channel_id))
         for name in (channel_url(channel_id), channel_key(channel_id)):
             await tx.secrets.delete(name)
@@ -110,12 +126,14 @@ async def delete_channel(channel_id: uuid.UUID, parts: Parts) -> None:
     await parts.db.run(forget)
 
 
-@router.post("/api/notification-channels/{channel_id}/test", status_code=202)
+@router.post(
+    "/api/notification-channels/{channel_id}/test", dependencies=[Allow(Permission.CHANNELS_WRITE)], status_code=202
+)
 async def test_channel(channel_id: uuid.UUID, parts: Parts) -> NotificationOut:
     """Send a test at once, whatever the channel's hours; follow it at `/api/notifications/{id}`."""
 
     async def queue(tx: UnitOfWork) -> Notification:
-        found(await tx.session.get(NotificationChannel, channel_id), "channel")
+        require(await tx.session.get(NotificationChannel, channel_id), "channel")
         row = Notification(channel_id=channel_id, change_id=new_id(), what="test")
         tx.session.add(row)
         await tx.session.flush()
@@ -125,7 +143,7 @@ async def test_channel(channel_id: uuid.UUID, parts: Parts) -> NotificationOut:
     return NotificationOut.model_validate(await parts.db.run(queue))
 
 
-@router.get("/api/notifications")
+@router.get("/api/notifications", dependencies=[Allow(Permission.CHANNELS_READ)])
 async def list_notifications(
     parts: Parts, bounds: PageBounds, channel_id: Annotated[uuid.UUID | None, Query()] = None
 ) -> Page[NotificationOut]:
@@ -134,44 +152,54 @@ async def list_notifications(
     if channel_id is not None:
         query = query.where(Notification.channel_id == channel_id)
     async with parts.db.read() as session:
-        rows, following = await newest_first(session, query, (Notification.created_at, Notification.id), bounds)
-    return Page(items=[NotificationOut.model_validate(row[0]) for row in rows], next=following)
+        cut = await newest_first(session, query, (Notification.created_at, Notification.id), bounds)
+    return cut.page([NotificationOut.model_validate(row[0]) for row in cut.rows])
 
 
-@router.get("/api/notifications/{notification_id}")
+@router.get("/api/notifications/{notification_id}", dependencies=[Allow(Permission.CHANNELS_READ)])
 async def get_notification(notification_id: uuid.UUID, parts: Parts) -> NotificationOut:
     """Return one line of the delivery log."""
     async with parts.db.read() as session:
-        return NotificationOut.model_validate(found(await session.get(Notification, notification_id), "notification"))
+        return NotificationOut.model_validate(require(await session.get(Notification, notification_id), "notification"))
 
 
-@router.post("/api/notifications/{notification_id}/retry", status_code=202)
+@router.post(
+    "/api/notifications/{notification_id}/retry", dependencies=[Allow(Permission.CHANNELS_WRITE)], status_code=202
+)
 async def retry_notification(notification_id: uuid.UUID, parts: Parts) -> NotificationOut:
     """Try a failed delivery again, now."""
 
     async def again(tx: UnitOfWork) -> Notification:
-        row = found(await tx.session.get(Notification, notification_id, with_for_update=True), "notification")
+        row = require(await tx.session.get(Notification, notification_id, with_for_update=True), "notification")
         if row.state not in ("failed", "waiting"):
-            message = f"this notification is {row.state}"
-            raise Conflict(message, code="notification_not_failed", remedy="only what failed can be tried again")
+            raise Conflict(NOTIFICATION_NOT_FAILED(state=row.state))
         row.state, row.due_at = "waiting", row.created_at
         return row
 
     return NotificationOut.model_validate(await parts.db.run(again))
 
 
+async def _read(session: AsyncSession, channel: NotificationChannel) -> ChannelOut:
+    return _shown(channel, (await tags_of_channels(session, [channel.id])).get(channel.id, ()))
+
+
+def _shown(channel: NotificationChannel, tags: Sequence[str]) -> ChannelOut:
+    out = ChannelOut.model_validate(channel)
+    with_tags(out, channel.tags, tags)
+    return out
+
+
 def _rules(body: ChannelRules) -> dict[str, Any]:
-    rules = body.model_dump(include=set(ChannelRules.model_fields))
+    rules = body.model_dump(include=set(ChannelRules.model_fields) - {"tags"})
     if body.hours is not None:
         rules["hours"] = body.hours.model_dump(mode="json")
     return rules | {"kinds": [kind.value for kind in body.kinds]}
 
 
-def _shown_as(kind: str, url: str) -> str:
+def _label(kind: str, url: str) -> str:
     """Return what of a URL is no secret: its scheme, and a webhook's host."""
     try:
         host = urlsplit(url).hostname if kind == "webhook" else ""
     except ValueError as error:
-        message = "the channel's URL is none: its host cannot be read"
-        raise Invalid(message, code="bad_url", remedy="write it as https://hooks.example.org/path") from error
+        raise Invalid(BAD_URL()) from error
     return f"{url.partition('://')[0][:30]}://{host}/..."[:300]

@@ -12,6 +12,7 @@ from services.api.kernel.hours import HoursIn
 from services.api.kernel.schemas import In, Out, Secret
 from shared.domain.alerts import AlertKind
 from shared.domain.names import Name
+from shared.domain.tags import TagName
 
 
 class ChannelRules(In):
@@ -22,8 +23,10 @@ class ChannelRules(In):
     kinds: list[AlertKind] = Field(
         default_factory=list[AlertKind], max_length=100, description="Only these; all without."
     )
-    tags: list[Name] = Field(
-        default_factory=list[str], max_length=50, description="Only servers with one of these; everything without."
+    tags: list[TagName] = Field(
+        default_factory=list[str],
+        max_length=50,
+        description="Only servers with one of these, by name; everything without. One that is not there yet is made.",
     )
     hours: HoursIn | None = Field(default=None, description="At any time, without; what happens outside waits.")
     digest_seconds: int = Field(
@@ -55,7 +58,7 @@ class ChannelOut(Out):
     id: uuid.UUID
     name: str
     kind: str
-    shown_as: str = Field(description="What may be shown of its URL.")
+    label: str = Field(description="What may be shown of its URL.")
     enabled: bool
     least_level: str
     kinds: list[str]

@@ -9,13 +9,18 @@ from fastapi import APIRouter, Query
 from sqlalchemy import select, tuple_
 
 from services.api.features.jobs.progress import read_progress
-from services.api.kernel.dependencies import PageBounds, Parts
+from services.api.kernel.dependencies import Asking, PageBounds, Parts
+from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut, LogLineOut
-from services.api.kernel.pages import found, newest_first
+from services.api.kernel.pages import newest_first, require
 from services.api.kernel.schemas import Page
+from services.api.kernel.scope import require_for
 from shared.db.stores.jobs import takes_turns
 from shared.db.tables.job import Job, JobLog
 from shared.domain.job import JobState, JobType
+from shared.domain.job_kinds import KIND_OF
+from shared.domain.messages.jobs import JOB_ENDED, JOB_NOT_RETRYABLE_STATE
+from shared.domain.permissions import Permission
 from shared.errors import Conflict, Transient
 from shared.events.progress import JobProgress
 from shared.events.streams import PROGRESS
@@ -24,10 +29,10 @@ if TYPE_CHECKING:
     from services.api.kernel.dependencies import Gateway
     from shared.db.unit_of_work import UnitOfWork
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(tags=["jobs"], route_class=GuardedRoute)
 
 
-@router.get("/api/jobs")
+@router.get("/api/jobs", dependencies=[Allow(Permission.JOBS_READ)])
 async def list_jobs(
     parts: Parts,
     bounds: PageBounds,
@@ -43,22 +48,24 @@ async def list_jobs(
     query = query.where(Job.server_id == server_id) if server_id else query
     query = query.where(Job.backup_job_id == backup_job_id) if backup_job_id else query
     async with parts.db.read() as session:
-        rows, following = await newest_first(session, query, (Job.created_at, Job.id), bounds)
-    return Page(items=[JobOut.model_validate(row[0]) for row in rows], next=following)
+        # Ended well are nearly all: of any other state there are few, and its own index finds them.
+        few = state not in (None, JobState.SUCCEEDED)
+        cut = await newest_first(session, query, (Job.created_at, Job.id), bounds, few=few)
+    return cut.page([JobOut.model_validate(row[0]) for row in cut.rows])
 
 
-@router.get("/api/jobs/{job_id}")
+@router.get("/api/jobs/{job_id}", dependencies=[Allow(Permission.JOBS_READ)])
 async def get_job(job_id: uuid.UUID, parts: Parts) -> JobOut:
     """Return one job with its latest progress."""
     async with parts.db.read() as session:
-        job = found(await session.get(Job, job_id), "job")
+        job = require(await session.get(Job, job_id), "job")
     out = JobOut.model_validate(job)
     if job.state == JobState.RUNNING:
         out.progress = await _live_progress(parts, job_id) or out.progress
     return out
 
 
-@router.get("/api/jobs/{job_id}/log")
+@router.get("/api/jobs/{job_id}/log", dependencies=[Allow(Permission.JOBS_READ)])
 async def get_log(
     job_id: uuid.UUID,
     parts: Parts,
@@ -73,39 +80,39 @@ async def get_log(
         attempt, seq = (int(part) for part in after.split("."))
         query = query.where(tuple_(JobLog.attempt, JobLog.seq) > (attempt, seq))
     async with parts.db.read() as session:
-        found(await session.get(Job, job_id), "job")
+        require(await session.get(Job, job_id), "job")
         rows = (await session.scalars(query.order_by(JobLog.attempt, JobLog.seq).limit(limit + 1))).all()
     last = rows[limit - 1] if len(rows) > limit else None
     following = f"{last.attempt}.{last.seq}" if last else None
     return Page(items=[LogLineOut.model_validate(row) for row in rows[:limit]], next=following)
 
 
-@router.post("/api/jobs/{job_id}/cancel", status_code=202)
+@router.post("/api/jobs/{job_id}/cancel", dependencies=[Allow(Permission.JOBS_CONTROL)], status_code=202)
 async def cancel_job(job_id: uuid.UUID, parts: Parts) -> JobOut:
     """Cancel: a queued job at once, a running one as soon as borg has stopped."""
 
     async def cancel(tx: UnitOfWork) -> Job:
-        found(await tx.jobs.get(job_id), "job")
+        require(await tx.jobs.get(job_id), "job")
         if await tx.jobs.request_cancel(job_id) is None:
-            message = "this job has ended already"
-            raise Conflict(message, code="job_ended", remedy="nothing to do")
-        return found(await tx.jobs.get(job_id), "job")
+            raise Conflict(JOB_ENDED())
+        return require(await tx.jobs.get(job_id), "job")
 
     return JobOut.model_validate(await parts.db.run(cancel))
 
 
-@router.post("/api/jobs/{job_id}/retry", status_code=202)
-async def retry_job(job_id: uuid.UUID, parts: Parts) -> JobOut:
-    """Queue a failed or cancelled job again."""
+@router.post("/api/jobs/{job_id}/retry", dependencies=[Allow(Permission.JOBS_CONTROL)], status_code=202)
+async def retry_job(job_id: uuid.UUID, parts: Parts, asking: Asking) -> JobOut:
+    """Queue a failed or cancelled job again; it needs the right to ask for such a job too."""
 
     async def retry(tx: UnitOfWork) -> Job:
-        job = found(await tx.jobs.get(job_id), "job")
+        job = require(await tx.jobs.get(job_id), "job")
+        if (kind := KIND_OF.get(job.type)) is not None:
+            await require_for(tx.session, asking, kind.permission, job.server_id)
         if not await tx.jobs.retry(job):
-            message = f"a job in state {job.state} cannot be retried"
-            raise Conflict(message, code="job_not_retryable", remedy="only failed and cancelled jobs can; run it anew")
+            raise Conflict(JOB_NOT_RETRYABLE_STATE(state=job.state))
         if takes_turns(job):
-            await tx.turns.give()
-        return found(await tx.jobs.get(job_id), "job")
+            await tx.admission.admit()
+        return require(await tx.jobs.get(job_id), "job")
 
     return JobOut.model_validate(await parts.db.run(retry))
 

@@ -13,7 +13,7 @@ Cap = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class Limits(In):
-    """Backups, prunes, compactions and checks together; null: no limit. What is above waits for its turn.
+    """Backups, prunes, compactions and checks together; null: no limit. What is above waits for a free slot.
 
     The higher priority goes first, then the server with the fewest runs, then what waited longest.
     """

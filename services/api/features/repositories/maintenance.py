@@ -1,4 +1,4 @@
-"""Upkeep of a repository: preview of a retention, prune, compact, check, and letting go what was frozen."""
+"""Maintenance of a repository: preview of a retention, prune, compact, check, and letting go what was frozen."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ from services.api.features.repositories.schemas import (
     UnfreezeIn,
 )
 from services.api.kernel.dependencies import Caller, Parts
+from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut
-from services.api.kernel.pages import found
+from services.api.kernel.pages import require
 from shared.db.clock import read_now
 from shared.db.queries.retention import Policies, judge_archives, load_policies
-from shared.db.stores.requests import request_upkeep
+from shared.db.stores.requests import request_maintenance
 from shared.db.stores.secrets import repository_key
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.job import JobType
+from shared.domain.messages.repositories import REPOSITORY_NOT_FROZEN, REPOSITORY_NOT_RESTORED, RETENTION_MISSING
+from shared.domain.permissions import Permission
 from shared.domain.retention import Policy
 from shared.domain.verification import CheckOptions
 from shared.errors import Conflict
@@ -39,40 +42,40 @@ if TYPE_CHECKING:
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
 
-router = APIRouter(tags=["retention"])
+router = APIRouter(tags=["retention"], route_class=GuardedRoute)
 
 
-@router.post("/api/repositories/{repository_id}/retention/preview")
+@router.post("/api/repositories/{repository_id}/retention/preview", dependencies=[Allow(Permission.REPOSITORIES_READ)])
 async def preview(repository_id: uuid.UUID, body: Policy, parts: Parts) -> PreviewedPrune:
     """Say what a retention would keep, by which rule, and what would go; nothing is changed.
 
     Backup jobs with a retention of their own keep it.
     """
     async with parts.db.read() as session:
-        repository = found(await session.get(Repository, repository_id), "repository")
+        repository = require(await session.get(Repository, repository_id), "repository")
         policies = replace(await load_policies(session, repository), common=body)
         return await _previewed(session, policies, Archive.repository_id == repository_id)
 
 
-@router.post("/api/backup-jobs/{backup_job_id}/retention/preview")
+@router.post("/api/backup-jobs/{backup_job_id}/retention/preview", dependencies=[Allow(Permission.BACKUP_JOBS_READ)])
 async def preview_of_backup_job(backup_job_id: uuid.UUID, body: Policy, parts: Parts) -> PreviewedPrune:
     """Say what a retention of its own would keep of a backup job, and what would go; nothing is changed."""
     async with parts.db.read() as session:
-        definition = found(await session.get(BackupJob, backup_job_id), "backup job")
+        definition = require(await session.get(BackupJob, backup_job_id), "backup job")
         repository = await session.get_one(Repository, definition.repository_id)
         policies = Policies(body, marks=(await load_policies(session, repository)).marks)
         return await _previewed(session, policies, Archive.backup_job_id == backup_job_id)
 
 
 async def _previewed(session: AsyncSession, policies: Policies, which: ColumnElement[bool]) -> PreviewedPrune:
-    query = select(Archive).where(which, Archive.lost.is_(False), Archive.leaving.is_(False))
+    query = select(Archive).where(which, Archive.missing.is_(False), Archive.deleting.is_(False))
     archives = list(await session.scalars(query.order_by(Archive.created_at.desc())))
     verdicts = judge_archives(policies, archives, await read_now(session))
     rules = {archive_id: rule for verdict in verdicts for archive_id, rule in verdict.kept.items()}
     return PreviewedPrune(
         kept=len(rules),
         dropped=len(archives) - len(rules),
-        braked=any(verdict.braked for verdict in verdicts),
+        deletion_limit_reached=any(verdict.deletion_limit_reached for verdict in verdicts),
         backups=[
             RetentionPreview(
                 id=archive.id, name=archive.name, backup_job_id=archive.backup_job_id, created_at=archive.created_at,
@@ -83,54 +86,68 @@ async def _previewed(session: AsyncSession, policies: Policies, which: ColumnEle
     )  # fmt: skip
 
 
-@router.post("/api/repositories/{repository_id}/prune", status_code=202)
+@router.post(
+    "/api/repositories/{repository_id}/prune", dependencies=[Allow(Permission.REPOSITORIES_PRUNE)], status_code=202
+)
 async def prune(repository_id: uuid.UUID, body: PruneIn, parts: Parts) -> JobOut:
     """Queue a prune by the repository's retention."""
 
     async def queue(tx: UnitOfWork) -> Job:
-        repository = found(await tx.session.get(Repository, repository_id), "repository")
+        repository = require(await tx.session.get(Repository, repository_id), "repository")
         if not await load_policies(tx.session, repository):
-            message = "this repository has no retention: nothing says what to keep"
-            raise Conflict(message, code="retention_missing", remedy="set one: PUT /api/repositories/{id}")
+            raise Conflict(RETENTION_MISSING())
         asked = body.model_dump()
-        job = await request_upkeep(tx, JobType.REPOSITORY_PRUNE, repository.id, **asked)
+        job = await request_maintenance(tx, JobType.REPOSITORY_PRUNE, repository.id, **asked)
         await tx.session.refresh(job)
         return job
 
     return JobOut.model_validate(await parts.db.run(queue))
 
 
-@router.post("/api/repositories/{repository_id}/compact", status_code=202)
+@router.post(
+    "/api/repositories/{repository_id}/compact", dependencies=[Allow(Permission.REPOSITORIES_COMPACT)], status_code=202
+)
 async def compact(repository_id: uuid.UUID, parts: Parts) -> JobOut:
     """Queue a compaction: what deleted backups held is freed."""
     return await _queue(parts, JobType.REPOSITORY_COMPACT, repository_id)
 
 
-@router.post("/api/repositories/{repository_id}/check", status_code=202)
+@router.post(
+    "/api/repositories/{repository_id}/check", dependencies=[Allow(Permission.REPOSITORIES_CHECK)], status_code=202
+)
 async def check(repository_id: uuid.UUID, body: CheckOptions, parts: Parts) -> JobOut:
     """Queue a check; what is damaged is marked, and nothing is repaired."""
     return await _queue(parts, JobType.REPOSITORY_CHECK, repository_id, **body.model_dump(mode="json"))
 
 
+@router.post(
+    "/api/repositories/{repository_id}/catalogue/rebuild",
+    dependencies=[Allow(Permission.REPOSITORIES_INDEX)],
+    status_code=202,
+)
+async def rebuild_catalogue(repository_id: uuid.UUID, parts: Parts) -> JobOut:
+    """Queue that the catalogue of the files in a repository's backups is built anew; it is read until that is done."""
+    return await _queue(parts, JobType.ARCHIVE_INDEX, repository_id, rebuild=True)
+
+
 async def _queue(parts: Parts, kind: JobType, repository_id: uuid.UUID, **asked: Any) -> JobOut:
     async def queue(tx: UnitOfWork) -> Job:
-        repository = found(await tx.session.get(Repository, repository_id), "repository")
-        job = await request_upkeep(tx, kind, repository.id, **asked)
+        repository = require(await tx.session.get(Repository, repository_id), "repository")
+        job = await request_maintenance(tx, kind, repository.id, **asked)
         await tx.session.refresh(job)
         return job
 
     return JobOut.model_validate(await parts.db.run(queue))
 
 
-@router.post("/api/repositories/{repository_id}/unfreeze")
+@router.post("/api/repositories/{repository_id}/unfreeze", dependencies=[Allow(Permission.REPOSITORIES_UNFREEZE)])
 async def unfreeze(repository_id: uuid.UUID, body: UnfreezeIn, parts: Parts, caller: Caller) -> RepositoryOut:
     """Let a frozen repository be pruned again; what is lost stays marked until it is seen. Who and why is kept."""
 
     async def let_go(tx: UnitOfWork) -> RepositoryOut:
-        repository = found(await tx.session.get(Repository, repository_id), "repository")
+        repository = require(await tx.session.get(Repository, repository_id), "repository")
         if not repository.frozen_reason:
-            message = "this repository is not frozen"
-            raise Conflict(message, code="repository_not_frozen", remedy="nothing to do")
+            raise Conflict(REPOSITORY_NOT_FROZEN())
         if any(cause["code"] == "repository_key_changed" for cause in repository.frozen_for):
             await tx.secrets.delete(
                 repository_key(repository_id)
@@ -144,7 +161,9 @@ async def unfreeze(repository_id: uuid.UUID, body: UnfreezeIn, parts: Parts, cal
     return await parts.db.run(let_go)
 
 
-@router.post("/api/repositories/{repository_id}/accept-restored")
+@router.post(
+    "/api/repositories/{repository_id}/accept-restored", dependencies=[Allow(Permission.REPOSITORIES_UNFREEZE)]
+)
 async def accept_restored(
     repository_id: uuid.UUID, body: AcceptRestoredIn, parts: Parts, caller: Caller
 ) -> RepositoryOut:
@@ -154,10 +173,9 @@ async def accept_restored(
     """
 
     async def accept(tx: UnitOfWork) -> RepositoryOut:
-        repository = found(await tx.session.get(Repository, repository_id, with_for_update=True), "repository")
+        repository = require(await tx.session.get(Repository, repository_id, with_for_update=True), "repository")
         if not repository.restored_pending:
-            message = "the database was not found older than this repository, or that was accepted already"
-            raise Conflict(message, code="repository_not_restored", remedy="nothing to do")
+            raise Conflict(REPOSITORY_NOT_RESTORED())
         repository.restored_accepted_by, repository.restored_accepted_reason = caller, body.reason
         repository.restored_accepted_at = await tx.session.scalar(select(db_now()))
         return await read_repository(tx, repository_id)

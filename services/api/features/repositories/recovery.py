@@ -10,33 +10,37 @@ from sqlalchemy import func, select
 
 from services.api.features.repositories.schemas import LostBackup, RecoverIn, RecoveryPreview
 from services.api.kernel.dependencies import Caller, Parts
+from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut
-from services.api.kernel.pages import found
-from shared.db.stores.requests import request_upkeep
+from services.api.kernel.pages import require
+from shared.db.stores.requests import request_maintenance
 from shared.db.stores.secrets import repository_key
 from shared.db.tables.kernel import Secret
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.job import JobType
+from shared.domain.permissions import Permission
 
 if TYPE_CHECKING:
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
 
-router = APIRouter(tags=["retention"])
+router = APIRouter(tags=["retention"], route_class=GuardedRoute)
 _LISTED = 500
 
 
-@router.get("/api/repositories/{repository_id}/recover")
+@router.get("/api/repositories/{repository_id}/recover", dependencies=[Allow(Permission.REPOSITORIES_READ)])
 async def preview(repository_id: uuid.UUID, parts: Parts) -> RecoveryPreview:
     """Say why a repository is frozen and what a recovery would bring back; nothing is changed."""
     async with parts.db.read() as session:
-        repository = found(await session.get(Repository, repository_id), "repository")
-        mine = (Archive.repository_id == repository_id, Archive.leaving.is_(False), Archive.borg_id.is_not(None))
-        lost = select(Archive).where(*mine, Archive.lost.is_(True)).order_by(Archive.created_at.desc()).limit(_LISTED)
-        backups = [LostBackup.model_validate(archive) for archive in await session.scalars(lost)]
+        repository = require(await session.get(Repository, repository_id), "repository")
+        mine = (Archive.repository_id == repository_id, Archive.deleting.is_(False), Archive.borg_id.is_not(None))
+        missing = (
+            select(Archive).where(*mine, Archive.missing.is_(True)).order_by(Archive.created_at.desc()).limit(_LISTED)
+        )
+        backups = [LostBackup.model_validate(archive) for archive in await session.scalars(missing)]
         count = select(func.count()).select_from(Archive).where(*mine)
         recorded = await session.scalar(count) or 0
-        missing = await session.scalar(count.where(Archive.lost.is_(True))) or 0
+        missing = await session.scalar(count.where(Archive.missing.is_(True))) or 0
         key = select(Secret.name).where(Secret.name == repository_key(repository_id))
         has_key = await session.scalar(key) is not None
     return RecoveryPreview.model_validate(
@@ -53,13 +57,15 @@ async def preview(repository_id: uuid.UUID, parts: Parts) -> RecoveryPreview:
     )
 
 
-@router.post("/api/repositories/{repository_id}/recover", status_code=202)
+@router.post(
+    "/api/repositories/{repository_id}/recover", dependencies=[Allow(Permission.REPOSITORIES_RECOVER)], status_code=202
+)
 async def recover(repository_id: uuid.UUID, body: RecoverIn, parts: Parts, caller: Caller) -> JobOut:
     """Queue a recovery: key, deleted objects and a manifest with all archives are put back. Who and why is kept."""
 
     async def queue(tx: UnitOfWork) -> Job:
-        repository = found(await tx.session.get(Repository, repository_id), "repository")
-        job = await request_upkeep(tx, JobType.REPOSITORY_RECOVER, repository.id, reason=body.reason, by=caller)
+        repository = require(await tx.session.get(Repository, repository_id), "repository")
+        job = await request_maintenance(tx, JobType.REPOSITORY_RECOVER, repository.id, reason=body.reason, by=caller)
         await tx.session.refresh(job)
         return job
 

@@ -10,13 +10,15 @@ from sqlalchemy import Select, func, select
 
 from services.api.features.repositories.schemas import PoolIn, PoolOut, RepositoryChange, RepositoryIn, RepositoryOut
 from services.api.kernel.dependencies import PageBounds, Parts
-from services.api.kernel.pages import by_text, found
+from services.api.kernel.guard import Allow, GuardedRoute
+from services.api.kernel.pages import by_text, require
 from services.api.kernel.scheduling import Owner, replace_schedules, schedules_of
-from services.api.kernel.scheduling import shown as schedule_shown
+from services.api.kernel.scheduling import to_schema as schedule_shown
 from services.api.kernel.schemas import Page
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
 from shared.domain.names import repository_path
+from shared.domain.permissions import Permission
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,20 +30,20 @@ if TYPE_CHECKING:
     from shared.db.tables.schedule import Schedule
     from shared.db.unit_of_work import UnitOfWork
 
-router = APIRouter(tags=["storage"])
+router = APIRouter(tags=["storage"], route_class=GuardedRoute)
 
 
-@router.get("/api/storage-pools")
+@router.get("/api/storage-pools", dependencies=[Allow(Permission.POOLS_READ)])
 async def list_pools(parts: Parts, bounds: PageBounds) -> Page[PoolOut]:
     """List the storage pools by name."""
     async with parts.db.read() as session:
-        rows, following = await by_text(session, select(StoragePool), StoragePool.name, bounds)
-        restored = await _restored(session, [row[0].id for row in rows])
-    shown = [PoolOut.model_validate({**vars(row[0]), "restored_at": restored.get(row[0].id)}) for row in rows]
-    return Page(items=shown, next=following)
+        cut = await by_text(session, select(StoragePool), StoragePool.name, bounds)
+        restored = await _restored(session, [row[0].id for row in cut.rows])
+    shown = [PoolOut.model_validate({**vars(row[0]), "restored_at": restored.get(row[0].id)}) for row in cut.rows]
+    return cut.page(shown)
 
 
-@router.post("/api/storage-pools", status_code=201)
+@router.post("/api/storage-pools", dependencies=[Allow(Permission.POOLS_WRITE)], status_code=201)
 async def add_pool(body: PoolIn, parts: Parts) -> PoolOut:
     """Add a storage pool; its directory must exist on its node."""
 
@@ -65,22 +67,22 @@ async def _restored(session: AsyncSession, pools: Sequence[uuid.UUID]) -> dict[u
     return {row[0]: row[1] for row in await session.execute(newest.group_by(Repository.pool_id))}
 
 
-@router.get("/api/repositories")
+@router.get("/api/repositories", dependencies=[Allow(Permission.REPOSITORIES_READ)])
 async def list_repositories(parts: Parts, bounds: PageBounds) -> Page[RepositoryOut]:
     """List the repositories by path."""
     async with parts.db.read() as session:
-        rows, following = await by_text(session, _repositories(), Repository.path, bounds)
-        schedules = await schedules_of(session, [row[0].id for row in rows])
-    return Page(items=[_shown(row, schedules[row[0].id]) for row in rows], next=following)
+        cut = await by_text(session, _repositories(), Repository.path, bounds)
+        schedules = await schedules_of(session, [row[0].id for row in cut.rows])
+    return cut.page([_shown(row, schedules[row[0].id]) for row in cut.rows])
 
 
-@router.get("/api/repositories/{repository_id}")
+@router.get("/api/repositories/{repository_id}", dependencies=[Allow(Permission.REPOSITORIES_READ)])
 async def get_repository(repository_id: uuid.UUID, parts: Parts) -> RepositoryOut:
     """Return one repository."""
     return await parts.db.run(lambda tx: read_repository(tx, repository_id))
 
 
-@router.post("/api/repositories", status_code=201)
+@router.post("/api/repositories", dependencies=[Allow(Permission.REPOSITORIES_WRITE)], status_code=201)
 async def add_repository(body: RepositoryIn, parts: Parts) -> RepositoryOut:
     """Add a repository; borg makes it at `<pool>/<server>/<name>` when it is first used."""
 
@@ -92,17 +94,17 @@ async def add_repository(body: RepositoryIn, parts: Parts) -> RepositoryOut:
     return await parts.db.run(add)
 
 
-@router.put("/api/repositories/{repository_id}")
+@router.put("/api/repositories/{repository_id}", dependencies=[Allow(Permission.REPOSITORIES_WRITE)])
 async def change_repository(repository_id: uuid.UUID, body: RepositoryChange, parts: Parts) -> RepositoryOut:
-    """Change a repository's quota, retention and upkeep."""
+    """Change a repository's quota, retention and maintenance."""
 
     async def change(tx: UnitOfWork) -> RepositoryOut:
-        repository = found(await tx.session.get(Repository, repository_id), "repository")
+        repository = require(await tx.session.get(Repository, repository_id), "repository")
         repository.quota_bytes, repository.prune_after_backup = body.quota_bytes, body.prune_after_backup
         repository.compact_threshold_percent = body.compact_threshold_percent
         repository.retention = body.retention.model_dump() if body.retention else None
         if body.schedules is not None:
-            server = found(await tx.session.get(Server, repository.server_id), "server")
+            server = require(await tx.session.get(Server, repository.server_id), "server")
             owner = Owner(repository_id=repository.id, server=server.name, repository=repository.name)
             await replace_schedules(tx, owner, body.schedules)
         return await read_repository(tx, repository_id)
@@ -114,8 +116,8 @@ async def new_repository(
     tx: UnitOfWork, name: str, server_id: uuid.UUID, pool_id: uuid.UUID
 ) -> tuple[Repository, Server]:
     """Insert a repository with its path."""
-    server = found(await tx.session.get(Server, server_id), "server")
-    pool = found(await tx.session.get(StoragePool, pool_id), "storage pool")
+    server = require(await tx.session.get(Server, server_id), "server")
+    pool = require(await tx.session.get(StoragePool, pool_id), "storage pool")
     path = repository_path(pool.path, server.name, name)
     repository = Repository(name=name, server_id=server.id, pool_id=pool.id, path=path, encryption="repokey-blake2")
     tx.session.add(repository)
@@ -127,7 +129,7 @@ async def read_repository(tx: UnitOfWork, repository_id: uuid.UUID) -> Repositor
     """Return a repository for people."""
     await tx.session.flush()
     query = _repositories().where(Repository.id == repository_id).execution_options(populate_existing=True)
-    row = found((await tx.session.execute(query)).one_or_none(), "repository")
+    row = require((await tx.session.execute(query)).one_or_none(), "repository")
     return _shown(row, (await schedules_of(tx.session, [repository_id]))[repository_id])
 
 

@@ -6,11 +6,11 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
-from services.api.kernel.schedules import UpkeepScheduleIn, UpkeepScheduleOut
+from services.api.kernel.schedules import MaintenanceScheduleIn, MaintenanceScheduleOut
 from services.api.kernel.schemas import In, Out
-from shared.domain.names import Name, Node, PoolPath, Text
+from shared.domain.names import Justification, Name, Node, PoolPath
 from shared.domain.retention import Policy
 from shared.domain.values import Int63
 
@@ -69,7 +69,7 @@ class RepositoryChange(In):
     )
 
     quota_bytes: Quota = None
-    schedules: list[UpkeepScheduleIn] | None = Field(
+    schedules: list[MaintenanceScheduleIn] | None = Field(
         default=None, max_length=10, description="When it is pruned, compacted and checked; null: as it is."
     )
     retention: Policy | None = Field(default=None, description="What prunes keep; nothing is ever pruned without.")
@@ -79,7 +79,11 @@ class RepositoryChange(In):
 class PruneIn(In):
     """How to prune."""
 
-    past_the_brake: bool = Field(default=False, description="Even if more would go at once than the brake allows.")
+    override_deletion_limit: bool = Field(
+        validation_alias=AliasChoices("override_deletion_limit", "past_the_brake"),
+        default=False,
+        description="Prune even if more would be deleted at once than the deletion limit allows.",
+    )
 
 
 class RetentionPreview(Out):
@@ -98,26 +102,28 @@ class PreviewedPrune(Out):
 
     kept: int
     dropped: int
-    braked: bool = Field(description="More would go at once than the brake allows: nothing would.")
+    deletion_limit_reached: bool = Field(
+        description="More would be deleted at once than the deletion limit allows: nothing would."
+    )
     backups: list[RetentionPreview]
 
 
 class UnfreezeIn(In):
     """Why a repository is let go again: it is recorded."""
 
-    reason: Text = Field(min_length=1, examples=["the client deleted them by mistake"])
+    reason: Justification = Field(examples=["the client deleted them by mistake"])
 
 
 class RecoverIn(In):
     """Why a repository is recovered: it is recorded."""
 
-    reason: Text = Field(min_length=1, examples=["the server was taken over and emptied the manifest"])
+    reason: Justification = Field(examples=["the server was taken over and emptied the manifest"])
 
 
 class AcceptRestoredIn(In):
     """Why the restored database is taken as it is now: it is recorded."""
 
-    reason: Text = Field(min_length=1, examples=["holds and retention are set again"])
+    reason: Justification = Field(examples=["holds and retention are set again"])
 
 
 class FrozenFor(Out):
@@ -180,7 +186,7 @@ class RepositoryOut(Out):
     compacted_at: datetime | None
     checked_at: datetime | None = Field(description="When a check of its segments last came to the end.")
     damage: str = Field(description="What checks found wrong with it; empty when nothing.")
-    schedules: list[UpkeepScheduleOut]
+    schedules: list[MaintenanceScheduleOut]
     archive_count: int
     original_size: int | None
     compressed_size: int | None

@@ -21,8 +21,8 @@ from shared.db.tables.server import Server
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.hours import Hours, may_begin
 from shared.domain.job import JobType
-from shared.domain.job_kinds import UPKEEP_TYPES
-from shared.domain.schedule import SPEC, jitter, runs_after, upkeep_name
+from shared.domain.job_kinds import MAINTENANCE_TYPES
+from shared.domain.schedule import SPEC, jitter, maintenance_name, runs_after
 
 if TYPE_CHECKING:
     import uuid
@@ -39,7 +39,7 @@ MOST_RUNS = 500
 _FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 
-async def foresee(session: AsyncSession, span: timedelta) -> list[ExpectedRun]:
+async def forecast_runs(session: AsyncSession, span: timedelta) -> list[ExpectedRun]:
     """Return the runs of the time to come by their beginning: 500, and one more if there are more."""
     rows, paused = await _enabled(session), await _paused(session)
     typical = await _typical_seconds(session, list({row[0].backup_job_id for row in rows if row[0].backup_job_id}))
@@ -66,14 +66,14 @@ async def _enabled(session: AsyncSession) -> list[tuple[Schedule, str, uuid.UUID
         .join(Repository, Repository.id == BackupJob.repository_id)
         .where(BackupJob.enabled.is_(True))
     )
-    upkeep = (
+    maintenance = (
         select(Schedule, Repository.id, Server.name, Repository.name)
         .join(Repository, Repository.id == Schedule.repository_id)
         .join(Server, Server.id == Repository.server_id)
     )
     rows = [(row[0], row[1], row[2], row[3], row[4]) for row in await session.execute(backups)]
-    for schedule, key, server, repository in await session.execute(upkeep):
-        rows.append((schedule, upkeep_name(server, repository, schedule.task), key, server, repository))
+    for schedule, key, server, repository in await session.execute(maintenance):
+        rows.append((schedule, maintenance_name(server, repository, schedule.task), key, server, repository))
     return rows
 
 
@@ -117,10 +117,10 @@ async def _typical_seconds(
     seen: defaultdict[tuple[str, uuid.UUID | None], list[float]] = defaultdict(list)
     for backup_job_id, archives in (await _LAST_GOOD.of(session, backup_jobs)).items():
         seen[JobType.BACKUP_CREATE.value, backup_job_id] = [archive.duration for archive in archives]
-    upkeep = select(Job.type, Job.repository_id, Job.started_at, Job.finished_at).where(
-        Job.type.in_(UPKEEP_TYPES), Job.state.in_(_DONE), Job.created_at > db_now(-_LOOKED_BACK)
+    maintenance = select(Job.type, Job.repository_id, Job.started_at, Job.finished_at).where(
+        Job.type.in_(MAINTENANCE_TYPES), Job.state.in_(_DONE), Job.created_at > db_now(-_LOOKED_BACK)
     )
-    for kind, repository_id, started_at, finished_at in await session.execute(upkeep):
+    for kind, repository_id, started_at, finished_at in await session.execute(maintenance):
         if started_at is not None and finished_at is not None:
             seen[kind, repository_id].append((finished_at - started_at).total_seconds())
     return {key: statistics.median(durations) for key, durations in seen.items()}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Query, Response
 from sqlalchemy import delete, select
 
-from services.api.features.schedules.forecast import MOST_RUNS, foresee
+from services.api.features.schedules.forecast import MOST_RUNS, forecast_runs
 from services.api.features.schedules.schemas import (
     ComplianceOut,
     ExpectedRun,
@@ -21,17 +21,20 @@ from services.api.features.schedules.schemas import (
     PauseOut,
     PreviewOut,
 )
-from services.api.kernel.dependencies import Bounds, Caller, ManyBounds, PageBounds, Parts
-from services.api.kernel.pages import INCOMPLETE, MOST, by_text, found, newest_first, told
+from services.api.kernel.dependencies import Asking, Bounds, ManyBounds, PageBounds, Parts
+from services.api.kernel.guard import Allow, GuardedRoute
+from services.api.kernel.pages import INCOMPLETE, MOST, by_text, newest_first, require, told
 from services.api.kernel.schedules import ScheduleIn
 from services.api.kernel.scheduling import next_runs
 from services.api.kernel.schemas import Out, Page
+from services.api.kernel.scope import require_permission
 from shared.db.clock import read_now
 from shared.db.queries.retention import last_good
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.schedule import MissedRun, Pause, Schedule
 from shared.db.tables.server import Server
 from shared.domain.names import Name
+from shared.domain.permissions import Permission
 from shared.domain.rpo import breaks_at, state_of, target_seconds
 from shared.domain.schedule import in_words
 
@@ -40,17 +43,17 @@ if TYPE_CHECKING:
 
     from shared.db.unit_of_work import UnitOfWork
 
-router = APIRouter(tags=["schedules"])
+router = APIRouter(tags=["schedules"], route_class=GuardedRoute)
 OfServer = Annotated[Name | None, Query(description="On this server alone.")]
 
 
-@router.post("/api/schedules/preview")
+@router.post("/api/schedules/preview", dependencies=[Allow(Permission.SCHEDULES_READ)])
 async def preview(body: ScheduleIn) -> PreviewOut:
     """Say a schedule in words, with its next five runs, without saving it."""
     return PreviewOut(words=in_words(body.when), next_runs=next_runs(body.when, timedelta(0)))
 
 
-@router.get("/api/pauses")
+@router.get("/api/pauses", dependencies=[Allow(Permission.SCHEDULES_READ)])
 async def list_pauses(parts: Parts, response: Response) -> list[PauseOut]:
     """List what is paused, the first 1,000; the header `Borgfleet-Incomplete` says that there is more."""
     async with parts.db.read() as session:
@@ -58,18 +61,21 @@ async def list_pauses(parts: Parts, response: Response) -> list[PauseOut]:
     return [PauseOut.model_validate(row) for row in told(response, rows, MOST)]
 
 
-@router.put("/api/pauses")
-async def pause(body: PauseIn, parts: Parts, caller: Caller, server: OfServer = None) -> PauseOut:
+@router.put("/api/pauses", dependencies=[Allow(Permission.SCHEDULES_WRITE)])
+async def pause(body: PauseIn, parts: Parts, asking: Asking, server: OfServer = None) -> PauseOut:
     """Let nothing scheduled run, on one server or anywhere; what runs goes on, and what is asked for is done."""
+    if server is None:
+        require_permission(asking, Permission.SCHEDULES_WRITE)
 
     async def put(tx: UnitOfWork) -> Pause:
+        server_id = None
         if server is not None:
-            found(await tx.session.scalar(select(Server.id).where(Server.name == server)), "server")
+            server_id = require(await tx.session.scalar(select(Server.id).where(Server.name == server)), "server")
         row = await tx.session.scalar(select(Pause).where(Pause.server == (server or "")))
         if row is None:
             row = Pause(server=server or "")
             tx.session.add(row)
-        row.until, row.reason, row.who = body.until, body.reason, caller
+        row.server_id, row.until, row.reason, row.who = server_id, body.until, body.reason, asking.name
         await tx.session.flush()
         await tx.session.refresh(row)
         return row
@@ -77,14 +83,16 @@ async def pause(body: PauseIn, parts: Parts, caller: Caller, server: OfServer = 
     return PauseOut.model_validate(await parts.db.run(put))
 
 
-@router.delete("/api/pauses", status_code=204)
-async def resume(parts: Parts, server: OfServer = None) -> None:
+@router.delete("/api/pauses", dependencies=[Allow(Permission.SCHEDULES_WRITE)], status_code=204)
+async def resume(parts: Parts, asking: Asking, server: OfServer = None) -> None:
     """Take a pause back; what came due meanwhile is not made up for."""
+    if server is None:
+        require_permission(asking, Permission.SCHEDULES_WRITE)
     gone = delete(Pause).where(Pause.server == (server or ""))
     await parts.db.run(lambda tx: tx.session.execute(gone))
 
 
-@router.get("/api/missed-runs")
+@router.get("/api/missed-runs", dependencies=[Allow(Permission.SCHEDULES_READ)])
 async def list_missed(
     parts: Parts, bounds: PageBounds, backup_job_id: Annotated[uuid.UUID | None, Query()] = None
 ) -> Page[MissedRunOut]:
@@ -93,23 +101,29 @@ async def list_missed(
     if backup_job_id is not None:
         query = query.where(MissedRun.backup_job_id == backup_job_id)
     async with parts.db.read() as session:
-        rows, following = await newest_first(session, query, (MissedRun.due_at, MissedRun.id), bounds)
-    return Page(items=[MissedRunOut.model_validate(row[0]) for row in rows], next=following)
+        cut = await newest_first(session, query, (MissedRun.due_at, MissedRun.id), bounds)
+    return cut.page([MissedRunOut.model_validate(row[0]) for row in cut.rows])
 
 
-@router.get("/api/tonight")
-async def tonight(
+@router.get("/api/forecast", dependencies=[Allow(Permission.SCHEDULES_READ)])
+@router.get("/api/tonight", deprecated=True, dependencies=[Allow(Permission.SCHEDULES_READ)])
+async def forecast(
     parts: Parts, response: Response, hours: Annotated[int, Query(ge=1, le=168)] = 24
 ) -> list[ExpectedRun]:
-    """Foresee the fleet's runs of the next hours, how long they should take, and which collide; the first 500.
+    """Forecast the fleet's runs of the next hours, how long they should take, and which collide; the first 500.
 
     The header `Borgfleet-Incomplete` says that there are more.
     """
     async with parts.db.read() as session:
-        return list(told(response, await foresee(session, timedelta(hours=hours)), MOST_RUNS))
+        return list(told(response, await forecast_runs(session, timedelta(hours=hours)), MOST_RUNS))
 
 
-@router.get("/api/compliance", responses={200: {"content": {"text/csv": {}}}}, response_model=list[ComplianceOut])
+@router.get(
+    "/api/compliance",
+    dependencies=[Allow(Permission.SCHEDULES_READ)],
+    responses={200: {"content": {"text/csv": {}}}},
+    response_model=list[ComplianceOut],
+)
 async def compliance(
     parts: Parts, response: Response, bounds: ManyBounds, csv_text: Annotated[bool, Query(alias="csv")] = False
 ) -> Any:
@@ -121,8 +135,6 @@ async def compliance(
         rows, following = await _compliance(session, bounds)
     if following is not None:
         response.headers[INCOMPLETE] = f"only {bounds.limit}"
-        csv_too = "&csv=true" if csv_text else ""
-        response.headers["Link"] = f'</api/compliance?limit={bounds.limit}&after={following}{csv_too}>; rel="next"'
     if not csv_text:
         return rows
     text = io.StringIO()
@@ -139,8 +151,8 @@ _COLUMNS = [name for name in ComplianceOut.model_fields if name not in Out.model
 async def _compliance(session: AsyncSession, bounds: Bounds) -> tuple[list[ComplianceOut], str | None]:
     now = await read_now(session)
     query = select(BackupJob, Server.name).join(Server, Server.id == BackupJob.server_id)
-    listed, following = await by_text(session, query, BackupJob.name, bounds)
-    ids = [row[0].id for row in listed]
+    cut = await by_text(session, query, BackupJob.name, bounds)
+    ids = [row[0].id for row in cut.rows]
     last = await last_good(session, ids)
     periods: defaultdict[uuid.UUID, list[int]] = defaultdict(list)
     of_these = select(Schedule.backup_job_id, Schedule.period_seconds).where(Schedule.backup_job_id.in_(ids))
@@ -148,7 +160,7 @@ async def _compliance(session: AsyncSession, bounds: Bounds) -> tuple[list[Compl
         if backup_job_id is not None:
             periods[backup_job_id].append(period)
     shown: list[ComplianceOut] = []
-    for definition, server in listed:
+    for definition, server in cut.rows:
         target = target_seconds(definition.rpo_seconds, periods[definition.id])
         made_at = last.get(definition.id)
         state = state_of(target, made_at, definition.created_at, now) if definition.enabled else "off"
@@ -160,4 +172,4 @@ async def _compliance(session: AsyncSession, bounds: Bounds) -> tuple[list[Compl
                 breaks_at=breaks_at(target, made_at, definition.created_at),
             )
         )  # fmt: skip
-    return shown, following
+    return shown, cut.next

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from services.api.kernel.schemas import In, Out
+from services.api.kernel.schemas import In, Out, Telling
 from shared.domain.values import CleanText, Moment
 
 
@@ -36,12 +36,12 @@ class PauseOut(Out):
     created_at: datetime
 
 
-class MissedRunOut(Out):
+class MissedRunOut(Telling):
     """A run that was due and was not made."""
 
     id: uuid.UUID
     backup_job_id: uuid.UUID | None
-    repository_id: uuid.UUID | None = Field(description="Where it is a repository's upkeep.")
+    repository_id: uuid.UUID | None = Field(description="Where it is a repository's maintenance.")
     task: str = Field(description="The type of job it would have been.")
     due_at: datetime
     code: str = Field(description="downtime, overlap, window or unreachable")

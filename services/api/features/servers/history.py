@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from services.api.features.servers.statistics_schemas import Point, Range
 from shared.db.tables.stats import ServerRollup, ServerStats, weighted
+from shared.domain.messages.servers import BAD_SPAN, STEP_TOO_SMALL
 from shared.errors import Invalid
 
 if TYPE_CHECKING:
@@ -37,14 +38,12 @@ def chosen_step(start: datetime, end: datetime, step: int | None) -> int:
     """Return the seconds of a point: the wish, or what makes about 500 points of the span; Invalid if too many."""
     span = (end - start).total_seconds()
     if span <= 0:
-        message = "`from` is not before `to`"
-        raise Invalid(message, code="bad_span", remedy="give an earlier `from`")
+        raise Invalid(BAD_SPAN())
     if step is None:
         wide = max(60, int(span / _POINTS))
         return next((nice for nice in (60, FIVE_MINUTES, 900, HOUR, 6 * HOUR) if nice >= wide), DAY)
     if span / step > _MOST_POINTS:
-        message = f"a step of {step} s makes more than {_MOST_POINTS} points of this span"
-        raise Invalid(message, code="step_too_small", remedy="give a larger `step`, or none")
+        raise Invalid(STEP_TOO_SMALL(step=step, most=_MOST_POINTS))
     return step
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from services.api.features.servers.statistics_schemas import StatusOut
-from services.api.kernel.schemas import In, Out, Secret
+from services.api.kernel.schemas import In, Out, Secret, Told
 from shared.domain.names import Host, Login, Name
+from shared.domain.tags import TagName
 
 Fingerprint = Annotated[str, StringConstraints(max_length=50, pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
 Tags = Annotated[
-    list[Name],
-    Field(max_length=20, description="In the order of their weight: thresholds of the first tag that has one hold."),
+    list[TagName],
+    Field(
+        max_length=20,
+        description="By name, in the order of their weight: thresholds of the first tag that has one hold. "
+        "One that is not there yet is made.",
+    ),
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -61,6 +66,9 @@ class ServerOut(Out):
     tags: list[str]
     state: str = Field(description="new, host_key (approval needed), failed or ready")
     state_reason: str
+    state_message: Told = Field(
+        default=None, description="The same as an entry of GET /api/errors, and its parameters."
+    )
     host_key_fingerprint: str | None = Field(default=None, description="Pinned.")
     offered_fingerprint: str | None = Field(default=None, description="Shown by the server, not approved.")
     facts: dict[str, Any]
@@ -68,6 +76,12 @@ class ServerOut(Out):
     ready_at: datetime | None
     last_seen_at: datetime | None
     status: StatusOut | None = Field(default=None, description="The latest look at it; null before the first.")
+
+    @model_validator(mode="after")
+    def _in_todays_words(self) -> Self:
+        if self.state_message is not None:
+            self.state_reason = self.state_message.text
+        return self
 
 
 class FleetKey(Out):

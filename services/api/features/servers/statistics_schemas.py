@@ -1,4 +1,4 @@
-"""How servers fare: the latest look and the history."""
+"""How servers fare: the latest probe and the history."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import Field
 
-from services.api.kernel.schemas import In, Out
+from services.api.kernel.schemas import In, Out, Telling
 
 
-class StatusOut(Out):
+class StatusOut(Telling):
     """What is known of a server now."""
 
     up: bool
@@ -27,7 +27,7 @@ class StatusOut(Out):
 
 
 class CollectIn(In):
-    """Which servers to look at."""
+    """Which servers to probe."""
 
     servers: list[uuid.UUID] | None = Field(default=None, max_length=1000, description="All of them without.")
 

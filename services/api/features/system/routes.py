@@ -7,14 +7,16 @@ from sqlalchemy import select
 
 from services.api.features.system.schemas import DeadLetterOut, ServiceOut
 from services.api.kernel.dependencies import PageBounds, Parts
+from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.pages import MOST, newest_first, told
 from services.api.kernel.schemas import Page
 from shared.db.tables.kernel import DeadLetter, ServiceInstance
+from shared.domain.permissions import Permission
 
-router = APIRouter(tags=["borgfleet itself"])
+router = APIRouter(tags=["borgfleet itself"], route_class=GuardedRoute)
 
 
-@router.get("/api/services")
+@router.get("/api/services", dependencies=[Allow(Permission.SYSTEM_READ)])
 async def list_services(parts: Parts, response: Response) -> list[ServiceOut]:
     """List the processes of the last day by service, and when each was last there: the first 1,000.
 
@@ -26,10 +28,10 @@ async def list_services(parts: Parts, response: Response) -> list[ServiceOut]:
     return [ServiceOut.model_validate(row) for row in told(response, rows, MOST)]
 
 
-@router.get("/api/dead-letters")
+@router.get("/api/dead-letters", dependencies=[Allow(Permission.SYSTEM_READ)])
 async def list_dead_letters(parts: Parts, bounds: PageBounds) -> Page[DeadLetterOut]:
     """List the messages that were given up, newest first."""
     async with parts.db.read() as session:
         keys = (DeadLetter.at, DeadLetter.id)
-        rows, following = await newest_first(session, select(DeadLetter), keys, bounds)
-    return Page(items=[DeadLetterOut.model_validate(row[0]) for row in rows], next=following)
+        cut = await newest_first(session, select(DeadLetter), keys, bounds)
+    return cut.page([DeadLetterOut.model_validate(row[0]) for row in cut.rows])

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from services.api.kernel.schemas import Out
+from services.api.kernel.schemas import Out, Telling
 
 
 class ServiceOut(Out):
@@ -21,7 +21,7 @@ class ServiceOut(Out):
     seen_at: datetime
 
 
-class DeadLetterOut(Out):
+class DeadLetterOut(Telling):
     """A message that was given up; what it held lies in the stream DEAD, under the same subject."""
 
     id: uuid.UUID

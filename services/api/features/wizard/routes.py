@@ -9,18 +9,20 @@ from fastapi import APIRouter
 from services.api.features.repositories.routes import new_repository
 from services.api.features.wizard.schemas import WizardIn
 from services.api.kernel.dependencies import Parts
+from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut
 from shared.db.stores.requests import request_backup
 from shared.db.tables.backup_job import BackupJob
+from shared.domain.permissions import Permission
 
 if TYPE_CHECKING:
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
 
-router = APIRouter(tags=["backup jobs"])
+router = APIRouter(tags=["backup jobs"], route_class=GuardedRoute)
 
 
-@router.post("/api/backup-wizard", status_code=202)
+@router.post("/api/backup-wizard", dependencies=[Allow(Permission.BACKUP_JOBS_WRITE)], status_code=202)
 async def backup_wizard(body: WizardIn, parts: Parts) -> JobOut:
     """Make all three or none; returns the first run's job."""
 

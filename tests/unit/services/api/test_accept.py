@@ -77,10 +77,10 @@ async def test_accepting_twice_keeps_the_first_word(api: httpx2.AsyncClient, par
     [
         ({"state": "failed"}, "archive_failed"),
         ({"damage": "a chunk is gone"}, "archive_damaged"),
-        ({"lost": True}, "archive_missing"),
-        ({"leaving": True}, "archive_leaving"),
+        ({"missing": True}, "archive_missing"),
+        ({"deleting": True}, "archive_leaving"),
         ({"state": "succeeded", "trusted": True}, "archive_not_doubtful"),
-        ({"state": "failed", "damage": "bad", "lost": True}, "archive_damaged"),
+        ({"state": "failed", "damage": "bad", "missing": True}, "archive_damaged"),
     ],
 )
 async def test_a_word_makes_no_good_backup_of_one_that_cannot_be_restored(
@@ -94,12 +94,33 @@ async def test_a_word_makes_no_good_backup_of_one_that_cannot_be_restored(
     assert (await api.get(f"/api/backups/{one}")).json() == before
 
 
-@pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "   "}, {"reason": "\ud800"}, {"reason": "x" * 5000}])
-async def test_a_word_without_a_reason_is_none(api: httpx2.AsyncClient, parts: Parts, body: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "backups/{}/accept"),
+        ("PUT", "backups/{}/hold"),
+        ("POST", "repositories/{}/unfreeze"),
+        ("POST", "repositories/{}/accept-restored"),
+        ("POST", "repositories/{}/recover"),
+    ],
+)
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"reason": ""}, {"reason": "   "}, {"reason": "\u00a0\u2003"}, {"reason": "\ud800"}, {"reason": "x" * 5000}],
+)
+async def test_a_word_without_a_reason_is_none(
+    api: httpx2.AsyncClient, parts: Parts, method: str, path: str, body: dict[str, str]
+) -> None:
     (one,) = await archive(api, parts, {})
-    answer = await api.post(f"/api/backups/{one}/accept", content=json.dumps(body))
-    assert answer.status_code in (400, 422)
-    assert (await api.get(f"/api/backups/{one}")).json()["accepted_at"] is None
+    backup = (await api.get(f"/api/backups/{one}")).json()
+    about = one if path.startswith("backups") else backup["repository_id"]
+    kept = f"/api/{path.split('/', maxsplit=1)[0]}/{about}"
+    before = (await api.get(kept)).json()
+    answer = await api.request(
+        method, f"/api/{path.format(about)}", content=json.dumps(body), headers={"content-type": "application/json"}
+    )
+    assert answer.status_code in (400, 422), answer.text
+    assert (await api.get(kept)).json() == before
 
 
 async def test_what_does_not_exist_is_not_accepted(api: httpx2.AsyncClient) -> None:

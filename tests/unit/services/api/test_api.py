@@ -129,7 +129,7 @@ async def test_jobs_are_listed_filtered_cancelled_retried_and_logged(api: httpx2
         f"backup_job_id={all_['job']['id']}",
     ):
         assert len((await api.get(f"/api/jobs?{query}")).json()["items"]) == 3
-    assert [j["waiting_for"] for j in rest.json()["items"] + first.json()["items"]].count("its turn") == 1
+    assert [j["waiting_for"] for j in rest.json()["items"] + first.json()["items"]].count("a free slot") == 1
     unlimited = {"fleet": None, "per_server": None, "per_pool": None}
     assert (await api.put("/api/limits", json=unlimited)).json() == unlimited | {"servers": {}, "pools": {}}
     path = f"/api/jobs/{jobs[0]['id']}"
@@ -288,7 +288,7 @@ async def test_the_api_describes_itself_with_examples_and_problems(api: httpx2.A
     for operations in described["paths"].values():
         for operation in operations.values():
             assert "401" in operation["responses"]
-            assert operation["security"]
+            assert operation["x-permission"] == "public" or operation["security"]
 
 
 def uuid_of(item: dict[str, Any]) -> Any:
@@ -302,7 +302,7 @@ def test_states_of_the_api_are_the_domains() -> None:
 async def test_requests_are_counted_by_route_and_never_by_id(api: httpx2.AsyncClient, parts: Parts) -> None:
     await api.get(f"/api/servers/{uuid.uuid4()}")
     await api.get("/api/servers")
-    await api.get("/nowhere/at/all")
+    await api.get("/api/nowhere/at/all")
     text = generate_latest(parts.registry).decode()
     assert 'borgfleet_http_requests_total{method="GET",route="/api/servers/{server_id}",status="4xx"} 1.0' in text
     assert 'borgfleet_http_requests_total{method="GET",route="/api/servers",status="2xx"} 1.0' in text
@@ -374,7 +374,7 @@ async def test_a_channel_is_added_tested_changed_and_forgotten_and_its_url_is_ne
     assert added.status_code == 201, added.text
     channel = added.json()
     assert channel["signing_key"].startswith("whsec_")
-    assert channel["shown_as"] == "https://hooks.example.org/..."
+    assert channel["label"] == "https://hooks.example.org/..."
     path = f"/api/notification-channels/{channel['id']}"
     for shown in (await api.get(path), await api.get("/api/notification-channels")):
         assert channel["signing_key"] not in shown.text
@@ -387,7 +387,7 @@ async def test_a_channel_is_added_tested_changed_and_forgotten_and_its_url_is_ne
     assert [one["id"] for one in listed] == [sent["id"]]
     change = {"url": "https://hooks.example.net/canary", "least_level": "critical", "kinds": ["disk"]}
     changed = (await api.put(path, json=change)).json()
-    assert (changed["shown_as"], changed["kinds"], changed["hours"]) == (
+    assert (changed["label"], changed["kinds"], changed["hours"]) == (
         "https://hooks.example.net/...",
         ["disk"],
         None,
@@ -447,7 +447,7 @@ async def test_a_backup_job_has_schedules_that_are_shown_in_words_with_their_nex
         "other": "web1-system",
     }
     assert (await api.put("/api/pauses?server=web1", json={})).status_code == 200
-    assert (await api.get("/api/tonight?hours=48")).json() == []
+    assert (await api.get("/api/forecast?hours=48")).json() == []
     assert (await api.delete("/api/pauses?server=web1")).status_code == 204
     states = {
         one["backup_job"]: (one["state"], one["target_seconds"]) for one in (await api.get("/api/compliance")).json()
@@ -484,12 +484,12 @@ async def test_a_retention_is_previewed_saved_and_followed(api: httpx2.AsyncClie
     assert (refused.status_code, refused.json()["code"]) == (409, "retention_missing")
     shown = (await api.post(f"{repository}/retention/preview", json={"keep_daily": 2})).json()
     assert [one["kept_by"] for one in shown["backups"]] == ["daily 1", "daily 2", None, None, None]
-    assert (shown["kept"], shown["dropped"], shown["braked"]) == (2, 3, False)
+    assert (shown["kept"], shown["dropped"], shown["deletion_limit_reached"]) == (2, 3, False)
     assert (await api.post(f"{repository}/retention/preview", json={})).status_code == 422
     saved = await api.put(repository, json={"retention": {"keep_daily": 2, "zone": "Europe/Paris"}})
     assert saved.json()["retention"]["zone"] == "Europe/Paris"
     assert (await api.put(repository, json={"retention": {"keep_daily": 0}})).status_code == 422
-    queued = await api.post(f"{repository}/prune", json={"past_the_brake": True})
+    queued = await api.post(f"{repository}/prune", json={"override_deletion_limit": True})
     assert (queued.status_code, queued.json()["type"], queued.json()["state"]) == (202, "repository_prune", "queued")
 
 
@@ -503,7 +503,7 @@ async def test_a_frozen_repository_is_let_go_by_name_and_with_a_reason(api: http
         ids = {"repository_id": uuid.UUID(all_["repository"]["id"]), "server_id": uuid.UUID(all_["server"]["id"])}
         times = {"started_at": datetime.now(UTC), "ended_at": datetime.now(UTC)}
         tx.session.add_all(
-            Archive(name=letter, borg_id=letter * 64, trusted=True, lost=letter == "a", **ids, **times)
+            Archive(name=letter, borg_id=letter * 64, trusted=True, missing=letter == "a", **ids, **times)
             for letter in "ab"
         )
 
@@ -515,7 +515,7 @@ async def test_a_frozen_repository_is_let_go_by_name_and_with_a_reason(api: http
         "admin",
         "deleted by mistake",
     )
-    backups = {one["name"]: one["lost"] for one in (await api.get("/api/backups")).json()["items"]}
+    backups = {one["name"]: one["missing"] for one in (await api.get("/api/backups")).json()["items"]}
     assert backups == {"a": True, "b": False}
     keeping = await api.post(f"{path.removesuffix('/unfreeze')}/retention/preview", json={"keep_last": 1})
     assert [one["name"] for one in keeping.json()["backups"]] == ["b"]
@@ -535,7 +535,7 @@ async def test_the_way_back_of_a_frozen_repository_is_shown_and_asked_for_with_a
         await tx.secrets.put(repository_key(repository), "BORG_KEY canary")
         ids = {"repository_id": repository, "server_id": uuid.UUID(all_["server"]["id"])}
         times = {"started_at": datetime.now(UTC), "ended_at": datetime.now(UTC)}
-        rows = {"a": {"lost": True}, "b": {}, "c": {"leaving": True, "lost": True}}
+        rows = {"a": {"missing": True}, "b": {}, "c": {"deleting": True, "missing": True}}
         tx.session.add_all(Archive(name=name, borg_id=name * 64, **row, **ids, **times) for name, row in rows.items())
 
     await parts.db.run(freeze)
@@ -567,7 +567,7 @@ async def test_a_backup_that_is_being_deleted_can_be_held_no_more(api: httpx2.As
     ids = {"repository_id": uuid.UUID(all_["repository"]["id"]), "server_id": uuid.UUID(all_["server"]["id"])}
 
     async def add(tx: Any) -> uuid.UUID:
-        archive = Archive(name="a", leaving=True, started_at=datetime.now(UTC), ended_at=datetime.now(UTC), **ids)
+        archive = Archive(name="a", deleting=True, started_at=datetime.now(UTC), ended_at=datetime.now(UTC), **ids)
         tx.session.add(archive)
         await tx.session.flush()
         return archive.id

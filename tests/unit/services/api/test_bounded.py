@@ -16,7 +16,6 @@ from services.api.app import build_app
 from services.api.features.alerts import routes as alerts
 from services.api.features.schedules import routes as schedules
 from services.api.features.system import routes as kernel
-from services.api.kernel.dependencies import token_digest
 from shared.db.tables import (
     ApiToken,
     BackupJob,
@@ -30,6 +29,7 @@ from shared.db.tables import (
 )
 from shared.domain.ids import new_id
 from shared.runtime.service import Parts
+from shared.secrets.tokens import api_token_digest as token_digest
 
 HEADER = "Borgfleet-Incomplete"
 NOW = datetime.now(UTC)
@@ -81,7 +81,7 @@ async def fill(parts: Parts, count: int) -> None:
     ("path", "module", "limit"),
     [
         ("/api/pauses", schedules, "MOST"),
-        ("/api/tonight?hours=48", schedules, "MOST_RUNS"),
+        ("/api/forecast?hours=48", schedules, "MOST_RUNS"),
         ("/api/services", kernel, "MOST"),
         ("/api/maintenance-windows", alerts, "MOST"),
     ],

@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from fastapi import APIRouter, Request
+from prometheus_client import CollectorRegistry
 
-from services.api.app import build_app
-from services.api.kernel.dependencies import Gateway
-from services.api.kernel.request import LARGEST_BODY, Door
-from shared.db.tables import ApiToken
+from services.api.app import build_app, include
+from services.api.features import ROUTERS
+from services.api.kernel import body as bodies
+from services.api.kernel.body import DEEPEST, LARGEST_BODY
+from services.api.kernel.guard import Allow, GuardedRoute, Open
+from services.api.kernel.principal import Principal
+from services.api.kernel.request import LARGEST_HEAD
+from services.api.kernel.rights import rights_of
+from shared.db.tables import ApiToken, Job
+from shared.domain.permissions import Permission, Role
 from shared.runtime.service import Parts
 from tests.harness.patience import WAIT
 
@@ -59,29 +64,45 @@ class Endless:
         return {"type": "http.request", "body": bytes(64 * 1024), "more_body": True}
 
 
-async def sent(parts: Parts, receive: Any, headers: dict[str, str], **limits: Any) -> tuple[int, dict[str, Any]]:
-    """Send a request by hand; return status and problem; 0 where nothing was answered."""
+class Client:
+    """Sends requests by hand, byte by byte where need be."""
 
-    async def echo(request: Request) -> PlainTextResponse:
-        return PlainTextResponse(str(len(await request.body())))
+    def __init__(self, parts: Parts, *routers: APIRouter) -> None:
+        self.app = build_app(Parts(parts.settings, parts.db, parts.bus, CollectorRegistry()))
+        for router in routers:
+            include(self.app, router)
 
-    app = Starlette(routes=[Route("/x", echo, methods=["POST"])])
-    door = Door(app, Gateway(parts.db, parts.bus, None, {}), **limits)  # pyright: ignore[reportArgumentType] - nothing is sent
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "POST", "path": "/x", "query_string": b"", "headers": raw, "http_version": "1.1"}
-    said: list[Any] = []
+    async def send(
+        self, receive: Any, headers: dict[str, str], path: str = "/api/servers", method: str = "POST"
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body; status 0 where nothing was answered."""
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        scope = {
+            "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
+            "headers": raw, "http_version": "1.1",
+        }  # fmt: skip
+        said: list[Any] = []
 
-    async def send(message: Any) -> None:
-        said.append(message)
+        async def send(message: Any) -> None:
+            said.append(message)
 
-    async with asyncio.timeout(WAIT):
-        await door(scope, receive, send)
-    if not said:
-        return 0, {}
-    body = b"".join(message.get("body", b"") for message in said[1:])
-    if said[0]["status"] >= 400:
-        assert (b"connection", b"close") in said[0]["headers"]
-    return said[0]["status"], json.loads(body)
+        async with asyncio.timeout(WAIT):
+            await self.app(scope, receive, send)
+        if not said:
+            return 0, {}, b""
+        head = {name.decode(): value.decode() for name, value in said[0]["headers"]}
+        return said[0]["status"], head, b"".join(message.get("body", b"") for message in said[1:])
+
+
+CHUNKED = {"Transfer-Encoding": "chunked", "Content-Type": "application/json"}
+
+
+async def sent(parts: Parts, receive: Any, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
+    """Send a body by hand; return status and problem. Whoever is refused before his end is cut off."""
+    status, head, body = await Client(parts).send(receive, CHUNKED | headers)
+    if status >= 400:
+        assert head["connection"] == "close"
+    return status, json.loads(body) if body else {}
 
 
 async def test_nothing_is_read_of_whoever_has_no_token(api: httpx2.AsyncClient, parts: Parts) -> None:
@@ -115,12 +136,15 @@ async def test_a_length_that_is_no_number_is_counted_as_it_comes(
     async def nothing() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    status, _ = await sent(parts, nothing, TOKEN | {"Content-Length": length})
-    assert status == (413 if length.isascii() and length.isdigit() else 200)
+    status, _, _ = await Client(parts).send(nothing, TOKEN | {"Content-Length": length})
+    assert status == (413 if length.isascii() and length.isdigit() else 422)
 
 
-async def test_a_body_that_comes_too_slowly_is_given_up(api: httpx2.AsyncClient, parts: Parts) -> None:
-    status, problem = await sent(parts, Endless(pause=3600), TOKEN, seconds=0.05)
+async def test_a_body_that_comes_too_slowly_is_given_up(
+    api: httpx2.AsyncClient, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies.read_body, "__defaults__", (LARGEST_BODY, 0.05))
+    status, problem = await sent(parts, Endless(pause=3600), TOKEN)
     assert (status, problem["code"]) == (408, "body_too_slow")
     assert problem["remedy"]
 
@@ -142,14 +166,23 @@ async def test_a_body_within_the_limit_arrives_whole(api: httpx2.AsyncClient) ->
 @pytest.mark.parametrize(
     ("method", "path", "content", "status", "code"),
     [
-        ("GET", "/nowhere", b"", 404, "not_found"),
+        ("POST", "/nowhere", b"{", 404, "not_found"),
+        ("OPTIONS", "/api/servers", b"", 405, "method_not_allowed"),
         ("GET", "/api/nowhere", b"", 404, "not_found"),
         ("PATCH", "/api/servers", b"", 405, "method_not_allowed"),
-        ("POST", "/api/servers", b"{", 422, "invalid"),
+        ("POST", "/api/servers", b"{", 400, "malformed_json"),
+        ("POST", "/api/servers", b"{} {}", 400, "malformed_json"),
+        ("POST", "/api/servers", b'{"port": NaN}', 400, "malformed_json"),
+        ("POST", "/api/servers", b'{"port": -Infinity}', 400, "malformed_json"),
+        ("POST", "/api/servers", b'{"name": "a", "name": "b"}', 400, "malformed_json"),
+        ("POST", "/api/servers", '{"name": "a"}'.encode("utf-16"), 400, "malformed_json"),
+        ("POST", "/api/servers", b"[" * DEEPEST + b"]" * DEEPEST, 422, "invalid"),
+        ("POST", "/api/servers", b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1), 400, "body_too_deep"),
+        ("POST", "/api/servers", b'{"a":' * 60 + b"1" + b"}" * 60, 400, "body_too_deep"),
         ("POST", "/api/servers", b"", 422, "invalid"),
-        ("POST", "/api/servers", b"\xff\xfe\xff", 400, "bad_body"),
-        ("POST", "/api/servers", b"[" * 100_000, 400, "bad_body"),
-        ("POST", "/api/servers", b'{"port": ' + b"9" * 5000 + b"}", 400, "bad_body"),
+        ("POST", "/api/servers", b"\xff\xfe\xff", 400, "malformed_json"),
+        ("POST", "/api/servers", b"[" * 100_000, 400, "body_too_deep"),
+        ("POST", "/api/servers", b'{"port": ' + b"9" * 5000 + b"}", 400, "malformed_json"),
         ("POST", "/api/servers", b'{"\\ud800": 1}', 422, "invalid"),
         ("GET", "/api/servers/" + "x" * 5000, b"", 422, "invalid"),
         ("GET", "/api/jobs?after=%ff", b"", 422, "bad_cursor"),
@@ -168,7 +201,7 @@ async def test_an_unexpected_error_says_nothing_of_itself(
     def broken(*_: Any) -> None:
         raise ZeroDivisionError("secret canary")
 
-    monkeypatch.setattr("services.api.features.servers.routes.shown", broken)
+    monkeypatch.setattr("services.api.features.servers.routes.to_schema", broken)
     answer = await api.post("/api/servers", json={"name": "web1", "host": "192.0.2.1"})
     assert_problem(answer, 500, "internal")
     assert "canary" not in answer.text
@@ -194,3 +227,169 @@ async def test_a_critical_level_that_comes_before_the_warning_is_refused(
     assert answer.status_code == status, answer.text
     if status == 422:
         assert_problem(answer, 422, "thresholds_contradict")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonp"])
+async def test_a_body_that_is_not_said_to_be_json_is_refused(api: httpx2.AsyncClient, kind: str) -> None:
+    """A form of another site can send these without asking the browser's leave."""
+    answer = await api.post("/api/servers", content=b'{"name": "web1", "host": "h"}', headers={"Content-Type": kind})
+    assert_problem(answer, 415, "not_json")
+
+
+@pytest.mark.parametrize("depth", [1, DEEPEST])
+async def test_brackets_within_texts_are_no_nesting(api: httpx2.AsyncClient, depth: int) -> None:
+    answer = await api.post("/api/tags", json={"name": f"t{depth}", "description": "[{" * 40})
+    assert answer.status_code == 201, answer.text
+
+
+def routes(*rules: Any) -> APIRouter:
+    router = APIRouter(route_class=GuardedRoute)
+
+    @router.post("/api/guarded", dependencies=[Allow(rule) for rule in rules])
+    async def guarded(request: Request) -> str:
+        return "done"
+
+    return router
+
+
+def test_a_route_that_does_not_say_who_may_use_it_cannot_be_made(parts: Parts) -> None:
+    with pytest.raises(TypeError, match="0 rules"):
+        routes()
+    with pytest.raises(TypeError, match="2 rules"):
+        routes(Permission.JOBS_READ, Permission.JOBS_CONTROL)
+    unguarded = APIRouter()
+    unguarded.get("/api/open")(lambda: 1)
+    with pytest.raises(TypeError, match="/api/open"):
+        include(build_app(parts), unguarded)
+
+
+def test_every_route_says_which_right_it_needs() -> None:
+    found = [route for router in ROUTERS for route in router.routes]
+    assert len(found) > 80
+    assert all(isinstance(route, GuardedRoute) for route in found)
+    rules = {(route.path, route.allow.rule) for route in found if isinstance(route, GuardedRoute)}
+    assert {path for path, rule in rules if rule is Open.PUBLIC} == {
+        "/api/auth/methods", "/api/auth/setup", "/api/auth/login", "/api/auth/accept",
+        "/api/errors", "/api/errors/{code}",
+    }  # fmt: skip
+    own = ("/api/auth/", "/api/tokens")
+    assert all(path.startswith(own) for path, rule in rules if rule is Open.ACCOUNT)
+
+
+async def test_who_has_no_right_is_refused_before_his_body_is_read(api: httpx2.AsyncClient, parts: Parts) -> None:
+    client = Client(parts, routes(Permission.SECRETS_SHOW))
+    viewer = Principal("user", uuid.uuid4(), "vera", rights_of([(Role.VIEWER, None)]))
+
+    async def authenticate(_connection: Any) -> Principal:
+        return viewer
+
+    client.app.state.authenticate = authenticate
+    for path in ("/api/guarded", "/api/servers"):
+        endless = Endless()
+        status, head, body = await client.send(endless, CHUNKED, path)
+        problem = json.loads(body)
+        assert (status, problem["code"], endless.read) == (403, "forbidden", 0)
+        assert head["connection"] == "close"
+        assert "vera" in problem["detail"]
+        assert problem["remedy"]
+
+
+async def test_a_public_route_asks_nobody_and_a_route_for_any_account_asks_for_one(
+    api: httpx2.AsyncClient, parts: Parts
+) -> None:
+    async def nothing() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    public = await Client(parts, routes(Open.PUBLIC)).send(nothing, {}, "/api/guarded")
+    assert (public[0], public[2]) == (200, b'"done"')
+    account = Client(parts, routes(Open.ACCOUNT))
+    assert (await account.send(nothing, {}, "/api/guarded"))[0] == 401
+    assert (await account.send(nothing, TOKEN, "/api/guarded"))[0] == 200
+
+
+async def test_a_job_is_retried_only_by_who_may_ask_for_it(api: httpx2.AsyncClient, parts: Parts) -> None:
+    """An operator cancels and retries; a failed deletion that he retries would delete what he may not."""
+    job = Job(type="archive_delete", state="failed")
+
+    async def add(tx: Any) -> None:
+        tx.session.add(job)
+
+    await parts.db.run(add)
+    app = build_app(Parts(parts.settings, parts.db, parts.bus, CollectorRegistry()))
+
+    async def operator(_connection: Any) -> Principal:
+        return Principal("user", uuid.uuid4(), "olga", rights_of([(Role.OPERATOR, None)]))
+
+    app.state.authenticate = operator
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as client:
+        answer = await client.post(f"/api/jobs/{job.id}/retry")
+    assert_problem(answer, 403, "forbidden")
+    assert "backups:delete" in answer.json()["detail"]
+
+
+HEADERS = {
+    "content-security-policy": "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "cross-origin-opener-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/api/servers", 200), ("HEAD", "/api/servers", 200), ("GET", "/api/nowhere", 404),
+     ("DELETE", "/api/servers", 405), ("GET", "/api/openapi.json", 200), ("POST", "/api/servers", 422)],
+)  # fmt: skip
+async def test_every_answer_has_its_id_and_the_headers_that_protect_a_browser(
+    api: httpx2.AsyncClient, method: str, path: str, status: int
+) -> None:
+    answer = await api.request(method, path, headers={"X-Request-Id": "check-0042", "Origin": "https://evil.example"})
+    assert answer.status_code == status
+    assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+    assert answer.headers["x-request-id"] == "check-0042"
+    assert [name for name in answer.headers if name.startswith("access-control") or name == "server"] == []
+    assert "strict-transport-security" not in answer.headers
+    if status >= 400:
+        assert answer.json()["request_id"] == "check-0042"
+
+
+async def test_a_crash_is_answered_with_the_id_that_the_log_has(
+    api: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("services.api.features.servers.routes.to_schema", broken)
+    answer = await api.post("/api/servers", json={"name": "web1", "host": "192.0.2.1"})
+    assert_problem(answer, 500, "internal")
+    assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("given", ["", "short", "x" * 65, "with space1", "semi;colon1", 'quote"12345', "zwölfzeichen"])
+async def test_an_id_that_could_mislead_who_reads_the_log_is_replaced(api: httpx2.AsyncClient, given: str) -> None:
+    headers = {"X-Request-Id": given.encode("latin-1")}
+    answers = [await api.get("/api/servers", headers=headers) for _ in range(2)]
+    ids = {answer.headers["x-request-id"] for answer in answers}
+    assert len(ids) == 2
+    assert all(uuid.UUID(one) for one in ids)
+
+
+async def test_a_site_that_people_reach_over_https_is_never_asked_over_http_again(parts: Parts) -> None:
+    api = parts.settings.api.model_copy(update={"public_url": "https://backup.example.org"})
+    secure = Parts(parts.settings.model_copy(update={"api": api}), parts.db, parts.bus, CollectorRegistry())
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=build_app(secure)), base_url="http://test"
+    ) as client:
+        answer = await client.get("/api/openapi.json")
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+
+
+async def test_a_large_head_is_refused(api: httpx2.AsyncClient) -> None:
+    assert (await api.get("/api/servers", headers={"X-Padding": "x" * (LARGEST_HEAD - 2000)})).status_code == 200
+    for answer in (
+        await api.get("/api/servers", headers={"X-Padding": "x" * LARGEST_HEAD}),
+        await api.get("/api/servers", params={"after": "x" * LARGEST_HEAD}),
+    ):
+        assert_problem(answer, 431, "head_too_large")

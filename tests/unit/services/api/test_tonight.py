@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.api.features.schedules.forecast import foresee
+from services.api.features.schedules.forecast import forecast_runs
 from shared.db.session import Database
 from shared.db.tables import BackupJob, Pause, Repository, Schedule, Server, StoragePool
 from shared.domain.schedule import SPEC, next_run
@@ -41,7 +41,7 @@ async def scheduled(db: Database, spec: dict[str, Any], **values: Any) -> None:
 
 async def begins(db: Database, span: int = 48) -> list[datetime]:
     async with db.read() as session:
-        return [run.starts_at for run in await foresee(session, timedelta(hours=span))]
+        return [run.starts_at for run in await forecast_runs(session, timedelta(hours=span))]
 
 
 async def test_each_run_is_foreseen_once(db: Database) -> None:
@@ -61,7 +61,9 @@ async def test_a_run_waits_for_its_window_and_for_the_end_of_a_blackout(db: Data
 async def test_one_that_waits_already_is_not_forgotten(db: Database) -> None:
     now = datetime.now(UTC)
     opens = now + timedelta(hours=2)
-    await scheduled(db, DAILY, due_at=now - timedelta(hours=3), next_run_at=opens)
+    # The next one is due long after: one that would wait beyond it is missed.
+    daily = DAILY | {"times": [f"{now + timedelta(hours=12):%H:%M}"]}
+    await scheduled(db, daily, due_at=now - timedelta(hours=3), next_run_at=opens)
     assert opens in await begins(db)
 
 

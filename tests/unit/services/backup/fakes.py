@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,13 @@ from services.backup.ports import (
 from services.backup.truth.evidence import Given, Kind, Source
 from services.backup.truth.tally import Tally
 from shared.borg.journal import Entry, Past, append, read
-from shared.borg.node import Grant, OnOutput
+from shared.borg.node import Grant, OnAnswer, OnOutput
 from shared.borg.output import Listed, Listing, LogLine, Phase, Progress
 from shared.borg.segments import History
 from shared.borg.sessions import Garbage, SessionReport
 from shared.domain.archive import ArchiveFigures, RepositoryFigures
 from shared.errors import AppError
+from tests.harness.listing import as_listed
 
 BORG_ID = "b" * 64
 SIZES = RepositoryFigures(original_size=30, compressed_size=20, deduplicated_size=10)
@@ -54,6 +56,7 @@ class FakeStorage:
 
     kept: dict[str, ArchiveFigures] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    listed_entries: list[Any] = field(default_factory=list)
     also: str = ""
     """What vanishes by another's hand at the next deletion."""
     lost_by_compaction: str = ""
@@ -96,6 +99,8 @@ class FakeStorage:
     there: str | AppError | None = BORG_ID
     """Which repository is found in its place, or why its pool cannot be used."""
     told: tuple[str, ...] = ()
+    not_renewed: str = ""
+    """Why a leave cannot be extended."""
     on_list: Callable[[], Awaitable[None]] | None = None
     """What happens elsewhere while the repository is listed."""
     on_count: Callable[[], Awaitable[None]] | None = None
@@ -106,11 +111,27 @@ class FakeStorage:
         yield Grant(repository.server_id, repository.id, repository.path, epoch)
         self.calls.append("close")
 
-    def permit(self, repository: RepositoryPlace, epoch: int) -> None:
+    def permit(self, repository: RepositoryPlace, epoch: int) -> str:
         self.calls.append(f"permit {epoch}")
+        return self.not_renewed
+
+    def view_of(self, repository: RepositoryPlace, name: uuid.UUID) -> RepositoryPlace:
+        return replace(repository, id=name, path=f"/pool/.borgfleet-views/{name.hex}", to_server=False)
+
+    async def take_view(self, repository: RepositoryPlace, view: RepositoryPlace) -> int:
+        self.calls.append(f"take view of {repository.label}")
+        return 1
+
+    async def entries(self, repository: RepositoryPlace, grant: Any, name: str, on_block: Any, below: Any = ()) -> None:
+        for one in self.listed_entries:
+            if (taken := on_block(as_listed(one))) is not None:
+                await taken
+
+    async def remove_view(self, view: RepositoryPlace) -> None:
+        self.calls.append("remove view")
 
     async def shut_out(self, repository: RepositoryPlace, grant: Grant) -> None:
-        self.shut_out_of.append(repository.shown_as)
+        self.shut_out_of.append(repository.label)
 
     async def session_reports(self, repository: RepositoryPlace) -> list[SessionReport]:
         return list(self.reports)
@@ -123,7 +144,7 @@ class FakeStorage:
             raise self.found_garbage
         return self.found_garbage
 
-    async def look(self, repository: RepositoryPlace) -> str | None:
+    async def borg_id_of(self, repository: RepositoryPlace) -> str | None:
         if isinstance(self.there, AppError):
             raise self.there
         return self.there
@@ -131,6 +152,16 @@ class FakeStorage:
     async def ensure(self, repository: RepositoryPlace, grant: Grant) -> Prepared:
         self.calls.append("ensure")
         return Prepared(BORG_ID, self.told)
+
+    async def count_chosen(
+        self, repository: RepositoryPlace, grant: Grant, chosen: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        raise NotImplementedError  # restores are tried on real parts
+
+    async def export_chosen(
+        self, repository: RepositoryPlace, grant: Grant, chosen: Mapping[str, Any], on_block: OnAnswer
+    ) -> None:
+        raise NotImplementedError
 
     async def archives(self, repository: RepositoryPlace, grant: Grant) -> list[Listed]:
         if self.on_list is not None:
@@ -272,7 +303,7 @@ class FakeServer:
         self.sources = list(plan.options.sources)
         yield self
 
-    async def look(self) -> tuple[Source, ...]:
+    async def probe_sources(self) -> tuple[Source, ...]:
         more = self.looks.pop(0) if self.looks else {}
         return tuple(
             Source(path=path, kind=Kind.MISSING if path in self.missing else Kind.HANGS)

@@ -9,15 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from services.backup.handlers import (
-    announce_failure,
-    delete_archive,
-    make_backup,
-    place_backup,
-    place_delete,
-    place_upkeep,
-    prune_repository,
-)
+from services.backup.failures import announce_failure
+from services.backup.handlers import DELETE, PRUNE, make_backup
+from services.backup.requests import accept_backup_request, accept_delete_request, accept_maintenance_request
+from services.backup.work import work_on
 from shared.borg.output import LogLine, Phase, Progress
 from shared.bus.memory import MemoryBus
 from shared.db.session import Database
@@ -115,7 +110,7 @@ async def test_while_another_writes_it_waits_by_name(world: World) -> None:
     await world.db.run(lambda tx: tx.leases.acquire(f"repository:{repository.id.hex}", "other", 60))
     error = await world.refused(await world.request())
     assert isinstance(error, Waiting)
-    assert error.code == "web1/system"
+    assert error.waiting_for == "web1/system"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +132,7 @@ async def test_what_cannot_work_is_refused_before_anything_is_sent(world: World,
 
 async def test_an_outside_request_makes_one_job_however_often_it_is_delivered(world: World) -> None:
     for _ in range(3):
-        await place_backup(
+        await accept_backup_request(
             BackupRequested(backup_job="web1-system"), Context(world.db, world.bus, key="m1", lease_seconds=1)
         )
     assert len(await world.rows(Job)) == 1
@@ -146,14 +141,16 @@ async def test_an_outside_request_makes_one_job_however_often_it_is_delivered(wo
 @pytest.mark.parametrize(("name", "code"), [(None, "backup_job_missing"), ("nobody", "backup_job_unknown")])
 async def test_an_outside_request_that_names_nothing_is_refused(world: World, name: str | None, code: str) -> None:
     with pytest.raises(Permanent) as caught:
-        await place_backup(BackupRequested(backup_job=name), Context(world.db, world.bus, key="m", lease_seconds=1))
+        await accept_backup_request(
+            BackupRequested(backup_job=name), Context(world.db, world.bus, key="m", lease_seconds=1)
+        )
     assert caught.value.code == code
 
 
 async def test_a_backup_job_that_is_off_is_not_run_from_outside(world: World) -> None:
     await world.db.run(lambda tx: tx.session.execute(update(BackupJob).values(enabled=False)))
     with pytest.raises(Permanent, match="switched off"):
-        await place_backup(
+        await accept_backup_request(
             BackupRequested(backup_job="web1-system"), Context(world.db, world.bus, key="m", lease_seconds=1)
         )
 
@@ -162,7 +159,8 @@ async def test_a_message_without_its_job_is_refused(world: World) -> None:
     for call in (
         make_backup(BackupRequested(), Context(world.db, world.bus, key="m", lease_seconds=1), storage=world.storage,
                     servers=world.server),
-        delete_archive(ArchiveDelete(), Context(world.db, world.bus, key="m", lease_seconds=1), storage=world.storage),
+        work_on(ArchiveDelete(), Context(world.db, world.bus, key="m", lease_seconds=1), work=DELETE,
+                storage=world.storage),
     ):  # fmt: skip
         with pytest.raises(Permanent, match="names its job"):
             await call
@@ -206,7 +204,7 @@ async def test_a_deletion_deletes_compacts_measures_and_forgets(world: World) ->
     await world.delete(job)  # a second delivery finds no claim
 
 
-@pytest.mark.parametrize(("known", "state"), [("leaving", "succeeded"), ("lost", "succeeded"), ("", "warning")])
+@pytest.mark.parametrize(("known", "state"), [("deleting", "succeeded"), ("missing", "succeeded"), ("", "warning")])
 async def test_an_archive_that_another_hand_deleted_is_not_told_as_ours(world: World, known: str, state: str) -> None:
     first, _ = await backed_up(world)
     world.storage.kept.pop(first.name)
@@ -267,11 +265,11 @@ async def test_an_outside_deletion_by_id(world: World) -> None:
     first, _ = await backed_up(world)
     for _ in range(2):
         ctx = Context(world.db, world.bus, key="d1", lease_seconds=1)
-        await place_delete(ArchiveDelete(archive_id=first.id), ctx)
+        await accept_delete_request(ArchiveDelete(archive_id=first.id), ctx)
     assert len([job for job in await world.rows(Job) if job.type == "archive_delete"]) == 1
     for unknown in (None, new_id()):
         with pytest.raises(Permanent, match="no backup"):
-            await place_delete(
+            await accept_delete_request(
                 ArchiveDelete(archive_id=unknown), Context(world.db, world.bus, key="d2", lease_seconds=1)
             )
 
@@ -287,7 +285,7 @@ async def days_apart(world: World, count: int) -> list[Archive]:
 
 
 async def lost(world: World) -> set[Any]:
-    return {archive.id for archive in await world.rows(Archive) if archive.lost}
+    return {archive.id for archive in await world.rows(Archive) if archive.missing}
 
 
 def deletions(world: World) -> list[str]:
@@ -352,7 +350,7 @@ async def test_a_second_delivery_of_a_prune_finds_no_claim(world: World) -> None
     await world.keep(keep_daily=3)
     job = await world.prune()
     ctx = Context(world.db, world.bus, key="k", lease_seconds=30)
-    await prune_repository(RepositoryPrune(job_id=job.id), ctx, storage=world.storage)
+    await work_on(RepositoryPrune(job_id=job.id), ctx, work=PRUNE, storage=world.storage)
     assert len(deletions(world)) == 2
 
 
@@ -365,13 +363,13 @@ async def test_held_archives_stay_whatever_the_rules_say(world: World) -> None:
     assert deletions(world) == [made[1].name]
 
 
-async def test_the_brake_lets_nothing_go_until_a_person_says_so(world: World) -> None:
+async def test_the_deletion_limit_lets_nothing_go_until_a_person_says_so(world: World) -> None:
     await days_apart(world, 8)
     await world.keep(keep_last=1)
-    braked = await world.prune()
-    assert (braked.state, deletions(world)) == ("warning", [])
-    assert "more than the brake allows" in braked.warnings[0]
-    assert (await world.prune(past_the_brake=True)).result == {"deleted": 7, "kept": 1}
+    stopped = await world.prune()
+    assert (stopped.state, deletions(world)) == ("warning", [])
+    assert "more than the deletion limit allows" in stopped.warnings[0]
+    assert (await world.prune(override_deletion_limit=True)).result == {"deleted": 7, "kept": 1}
 
 
 async def test_unknown_archives_are_shown_and_displace_none(world: World) -> None:
@@ -443,12 +441,14 @@ async def test_an_outside_prune_by_id_is_placed_once(world: World) -> None:
     (repository,) = await world.rows(Repository)
     for _ in range(2):
         ctx = Context(world.db, world.bus, key="p1", lease_seconds=1)
-        await place_upkeep(RepositoryPrune(repository_id=repository.id), ctx, kind=JobType.REPOSITORY_PRUNE)
+        await accept_maintenance_request(
+            RepositoryPrune(repository_id=repository.id), ctx, kind=JobType.REPOSITORY_PRUNE
+        )
     assert [job.type for job in await world.rows(Job)] == ["repository_prune"]
     for unknown in (None, new_id()):
         with pytest.raises(Permanent, match="no repository"):
             ctx = Context(world.db, world.bus, key="p2", lease_seconds=1)
-            await place_upkeep(RepositoryPrune(repository_id=unknown), ctx, kind=JobType.REPOSITORY_PRUNE)
+            await accept_maintenance_request(RepositoryPrune(repository_id=unknown), ctx, kind=JobType.REPOSITORY_PRUNE)
 
 
 async def test_a_deletion_that_broke_off_is_no_loss_to_whoever_looks_next(world: World) -> None:
@@ -458,12 +458,15 @@ async def test_a_deletion_that_broke_off_is_no_loss_to_whoever_looks_next(world:
     with pytest.raises(Broken):
         await world.prune()
     (repository,) = await world.rows(Repository)
-    assert (repository.whole_at, repository.whole_segment) == (None, None)  # it may have been compacted
+    assert (repository.verified_complete_at, repository.verified_complete_segment) == (
+        None,
+        None,
+    )  # it may have been compacted
     world.storage.dies_at = ""
     await world.backup(await world.request())
     (repository,) = await world.rows(Repository)
     assert (repository.frozen_reason, len(await world.rows(Archive))) == ("", 5)
-    assert repository.whole_segment is not None
+    assert repository.verified_complete_segment is not None
     await world.prune()
     assert made[0].id not in {archive.id for archive in await world.rows(Archive)}
     assert not (await world.rows(Repository))[0].frozen_reason
@@ -472,7 +475,7 @@ async def test_a_deletion_that_broke_off_is_no_loss_to_whoever_looks_next(world:
 async def test_what_is_gone_already_keeps_no_place_among_what_is_kept(world: World) -> None:
     """The newest was deleted by a job that never ended: were it counted, the last one that is there would go."""
     made = await days_apart(world, 3)
-    change = update(Archive).where(Archive.id == made[2].id).values(leaving=True)
+    change = update(Archive).where(Archive.id == made[2].id).values(deleting=True)
     await world.db.run(lambda tx: tx.session.execute(change))
     world.storage.kept.pop(made[2].name)
     await world.keep(keep_last=1)
@@ -519,7 +522,7 @@ async def test_a_loss_at_the_compaction_itself_names_no_way_back(world: World) -
 async def test_what_is_taken_back_is_guarded_again_and_a_second_loss_keeps_the_first_way_back(world: World) -> None:
     first, second = await backed_up(world)
     (repository,) = await world.rows(Repository)
-    before = repository.whole_segment
+    before = repository.verified_complete_segment
     kept = world.storage.kept.pop(first.name)
     await world.backup(await world.request())
     gone = world.storage.kept.pop(second.name)
@@ -542,14 +545,14 @@ async def test_nothing_goes_while_the_clock_of_the_database_has_jumped(
 ) -> None:
     """A year ahead, every archive is older than any retention keeps."""
     await days_apart(world, 4)
-    await world.keep(keep_within_hours=720, brake_percent=100)
+    await world.keep(keep_within_hours=720, deletion_limit_percent=100)
 
     async def ahead(_session: Any) -> datetime:
         return datetime.now(UTC) + timedelta(days=365)
 
     monkeypatch.setattr("services.backup.maintenance.prune.read_now", ahead)
     with pytest.raises(Permanent, match="clock"):
-        await world.prune(past_the_brake=True)
+        await world.prune(override_deletion_limit=True)
     assert (deletions(world), len(world.storage.kept)) == ([], 4)
 
 
@@ -557,7 +560,9 @@ async def test_the_last_full_archive_outlives_a_source_that_stays_empty(world: W
     """keep_last 2, a prune after each run: two nights after the source was emptied no full archive was left."""
     await world.backup(await world.request())
     (full,) = await world.rows(Archive)
-    policy = update(Repository).values(retention={"keep_last": 2, "brake_percent": 100}, prune_after_backup=True)
+    policy = update(Repository).values(
+        retention={"keep_last": 2, "deletion_limit_percent": 100}, prune_after_backup=True
+    )
     await world.db.run(lambda tx: tx.session.execute(policy))
     for night in range(5):
         world.server.missing = ["/etc"] if night % 2 else []

@@ -201,7 +201,7 @@ async def test_a_lost_lease_while_counting_or_looking_writes_nothing(hooked: Wor
     assert await hooked.rows(Archive) == []
 
 
-@pytest.mark.parametrize("at", ["hook", "look", "figures", "archive"])
+@pytest.mark.parametrize("at", ["hook", "probe_sources", "figures", "archive"])
 @pytest.mark.parametrize("reason", [Abort.CANCELLED, Abort.SHUTDOWN])
 async def test_a_second_attempt_that_is_stopped_while_it_takes_over_an_archive_leaves_it_on_record(
     hooked: World, monkeypatch: pytest.MonkeyPatch, at: str, reason: Abort
@@ -216,7 +216,7 @@ async def test_a_second_attempt_that_is_stopped_while_it_takes_over_an_archive_l
     if at == "hook":
         hooked.server.on_hook = {"post": stopping}
     else:
-        place = hooked.server if at == "look" else hooked.storage
+        place = hooked.server if at == "probe_sources" else hooked.storage
         whole = getattr(place, at)
 
         async def stopped(*given: Any) -> Any:
@@ -226,7 +226,7 @@ async def test_a_second_attempt_that_is_stopped_while_it_takes_over_an_archive_l
             return await whole(*given)
 
         monkeypatch.setattr(place, at, stopped)
-        if at == "look":
+        if at == "probe_sources":
             await hooked.db.run(lambda tx: tx.session.execute(update(RunEvidenceRow).values(data={})))
     await disposed(hooked, job)
     if reason is Abort.SHUTDOWN:
@@ -272,7 +272,7 @@ async def test_a_cancel_between_the_verdict_and_the_record_forgets_no_archive(
             await stopping()
             await asyncio.sleep(0)
 
-        monkeypatch.setattr("services.backup.handlers.remember_whole", remember)
+        monkeypatch.setattr("services.backup.create.record.remember_inventory", remember)
     else:
         leave = world.storage.open
 

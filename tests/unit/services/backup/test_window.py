@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from services.backup.handlers import announce_failure
+from services.backup.failures import announce_failure
 from services.backup.window import Window
 from shared.db.tables import Archive, Job, MissedRun, OutboxRow, Repository
 from shared.domain.ids import new_id
@@ -83,12 +83,12 @@ async def test_a_server_that_was_never_there_makes_a_missed_run_of_a_scheduled_o
 
 
 @pytest.mark.parametrize("kind", UPKEEP)
-async def test_upkeep_that_finds_its_window_closed_is_missed(world: World, kind: JobType) -> None:
+async def test_maintenance_that_finds_its_window_closed_is_missed(world: World, kind: JobType) -> None:
     await world.backup(await world.request())
     await world.keep(keep_last=1)
     world.storage.calls.clear()
     with pytest.raises(Permanent) as caught:
-        await world.upkeep(kind, **hours(-1))
+        await world.maintain(kind, **hours(-1))
     assert [call for call in world.storage.calls if call not in ("open", "close")] == []
     (job,) = [one for one in await world.rows(Job) if one.type == kind]
     await world.db.run(lambda tx: announce_failure(tx, job, caught.value))
@@ -97,7 +97,7 @@ async def test_upkeep_that_finds_its_window_closed_is_missed(world: World, kind:
     assert "repository.missed" in await subjects(world)
 
 
-async def test_upkeep_ends_with_its_window_if_it_has_to(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_maintenance_ends_with_its_window_if_it_has_to(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def forever(*_: object) -> None:
         await asyncio.Event().wait()
 
@@ -107,7 +107,7 @@ async def test_upkeep_ends_with_its_window_if_it_has_to(world: World, monkeypatc
     monkeypatch.setattr(world.storage, "compact", forever)
     monkeypatch.setattr("services.backup.window.window_of", nearly_over)
     with pytest.raises(AppError) as caught:
-        await world.upkeep(JobType.REPOSITORY_COMPACT)
+        await world.maintain(JobType.REPOSITORY_COMPACT)
     assert (caught.value.code, isinstance(caught.value, Permanent)) == ("time_limit", True)
 
 
@@ -119,7 +119,7 @@ async def test_a_limit_of_something_within_is_not_told_as_the_end_of_the_window(
 
     monkeypatch.setattr(world.storage, "compact", limited)
     with pytest.raises(TimeoutError):
-        await world.upkeep(JobType.REPOSITORY_COMPACT, **hours(600, stop=True))
+        await world.maintain(JobType.REPOSITORY_COMPACT, **hours(600, stop=True))
 
 
 @pytest.mark.parametrize(("budget", "expected"), [(None, 600), (120, 120), (7200, 600)])
@@ -132,6 +132,6 @@ async def test_a_checks_budget_ends_with_its_window(world: World, budget: int | 
         return await check_segments(place, grant, seconds, hear)
 
     world.storage.check_segments = noted  # pyright: ignore[reportAttributeAccessIssue] - listens in
-    await world.upkeep(JobType.REPOSITORY_CHECK, depth="segments", budget_seconds=budget, **hours(600, stop=True))
+    await world.maintain(JobType.REPOSITORY_CHECK, depth="segments", budget_seconds=budget, **hours(600, stop=True))
     assert given[0] is not None
     assert expected - 10 <= given[0] <= expected

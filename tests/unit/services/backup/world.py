@@ -7,18 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from services.backup.handlers import (
-    check_repository,
-    compact_repository,
-    delete_archive,
-    make_backup,
-    prune_repository,
-    recover_repository,
-    verify_repository,
-)
+from services.backup.handlers import CHECK, COMPACT, DELETE, PRUNE, RECOVER, VERIFY, make_backup
+from services.backup.work import work_on
 from shared.bus.memory import MemoryBus
 from shared.db.session import Database
-from shared.db.stores.requests import request_backup, request_upkeep
+from shared.db.stores.requests import request_backup, request_maintenance
 from shared.db.stores.secrets import FLEET_KEY
 from shared.db.tables import BackupJob, BackupNode, Job, Repository, Server, StoragePool
 from shared.domain.job import JobType
@@ -36,11 +29,11 @@ from shared.runtime.context import Context
 from tests.unit.services.backup.fakes import FakeServer, FakeStorage
 
 _UPKEEP: dict[JobType, tuple[Any, Any]] = {
-    JobType.REPOSITORY_PRUNE: (RepositoryPrune, prune_repository),
-    JobType.REPOSITORY_COMPACT: (RepositoryCompact, compact_repository),
-    JobType.REPOSITORY_CHECK: (RepositoryCheck, check_repository),
-    JobType.REPOSITORY_VERIFY: (RepositoryVerify, verify_repository),
-    JobType.REPOSITORY_RECOVER: (RepositoryRecover, recover_repository),
+    JobType.REPOSITORY_PRUNE: (RepositoryPrune, PRUNE),
+    JobType.REPOSITORY_COMPACT: (RepositoryCompact, COMPACT),
+    JobType.REPOSITORY_CHECK: (RepositoryCheck, CHECK),
+    JobType.REPOSITORY_VERIFY: (RepositoryVerify, VERIFY),
+    JobType.REPOSITORY_RECOVER: (RepositoryRecover, RECOVER),
 }
 
 
@@ -69,7 +62,7 @@ class World:
             )
             tx.session.add(definition)
             await tx.secrets.put(FLEET_KEY, "key")
-            limits = await tx.turns.limits()
+            limits = await tx.admission.limits()
             limits.per_server = None  # runs that a test lets fail are not ended here, and keep their places
             await tx.session.flush()
             return definition
@@ -98,7 +91,7 @@ class World:
     async def delete(self, job: Job) -> None:
         ctx = Context(self.db, self.bus, key="k", lease_seconds=30)
         try:
-            await delete_archive(ArchiveDelete(job_id=job.id), ctx, storage=self.storage)
+            await work_on(ArchiveDelete(job_id=job.id), ctx, work=DELETE, storage=self.storage)
         finally:
             await self.db.run(ctx.release)
 
@@ -108,15 +101,15 @@ class World:
         )
 
     async def prune(self, **options: Any) -> Job:
-        return await self.upkeep(JobType.REPOSITORY_PRUNE, **options)
+        return await self.maintain(JobType.REPOSITORY_PRUNE, **options)
 
-    async def upkeep(self, kind: JobType, **options: Any) -> Job:
+    async def maintain(self, kind: JobType, **options: Any) -> Job:
         repository = (await self.rows(Repository))[0].id
-        job = await self.db.run(lambda tx: request_upkeep(tx, kind, repository, **options))
+        job = await self.db.run(lambda tx: request_maintenance(tx, kind, repository, **options))
         ctx = Context(self.db, self.bus, key="k", lease_seconds=30)
-        event, handler = _UPKEEP[kind]
+        event, work = _UPKEEP[kind]
         try:
-            await handler(event(job_id=job.id), ctx, storage=self.storage)
+            await work_on(event(job_id=job.id), ctx, work=work, storage=self.storage)
         finally:
             await self.db.run(ctx.release)
         return await self.job(job)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from services.stats.handlers import collect_stats
-from services.stats.ports import Looked, Subject
+from services.stats.ports import ProbeResult, Subject
 from shared.bus.memory import MemoryBus
 from shared.config.settings import StatsSettings
 from shared.db.session import Database
@@ -34,11 +34,11 @@ class FakeProbe:
         self.answers = answers
         self.seen: list[str] = []
 
-    async def look(self, subject: Subject, credentials: Credentials) -> Looked:
+    async def probe(self, subject: Subject, credentials: Credentials) -> ProbeResult:
         assert credentials.private_key == "fleet"
         self.seen.append(subject.target.name)
         answer = self.answers[subject.target.name]
-        return Looked(subject, error=answer) if isinstance(answer, AppError) else Looked(subject, answer)
+        return ProbeResult(subject, error=answer) if isinstance(answer, AppError) else ProbeResult(subject, answer)
 
 
 def sample(**values: Any) -> Sample:
@@ -154,12 +154,12 @@ async def test_a_server_deleted_while_it_was_looked_at_is_no_error(
     db: Database, bus: MemoryBus, servers: dict[str, Server]
 ) -> None:
     class Deleting(FakeProbe):
-        async def look(self, subject: Subject, credentials: Credentials) -> Looked:
+        async def probe(self, subject: Subject, credentials: Credentials) -> ProbeResult:
             async def delete(tx: Any) -> None:
                 await tx.session.delete(await tx.session.get_one(Server, subject.server_id))
 
             await db.run(delete)
-            return await super().look(subject, credentials)
+            return await super().probe(subject, credentials)
 
     job = await collect(db, bus, Deleting(one=sample()), [servers["one"]])
     assert job.state == JobState.SUCCEEDED
@@ -176,13 +176,13 @@ async def test_many_servers_are_stored_batch_by_batch_and_no_more_at_once_than_a
     at_once = most = 0
 
     class Busy(FakeProbe):
-        async def look(self, subject: Subject, credentials: Credentials) -> Looked:
+        async def probe(self, subject: Subject, credentials: Credentials) -> ProbeResult:
             nonlocal at_once, most
             at_once += 1
             most = max(most, at_once)
             await asyncio.sleep(0)
             at_once -= 1
-            return Looked(subject, sample())
+            return ProbeResult(subject, sample())
 
     asked = await db.run(lambda tx: request_collect(tx, None))
     ctx = Context(db, bus, key="k", lease_seconds=30)
@@ -198,10 +198,10 @@ async def test_a_worker_that_lost_its_lease_stores_nothing_more(
     job = await db.run(lambda tx: request_collect(tx, None))
 
     class Late(FakeProbe):
-        async def look(self, subject: Subject, credentials: Credentials) -> Looked:
+        async def probe(self, subject: Subject, credentials: Credentials) -> ProbeResult:
             taken = update(Job).where(Job.id == job.id).values(lease="another's")
             await db.run(lambda tx: tx.session.execute(taken))
-            return Looked(subject, sample())
+            return ProbeResult(subject, sample())
 
     ctx = Context(db, bus, key="k", lease_seconds=30)
     with pytest.raises(LeaseLost):
@@ -213,7 +213,7 @@ async def test_a_database_that_fails_in_the_middle_is_tried_again_as_what_it_is(
     db: Database, bus: MemoryBus, servers: dict[str, Server]
 ) -> None:
     class Unlucky(FakeProbe):
-        async def look(self, subject: Subject, credentials: Credentials) -> Looked:
+        async def probe(self, subject: Subject, credentials: Credentials) -> ProbeResult:
             message = "gone"
             raise Transient(message, code="database_busy")
 
@@ -245,14 +245,14 @@ async def test_an_outside_request_by_name_or_for_all_makes_one_job(
 
 
 @pytest.mark.parametrize("asked_for", [None, "bad"])
-async def test_a_server_whose_answer_nobody_foresaw_costs_only_its_own_look(
+async def test_a_server_whose_answer_nobody_foresaw_costs_only_its_own_probe(
     db: Database, bus: MemoryBus, servers: dict[str, Server], asked_for: str | None
 ) -> None:
     class Crashing(FakeProbe):
-        async def look(self, subject: Subject, credentials: Credentials) -> Looked:
+        async def probe(self, subject: Subject, credentials: Credentials) -> ProbeResult:
             if subject.target.name == "two":
                 raise KeyError("nobody foresaw this")
-            return Looked(subject, sample())
+            return ProbeResult(subject, sample())
 
     job = await collect(db, bus, Crashing(), [servers["two"]] if asked_for else None)
     status = {one.server_id: (one.up, one.code) for one in await rows(db, ServerStatus)}

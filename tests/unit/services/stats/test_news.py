@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from services.stats.alerts.evaluate import Alerts
 from services.stats.metrics import snapshot as metrics
-from services.stats.metrics.snapshot import Figures
+from services.stats.metrics.snapshot import MetricsSnapshot
 from shared.bus.memory import MemoryBus
 from shared.db.session import Database
 from shared.errors import Transient
@@ -38,10 +38,10 @@ class Flaky(MemoryBus):
 
 async def test_a_subscription_that_fails_is_made_again_and_the_others_are_not(db: Database) -> None:
     bus, registry, stopping = Flaky(), CollectorRegistry(), asyncio.Event()
-    _, news = Figures(db, registry, Alerts(db)).tasks(bus)
+    _, news = MetricsSnapshot(db, registry, Alerts(db)).tasks(bus)
     task = asyncio.create_task(supervise(news, Board(TaskMetrics(registry)), stopping))
     async with asyncio.timeout(WAIT):
-        while len(bus.heard) < len(metrics._NEWS):
+        while len(bus.heard) < len(metrics.NEWS):
             await asyncio.sleep(0.02)
         stopping.set()
         await task

@@ -53,6 +53,11 @@ def test_no_environment_holds_a_passphrase() -> None:
     assert on_server("ssh", "g-1")["BORG_REMOTE_PATH"] == "borgfleet-g-1"
 
 
+def test_the_nodes_borg_was_tried_at_the_start_and_a_servers_tries_itself() -> None:
+    assert on_node("/base", "host")["BORG_SELFTEST"] == "disabled"
+    assert "BORG_SELFTEST" not in on_server("ssh", "g")
+
+
 def test_each_backup_job_has_a_files_cache_of_its_own() -> None:
     assert on_server("ssh", "g", files_cache="abc")["BORG_FILES_CACHE_SUFFIX"] == "abc"
     assert "BORG_FILES_CACHE_SUFFIX" not in on_server("ssh", "g")

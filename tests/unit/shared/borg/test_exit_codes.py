@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shared.borg.causes import CAUSES
 from shared.borg.exit_codes import Speaker, failure
 from shared.borg.output import LogLine
+from shared.domain.messages.borg_causes import CAUSES
 from shared.errors import Permanent, Transient
 
 
@@ -68,6 +68,22 @@ def test_success_and_warnings_are_no_failure(status: int) -> None:
         (2, trace("PermissionError: [Errno 13] Permission denied: '/root/.cache/borg/x'"), Permanent, "server_cache_denied"),
         (2, trace("PermissionError: [Errno 13] Permission denied: '/srv'"), Permanent, "server_denied"),
         (2, trace("MemoryError: "), Transient, "server_memory"),
+        (2, trace("MemoryError: ", code="MemoryError"), Transient, "node_memory"),
+        (2, trace("OSError: [Errno 110] Connection timed out", code="OSError"), Transient, "pool_gone"),
+        (2, trace("OSError: [Errno 112] Host is down", code="OSError"), Transient, "pool_gone"),
+        (2, trace("OSError: [Errno 117] Structure needs cleaning", code="OSError"), Permanent, "repository_corrupt"),
+        (2, trace("OSError: [Errno 27] File too large", code="OSError"), Transient, "pool_error"),
+        (2, trace("OSError: [Errno 117] Structure needs cleaning: '/root/.cache/x'"), Permanent, "server_disk_error"),
+        (2, trace("OSError: [Errno 24] Too many open files"), Transient, "server_system_error"),
+        (2, trace("OSError: [Errno 11] Resource temporarily unavailable"), Transient, "server_system_error"),
+        (2, trace("BrokenPipeError: [Errno 32] Broken pipe", code="BrokenPipeError"), Transient, "borg_failed"),
+        (2, trace("struct.error: unpack requires a buffer of 8 bytes", "crypto/nonces"), Permanent, "server_security_damaged"),
+        (2, error("Error: Local security dir has an invalid nonce file: got 0", "Error"), Permanent, "server_security_damaged"),
+        (2, trace("ValueError: Unknown MAGIC in header"), Permanent, "server_cache_damaged"),
+        (2, trace("ValueError: year 70000 is out of range"), Transient, "borg_failed"),
+        (2, trace("binascii.Error: Odd-length string", "archiver"), Transient, "borg_failed"),
+        (2, trace("borg.helpers.msgpack.UnpackException: x", "repository", "UnpackException"), Permanent, "repository_corrupt"),
+        (61, error("x", "Cache.EncryptionMethodMismatch"), Permanent, "repository_rolled_back"),
         (2, trace("OSError: [Errno 99] Cannot assign requested address"), Transient, "borg_failed"),
         (2, error("Error: [Errno 13] Permission denied: '/root/.cache/borg/x'", "Error"), Permanent, "server_cache_denied"),
         (91, error("File failed integrity check: /root/.cache/borg/x", "FileIntegrityError"), Permanent, "server_cache_damaged"),
@@ -82,7 +98,7 @@ def test_success_and_warnings_are_no_failure(status: int) -> None:
         (2, error("Error: [Errno 2] No such file or directory: '/proc/x'", "Error"), Permanent, "server_cache_denied"),
         (2, error("Error: [Errno 17] File exists: '/root/.cache/borg'", "Error"), Permanent, "server_cache_denied"),
         (2, error("Error: [Errno 40] Too many levels of symbolic links: '/c'", "Error"), Permanent, "server_cache_denied"),
-        (2, error("Error: [Errno 20] Not a directory: '/pool/r/x'", "Error"), Transient, "borg_failed"),
+        (2, error("Error: [Errno 20] Not a directory: '/pool/r/x'", "Error"), Transient, "pool_error"),
         (2, trace("NotADirectoryError: [Errno 20] Not a directory: '/root/.cache/borg/x'"), Permanent, "server_cache_denied"),
         (2, trace("NotADirectoryError: [Errno 20] Not a directory: '/srv/x'"), Transient, "borg_failed"),
         (2, trace("FileNotFoundError: [Errno 2] No such file or directory: '/root/.cache/borg/x'"), Transient, "borg_failed"),

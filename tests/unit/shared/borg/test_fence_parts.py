@@ -238,10 +238,10 @@ async def test_nothing_begins_beside_a_process_of_an_earlier_lease_be_it_the_ser
 def test_a_script_that_works_for_long_gives_signs_of_life_that_its_answer_may_begin_with(
     script: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alive = script._Alive()
+    alive = script._sealed._Alive()
     alive()
     assert capsys.readouterr().out == ""
-    monkeypatch.setattr(script, "_ALIVE_SECONDS", 0.0)
+    monkeypatch.setattr(script._sealed, "_ALIVE_SECONDS", 0.0)
     alive()
     alive()
     said = capsys.readouterr().out

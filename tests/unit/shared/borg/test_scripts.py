@@ -11,7 +11,7 @@ import pytest
 
 from shared.borg.node import Grant
 from shared.borg.output import LogLine
-from shared.borg.scripts import run_script
+from shared.borg.scripts import parse_counted, run_script
 from shared.domain.ids import new_id
 from shared.errors import Permanent
 
@@ -33,8 +33,7 @@ class Node:
         return ["python", *words]
 
     async def run(self, grant: Grant, argv: list[str], **options: Any) -> tuple[str, list[LogLine]]:
-        plan = Path(argv[-1])
-        self.seen = {"plan": json.loads(plan.read_text()), "mode": plan.stat().st_mode & 0o777, "argv": argv} | options
+        self.seen = {"argv": argv} | options | {"plan": json.loads(options["plan"])}
         return self.answer, self.lines
 
 
@@ -45,7 +44,7 @@ async def ask(node: Any) -> Answer:
 async def test_the_plan_reaches_the_script_and_nobody_else(tmp_path: Path) -> None:
     node = Node(tmp_path, '{"found": 3}')
     assert await ask(node) == Answer(3)
-    assert (node.seen["plan"], node.seen["mode"], node.seen["guarded"]) == ({"key": "canary"}, 0o600, False)
+    assert (node.seen["plan"], node.seen["guarded"]) == ({"key": "canary"}, False)
     assert "canary" not in " ".join(node.seen["argv"])
     assert list(tmp_path.iterdir()) == []
 
@@ -58,3 +57,11 @@ async def test_an_answer_that_is_none_is_no_success(tmp_path: Path, answer: str,
         await ask(Node(tmp_path, answer, *lines))
     assert caught.value.code == "borg_garbled"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_are_read_as_they_are_and_garbage_is_no_figure() -> None:
+    assert parse_counted('\n\n{"files": 3}\n', []) == {"files": 3}
+    for answer, lines, said in (("", [LogLine("error", "KeyError")], "KeyError"), ("[3]", [], "3")):
+        with pytest.raises(Permanent, match=said) as caught:
+            parse_counted(answer, lines)
+        assert caught.value.code == "borg_garbled"

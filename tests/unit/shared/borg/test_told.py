@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shared.borg import causes
 from shared.borg.output import LogLine
 from shared.borg.told import of_the_start, of_the_storage
+from shared.domain.messages import borg_causes as causes
 
 STORAGE = {
     "sh: 1: nc: not found": "relay_missing",  # dash
@@ -35,6 +35,13 @@ STORAGE = {
     "This account is currently not available.": "storage_account",
     "ssh: connect to host 192.0.2.1 port 22: Connection refused": "storage_unreachable",
     "Connection closed by 192.0.2.1 port 22": "storage_closed",
+    "Bad packet length 1231952896.": "storage_stream_damaged",
+    "Corrupted MAC on input.": "storage_stream_damaged",
+    "ssh_dispatch_run_fatal: Connection to 192.0.2.1 port 22: Connection corrupted": "storage_stream_damaged",
+    "ssh_dispatch_run_fatal: Connection to 192.0.2.1 port 22: message authentication code incorrect": "storage_stream_damaged",
+    "Connection timed out during banner exchange": "storage_unreachable",
+    "Connection to 192.0.2.1 port 22 timed out": "storage_unreachable",
+    "Connection to UNKNOWN port 65535 timed out": "storage_unreachable",
 }  # fmt: skip
 
 
@@ -64,9 +71,12 @@ def test_where_no_algorithm_is_in_common_the_line_to_change_is_named(what: str, 
 
 def test_what_keeps_a_program_from_starting_is_read_from_its_own_words() -> None:
     def told(text: str) -> str | None:
-        found = of_the_start([LogLine("info", text), LogLine("info", "noise")], causes.NODE_TMP)
+        found = of_the_start([LogLine("info", text), LogLine("info", "noise")], causes.NODE_TMP, causes.NODE_MEMORY)
         return found[0].code if found else None
 
     assert told("borg: error while loading shared libraries: libz.so: failed to map segment") == "borg_broken"
+    assert told("MemoryError") == "node_memory"
+    assert told("ImportError: /x/y.so: failed to map segment from shared object: Cannot allocate memory") is not None
+    assert told("RuntimeError: can't start new thread") == "node_memory"
     assert told("[7] INTERNAL ERROR: cannot create temporary directory!") == "node_tmp"
     assert told("something new") is None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.borg.segments import DELETE, MANIFEST, PUT, entries, last_transaction, read
+from shared.borg.segments import DELETE, MANIFEST, PUT, entries, last_transaction, manifest, read
 from shared.borg.vault import KEPT, exported_key, keep_manifest, kept_manifests
 from shared.errors import AppError, Permanent
 
@@ -59,8 +59,10 @@ def test_the_last_copies_of_the_manifest_are_kept_and_no_more(tmp_path: Path) ->
     for number in range(0, 2 * (KEPT + 5), 2):
         write(repository, number, entry(PUT, data=f"manifest {number}".encode()))
         write(repository, number + 1, COMMIT)
-        assert keep_manifest(copies, str(repository), number + 1)
-        assert keep_manifest(copies, str(repository), number + 1)  # twice is no harm
+        sealed = manifest(str(repository), number + 1)
+        assert sealed
+        keep_manifest(copies, sealed, number + 1)
+        keep_manifest(copies, sealed, number + 1)  # twice is no harm
     (copies / "other.manifest").touch()
     kept = kept_manifests(copies)
     assert len(kept) == KEPT
@@ -76,10 +78,9 @@ def test_a_full_disk_of_the_node_is_told_as_that_and_leaves_no_half_copy(
     def full(_descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("shared.borg.vault.manifest", lambda *_: b"sealed")
     monkeypatch.setattr("shared.borg.vault.os.fsync", full)
     with pytest.raises(AppError) as caught:
-        keep_manifest(tmp_path / "copies", "", 7)
+        keep_manifest(tmp_path / "copies", b"sealed", 7)
     assert caught.value.code == code
     assert list((tmp_path / "copies").iterdir()) == []
 
@@ -87,8 +88,7 @@ def test_a_full_disk_of_the_node_is_told_as_that_and_leaves_no_half_copy(
 def test_a_manifest_that_was_deleted_is_not_kept(tmp_path: Path) -> None:
     write(tmp_path, 0, entry(PUT, data=b"x"))
     write(tmp_path, 1, entry(DELETE), COMMIT)
-    assert not keep_manifest(tmp_path / "copies", str(tmp_path), 1)
-    assert kept_manifests(tmp_path / "copies") == []
+    assert manifest(str(tmp_path), 1) is None
 
 
 def test_an_object_of_other_bytes_than_were_written_is_not_read(tmp_path: Path) -> None:

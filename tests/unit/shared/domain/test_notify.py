@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.domain.alerts import AlertKind, Level
 from shared.domain.hours import Hours
-from shared.domain.notify import UNITS, Entry, Routing, render, retry_delay, settle
+from shared.domain.notify import UNITS, Entry, Routing, group, render, retry_delay
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)  # a Wednesday
 
@@ -70,12 +70,12 @@ def test_a_digest_waits_and_then_for_the_hours() -> None:
 
 
 def test_of_each_incident_the_last_word_is_told_and_what_came_and_went_is_not() -> None:
-    told, needless = settle([entry("raise", 1), entry("raise", 2, "warning"), entry("relevel", 2), entry("resolve", 1)])
+    told, needless = group([entry("raise", 1), entry("raise", 2, "warning"), entry("relevel", 2), entry("resolve", 1)])
     assert [(one.alert, one.what) for one in told] == [(2, "relevel")]
     assert sorted((one.alert, one.what) for one in needless) == [(1, "raise"), (1, "resolve"), (2, "raise")]
-    told, needless = settle([entry("resolve", 3)])  # it was told before that it began
+    told, needless = group([entry("resolve", 3)])  # it was told before that it began
     assert (len(told), needless) == (1, [])
-    told, _ = settle([entry("test", None), entry("test", None)])
+    told, _ = group([entry("test", None), entry("test", None)])
     assert len(told) == 2
 
 

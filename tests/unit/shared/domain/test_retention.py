@@ -30,8 +30,8 @@ candidates = st.lists(
 numbers = st.integers(0, 8)
 policies = st.builds(
     dict, keep_last=numbers, keep_hourly=numbers, keep_daily=numbers, keep_weekly=numbers, keep_monthly=numbers,
-    keep_yearly=numbers, keep_within_hours=st.integers(0, 500), brake_percent=st.integers(1, 100),
-).filter(lambda p: any(number for name, number in p.items() if name != "brake_percent")).map(Policy.model_validate)  # fmt: skip
+    keep_yearly=numbers, keep_within_hours=st.integers(0, 500), deletion_limit_percent=st.integers(1, 100),
+).filter(lambda p: any(number for name, number in p.items() if name != "deletion_limit_percent")).map(Policy.model_validate)  # fmt: skip
 
 
 @given(candidates, policies)
@@ -113,7 +113,7 @@ def nights(kinds: str, policy: Policy, *, hours: int = 24) -> list[Candidate]:
         now = NOW + timedelta(hours=hours * night)
         there.append(Candidate(night, now, good=kind == "g", doubtful=kind == "d"))
         verdict = apply(policy, there, now, mark)
-        if not verdict.braked:
+        if not verdict.deletion_limit_reached:
             there, mark = pruned(there, verdict, mark, now)
     return there
 
@@ -130,7 +130,11 @@ def test_a_tree_that_cannot_be_read_each_night_does_not_push_out_the_full_archiv
 
 
 def test_old_age_leaves_one_good_archive_a_week_while_newer_ones_are_suspect() -> None:
-    left = [one.id for one in nights("g" * 28 + "d" * 200, Policy(keep_within_hours=48, brake_percent=100)) if one.good]
+    left = [
+        one.id
+        for one in nights("g" * 28 + "d" * 200, Policy(keep_within_hours=48, deletion_limit_percent=100))
+        if one.good
+    ]
     assert len(left) >= 1
     suspect = [*(archive_of(n, 24 * 60 * n, "g") for n in range(2, 30)), archive_of("doubt", 60, "d")]
     kept = apply(Policy(keep_last=1), suspect, NOW).kept
@@ -186,32 +190,34 @@ def test_one_run_with_the_clock_a_year_ahead_costs_no_archive_and_is_not_the_las
     assert apply(Policy(keep_last=1), [*DAILY[1:5], ahead], NOW).kept == {1: "last 1", "ahead": "from the future"}
 
 
-def test_the_brake_stops_a_policy_that_would_drop_most_at_once() -> None:
-    assert apply(THREE_DAYS, DAILY, NOW).braked
-    assert not apply(Policy(keep_daily=20), DAILY, NOW).braked
-    assert not apply(Policy(keep_daily=3, brake_percent=100), DAILY, NOW).braked
+def test_the_deletion_limit_stops_a_policy_that_would_drop_most_at_once() -> None:
+    assert apply(THREE_DAYS, DAILY, NOW).deletion_limit_reached
+    assert not apply(Policy(keep_daily=20), DAILY, NOW).deletion_limit_reached
+    assert not apply(Policy(keep_daily=3, deletion_limit_percent=100), DAILY, NOW).deletion_limit_reached
 
 
-@pytest.mark.parametrize("brake_percent", [1, 10, 50])
-def test_the_brake_holds_for_few_archives_too(brake_percent: int) -> None:
-    """Three of four went, whatever the brake said."""
-    assert apply(Policy(keep_last=1, brake_percent=brake_percent), DAILY[:4], NOW).braked
+@pytest.mark.parametrize("deletion_limit_percent", [1, 10, 50])
+def test_the_deletion_limit_holds_for_few_archives_too(deletion_limit_percent: int) -> None:
+    """Three of four went, whatever the deletion_limit said."""
+    assert apply(
+        Policy(keep_last=1, deletion_limit_percent=deletion_limit_percent), DAILY[:4], NOW
+    ).deletion_limit_reached
 
 
 @pytest.mark.parametrize("policy", [{"keep_last": 1}, {"keep_daily": 7}, {"keep_last": 2, "keep_weekly": 2}])
-def test_the_brake_never_stops_what_a_policy_does_night_after_night(policy: dict[str, int]) -> None:
+def test_the_deletion_limit_never_stops_what_a_policy_does_night_after_night(policy: dict[str, int]) -> None:
     for hours in (1, 24, 24 * 7):
-        there = nights("g" * 40, Policy(brake_percent=1, **policy), hours=hours)
+        there = nights("g" * 40, Policy(deletion_limit_percent=1, **policy), hours=hours)
         assert len(there) <= sum(policy.values()) + 2
 
 
-def test_a_clock_that_jumps_a_year_ahead_meets_the_brake() -> None:
+def test_a_clock_that_jumps_a_year_ahead_meets_the_deletion_limit() -> None:
     """The run that follows the jump makes all others old at once."""
     later = NOW + timedelta(days=365)
     month = Policy(keep_within_hours=30 * 24)
     mark = Mark(NOW - timedelta(days=3), 0, NOW)
-    assert apply(month, DAILY[:4], later, mark).braked
-    assert apply(month, [*DAILY[:4], Candidate("after", later)], later, mark).braked
+    assert apply(month, DAILY[:4], later, mark).deletion_limit_reached
+    assert apply(month, [*DAILY[:4], Candidate("after", later)], later, mark).deletion_limit_reached
 
 
 @pytest.mark.parametrize("apart", [timedelta(days=365), timedelta(days=-365), timedelta(hours=25)])
@@ -223,13 +229,13 @@ def test_nothing_is_judged_by_a_clock_that_jumped(apart: timedelta) -> None:
     refuse_wrong_clock(NOW - timedelta(hours=23), NOW)
 
 
-def test_many_small_prunes_are_no_way_round_the_brake() -> None:
+def test_many_small_prunes_are_no_way_round_the_deletion_limit() -> None:
     """Each takes less than half, and what is left after all of them would be next to nothing."""
     there, mark = list(DAILY), marked(None, [], 0, NOW)
     for step, keep in enumerate((20, 16, 14, 8, 4, 2, 1)):
         now = NOW + timedelta(hours=step)
         verdict = apply(Policy(keep_last=keep), there, now, mark)
-        if not verdict.braked:
+        if not verdict.deletion_limit_reached:
             there, mark = pruned(there, verdict, mark, now)
     assert len(there) == 16
 
@@ -248,7 +254,7 @@ def test_a_mark_counts_for_a_week_and_a_clock_that_went_back_begins_a_new_one() 
 
 def test_what_a_person_deleted_does_not_stop_the_next_prune() -> None:
     mark = Mark(NOW - timedelta(days=3), 0, NOW - timedelta(hours=12))
-    assert not apply(Policy(keep_last=3), DAILY[:4], NOW, mark).braked
+    assert not apply(Policy(keep_last=3), DAILY[:4], NOW, mark).deletion_limit_reached
 
 
 @pytest.mark.parametrize(

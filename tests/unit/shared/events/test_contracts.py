@@ -20,10 +20,10 @@ def test_every_event_has_a_subject_of_its_own_and_a_stream_that_takes_it() -> No
 
 def test_a_job_bound_to_a_node_travels_on_a_subject_that_overlaps_no_other() -> None:
     assert set(command_subjects()) == {
-        "backup.requested", "backup.requested.*", "archive.delete", "archive.delete.*", "repository.prune",
-        "repository.prune.*", "repository.compact", "repository.compact.*", "repository.check", "repository.check.*",
-        "repository.verify", "repository.verify.*", "repository.recover", "repository.recover.*", "server.setup",
-        "stats.collect",
+        "backup.requested", "backup.requested.*", "archive.delete", "archive.delete.*", "archive.index",
+        "archive.index.*", "archive.restore", "archive.restore.*", "repository.prune", "repository.prune.*",
+        "repository.compact", "repository.compact.*", "repository.check", "repository.check.*", "repository.verify",
+        "repository.verify.*", "repository.recover", "repository.recover.*", "server.setup", "stats.collect",
     }  # fmt: skip
 
 

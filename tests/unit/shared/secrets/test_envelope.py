@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,26 @@ def test_keys_rotate_and_a_missing_one_is_named() -> None:
     assert rotated.seal("x", bound_to="p").key_id == rotated.current != box.key_id
     with pytest.raises(Permanent, match=box.key_id):
         KeyRing([b"b" * 32]).open(box, bound_to="p")
+
+
+def test_a_keyed_id_is_the_same_each_time_and_another_for_each_purpose_name_and_key() -> None:
+    made = [
+        ring.keyed_id(purpose, name)
+        for ring in (RING, KeyRing([b"b" * 32]))
+        for purpose in ("dead letter", "dead", "")
+        for name in ("x", "y", "", "letter x", "\udcff", "é")
+    ]
+    assert len(set(made)) == len(made)
+    assert made[0] == KeyRing([b"a" * 32, b"b" * 32]).keyed_id("dead letter", "x")
+    # Worked out by hand with RFC 5869: extract without a salt, then one block of expand.
+    derived = hmac.digest(hmac.digest(bytes(32), b"a" * 32, "sha256"), b"borgfleet keyed id: dead letter\x01", "sha256")
+    assert made[0] == hmac.digest(derived, b"x", "sha256").hex()
+
+
+def test_without_a_master_key_there_is_no_id_that_anybody_could_tell() -> None:
+    with pytest.raises(Permanent) as caught:
+        KeyRing([]).keyed_id("dead letter", "x")
+    assert caught.value.code == "master_key_missing"
 
 
 def test_the_key_file_is_made_once_with_mode_600_and_an_exposed_or_broken_one_is_refused(tmp_path: Path) -> None:

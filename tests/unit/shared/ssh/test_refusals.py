@@ -6,8 +6,8 @@ import errno
 
 import pytest
 
+from shared.domain.messages.ssh_causes import CAUSES, LEASH, NO_WAY_IN
 from shared.errors import Permanent, Transient
-from shared.ssh.causes import CAUSES, LEASH, NO_WAY_IN
 from shared.ssh.refusals import not_begun, refusal, status_of, timed_out
 
 
@@ -45,17 +45,24 @@ def test_what_a_server_says_is_clean_and_bounded() -> None:
 @pytest.mark.parametrize(
     ("said", "code"),
     [
-        (b"sudo: a password is required", "sudo_refused"),
-        (b"motd\nsudo: sorry, you must have a tty to run sudo", "sudo_refused"),
-        (b"bash: line 1: sudo: command not found", "sudo_refused"),
-        (b"sh: 1: sudo: not found", "sudo_refused"),
-        (b"pseudo: is not a word for it", "no_shell"),
+        (b"motd\nborgfleet-asks-sudo\nsudo: a password is required", "sudo_refused"),
+        (b"borgfleet-asks-sudo\nsudo : il faut un terminal", "sudo_refused"),
+        (b"borgfleet-asks-sudo\nsh: 1: exec: sudo: not found", "sudo_refused"),
+        (b"borgfleet-asks-sudo", "sudo_refused"),
+        (b"sudo: is a word of the login's", "no_shell"),
+        (b"Password change required but no TTY available.", "password_expired"),
+        (b"This service allows sftp connections only.", "commands_forbidden"),
         (b"", "no_shell"),
     ],
 )
 def test_who_ended_a_command_before_it_began(said: bytes, code: str) -> None:
     for status in (1, None):
         assert not_begun("web1", status, b"", said).code == code
+
+
+def test_an_sshd_that_lets_nobody_in_is_known_by_its_status() -> None:
+    assert not_begun("web1", 254, b"Back at ten.").code == "logins_closed"
+    assert not_begun("web1", 254, b"borgfleet-asks-sudo").code == "sudo_refused"
 
 
 def test_a_deadline_of_ours_says_whether_the_command_ever_began() -> None:

@@ -51,7 +51,7 @@ async def test_a_refused_call_fails_the_run_freezes_maintenance_and_is_told(worl
     assert "repository.frozen" in [row.subject for row in await world.rows(OutboxRow)]
     assert world.storage.reports == []
     with pytest.raises(Exception, match="frozen"):
-        await world.upkeep(JobType.REPOSITORY_COMPACT)
+        await world.maintain(JobType.REPOSITORY_COMPACT)
     assert await world.rows(Archive) == []
 
 
@@ -77,7 +77,7 @@ async def test_a_report_that_a_killed_worker_left_is_judged_by_the_next_run(worl
 async def test_maintenance_that_finds_such_a_report_does_not_begin(world: World) -> None:
     world.storage.reports.append(REFUSED)
     with pytest.raises(Exception, match="frozen"):
-        await world.upkeep(JobType.REPOSITORY_COMPACT)
+        await world.maintain(JobType.REPOSITORY_COMPACT)
     assert "compact" not in world.storage.calls
     assert world.storage.reports == []
 
@@ -112,7 +112,7 @@ async def test_a_report_that_cannot_be_examined_fails_the_run_and_stays(world: W
     error = await world.refused(await world.request())
     assert error.code == "session_unexamined"
     assert world.storage.reports == [LEFT_OUT]
-    await world.upkeep(JobType.REPOSITORY_CHECK)  # what may mend it is not kept from running
+    await world.maintain(JobType.REPOSITORY_CHECK)  # what may mend it is not kept from running
     assert world.storage.reports == [LEFT_OUT]
 
 

@@ -111,7 +111,7 @@ async def test_a_deletion_that_cannot_be_noted_before_is_not_done(kept: World) -
         await kept.delete(await kept.db.run(lambda tx: request_delete(tx, first)))
     assert caught.value.code == "node_disk_full"
     with pytest.raises(AppError):
-        await kept.prune(past_the_brake=True)
+        await kept.prune(override_deletion_limit=True)
     assert not [call for call in kept.storage.calls if call.startswith("delete")]
     assert first.name in kept.storage.kept
 
@@ -184,5 +184,5 @@ async def test_an_archive_that_is_about_to_go_comes_back_as_one(kept: World) -> 
     ended = await run(kept)
     assert len(ended.warnings) == 1, ended.warnings
     row = next(row for row in await kept.rows(Archive) if row.borg_id == last.borg_id)
-    assert (row.leaving, row.lost, (await repository(kept)).frozen_reason) == (True, False, "")
+    assert (row.deleting, row.missing, (await repository(kept)).frozen_reason) == (True, False, "")
     assert read(kept.storage.journal).gone.keys() == {last.borg_id}

@@ -85,7 +85,7 @@ async def act(world: World, kind: JobType) -> None:
         archive = (await world.rows(Archive))[0]
         await world.delete(await world.db.run(lambda tx: request_delete(tx, archive)))
     else:
-        await world.upkeep(kind)
+        await world.maintain(kind)
 
 
 async def test_what_a_server_deletes_in_its_own_run_freezes_and_is_said_by_that_run(kept: World) -> None:
@@ -124,7 +124,7 @@ async def test_what_our_own_maintenance_moved_and_left_half_done_is_no_attack(ke
     assert codes(await repository(kept)) == ["history_rewritten"]
     await mark(kept, frozen_reason="", frozen_for=[], session="node")
     kept.storage.transaction = 14
-    assert (await kept.upkeep(JobType.REPOSITORY_COMPACT)).state == "succeeded"
+    assert (await kept.maintain(JobType.REPOSITORY_COMPACT)).state == "succeeded"
     found = await repository(kept)
     assert (found.frozen_reason, found.proven_transaction, found.session) == ("", 14, "")
 
@@ -161,7 +161,7 @@ async def test_damage_is_told_as_damage_and_stops_maintenance(kept: World) -> No
     found = await repository(kept)
     assert (found.frozen_reason, found.segments_damage, found.proven_transaction) == ("", damage.message, 9)
     with pytest.raises(AppError) as caught:
-        await kept.upkeep(JobType.REPOSITORY_COMPACT)
+        await kept.maintain(JobType.REPOSITORY_COMPACT)
     assert caught.value.code == "repository_damaged"
 
 
@@ -181,7 +181,7 @@ async def test_a_new_repository_has_everything_still_to_verify(world: World) -> 
     found = await repository(world)
     assert (found.proven_transaction, found.verified_segment) == (6, -1)
     world.storage.transaction = 6
-    await world.upkeep(JobType.REPOSITORY_COMPACT)
+    await world.maintain(JobType.REPOSITORY_COMPACT)
     assert (await repository(world)).verified_segment == -1  # it moves what nobody has read yet
 
 
@@ -197,12 +197,12 @@ async def test_a_repository_that_ends_too_early_keeps_its_mark_whatever_runs(kep
     kept.storage.transaction, kept.storage.uncommitted = left, True
     for _ in range(2):
         assert (await kept.refused(await kept.request())).code == "segments_damaged"
-    checked = await kept.upkeep(JobType.REPOSITORY_CHECK)
+    checked = await kept.maintain(JobType.REPOSITORY_CHECK)
     assert (checked.state, checked.code) == ("failed", "repository_damaged")
     found = await repository(kept)
     assert (found.proven_transaction, found.session, bool(found.segments_damage)) == (5, "", True)
     kept.storage.transaction, kept.storage.uncommitted = 5, False
-    assert (await kept.upkeep(JobType.REPOSITORY_CHECK)).state == "succeeded"
+    assert (await kept.maintain(JobType.REPOSITORY_CHECK)).state == "succeeded"
     assert (await repository(kept)).segments_damage == ""
 
 
@@ -230,11 +230,11 @@ async def test_whatever_fails_because_the_pool_went_is_told_of_the_pool(kept: Wo
 
 async def test_a_check_and_a_recovery_run_on_an_older_copy_and_nothing_else_does(kept: World) -> None:
     kept.storage.transaction = 3
-    assert (await kept.upkeep(JobType.REPOSITORY_CHECK)).state == "failed"
+    assert (await kept.maintain(JobType.REPOSITORY_CHECK)).state == "failed"
     assert codes(await repository(kept)) == ["repository_rolled_back"]
     assert (await repository(kept)).proven_transaction == 5
     assert (await kept.refused(await kept.request())).code == "repository_rolled_back"
-    await kept.upkeep(JobType.REPOSITORY_RECOVER, reason="a test", by="me")
+    await kept.maintain(JobType.REPOSITORY_RECOVER, reason="a test", by="me")
     assert (await repository(kept)).proven_transaction == 3
     await run(kept)
 
@@ -274,7 +274,7 @@ async def test_what_a_failed_run_wrote_is_verified_once_and_what_maintenance_wro
     assert await queued(kept) == before + 1
     kept.storage.transaction = 12
     await mark(kept, session="node")
-    await kept.upkeep(JobType.REPOSITORY_COMPACT)
+    await kept.maintain(JobType.REPOSITORY_COMPACT)
     assert await queued(kept) == before + 1
     assert (await repository(kept)).compacted_segment == 12
 
@@ -283,7 +283,7 @@ async def test_a_run_killed_while_it_wrote_is_verified_when_the_next_one_begins(
     before = await queued(kept)
     await mark(kept, session="server")
     kept.storage.transaction = 9
-    await kept.upkeep(JobType.REPOSITORY_COMPACT)
+    await kept.maintain(JobType.REPOSITORY_COMPACT)
     assert await queued(kept) == before + 1
 
 
@@ -319,7 +319,7 @@ async def test_a_gap_is_forgiven_only_where_maintenance_of_ours_came_after(
     await run(kept)
     await mark(kept, verified_segment=5, proven_transaction=9, compacted_segment=compacted, session=session)
     kept.storage.stretches = [Stretch(8, 3, (), (), (), missing), Stretch(9, 1, (), ())]
-    ended = await kept.upkeep(JobType.REPOSITORY_VERIFY)
+    ended = await kept.maintain(JobType.REPOSITORY_VERIFY)
     found = await repository(kept)
     if not gone:
         assert (ended.state, found.verified_segment, found.frozen_reason) == ("succeeded", 9, "")
@@ -343,7 +343,7 @@ async def test_a_segment_that_cannot_be_read_proves_nothing_that_came_after(kept
     await mark(kept, verified_segment=5)
     for _ in range(2):
         kept.storage.stretches = [Stretch(9, 3, (), ("segment 8: bad",), (8,))]
-        assert (await kept.upkeep(JobType.REPOSITORY_VERIFY)).code == "repository_damaged"
+        assert (await kept.maintain(JobType.REPOSITORY_VERIFY)).code == "repository_damaged"
     assert (await repository(kept)).verified_segment == 7
     assert sum(bool(row.proven_at) for row in await kept.rows(Archive)) == 1
 
@@ -354,5 +354,5 @@ async def test_a_verification_while_the_pool_is_away_is_told_as_that(kept: World
     calls = len(kept.storage.stretches)
     kept.storage.there = Permanent("not mounted", code="pool_not_mounted")
     with pytest.raises(AppError) as caught:
-        await kept.upkeep(JobType.REPOSITORY_VERIFY)
+        await kept.maintain(JobType.REPOSITORY_VERIFY)
     assert (caught.value.code, len(kept.storage.stretches)) == ("pool_not_mounted", calls)

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.backup.inventory.reconcile import Whole, loss
+from services.backup.inventory.reconcile import Inventory, missing_archives
 from services.backup.node.storage import NodeStorage
 from services.backup.ports import RepositoryPlace
 from shared.borg.node import BorgNode
@@ -15,12 +15,12 @@ AT = datetime(2026, 3, 1, 9, tzinfo=UTC)
 
 
 def test_a_loss_names_what_is_missing_and_not_thousands_of_names() -> None:
-    few = loss({"id1": "web1-b", "id2": "web1-a"}, Whole(AT, 7))
+    few = missing_archives({"id1": "web1-b", "id2": "web1-a"}, Inventory(AT, 7))
     assert few.reason == (
         "2 recorded archives are missing without our doing: web1-a, web1-b; "
         "it was last seen whole at 2026-03-01 09:00:00 UTC, as of transaction 7"
     )
-    many = loss({f"id{n}": f"a{n:03}" for n in range(500)}, None)
+    many = missing_archives({f"id{n}": f"a{n:03}" for n in range(500)}, None)
     assert many.reason.startswith("500 recorded archives")
     assert many.reason.endswith("a009 and more")  # never a transaction that nobody saw whole
     assert len(many.ids) == 500

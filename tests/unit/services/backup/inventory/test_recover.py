@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from services.backup.handlers import place_upkeep, recover_repository, verify_repository
+from services.backup.handlers import RECOVER, VERIFY
 from services.backup.ports import Recovery, Stretch, Wanted
+from services.backup.requests import accept_maintenance_request
+from services.backup.work import work_on
 from shared.db.tables import Archive, Job, OutboxRow, Repository
 from shared.domain.ids import new_id
 from shared.domain.job import JobType
@@ -45,19 +47,19 @@ async def freeze(world: World, *codes: str) -> None:
 
 
 async def recover(world: World) -> Job:
-    return await world.upkeep(JobType.REPOSITORY_RECOVER, reason="cleaned", by="me")
+    return await world.maintain(JobType.REPOSITORY_RECOVER, reason="cleaned", by="me")
 
 
 async def verify(world: World, **options: Any) -> Job:
-    return await world.upkeep(JobType.REPOSITORY_VERIFY, **options)
+    return await world.maintain(JobType.REPOSITORY_VERIFY, **options)
 
 
 async def test_a_second_delivery_finds_no_claim(kept: World) -> None:
     ended = (await verify(kept), await recover(kept))
     calls = list(kept.storage.calls)
     ctx = Context(kept.db, kept.bus, key="k", lease_seconds=30)
-    await verify_repository(RepositoryVerify(job_id=ended[0].id), ctx, storage=kept.storage)
-    await recover_repository(RepositoryRecover(job_id=ended[1].id), ctx, storage=kept.storage)
+    await work_on(RepositoryVerify(job_id=ended[0].id), ctx, work=VERIFY, storage=kept.storage)
+    await work_on(RepositoryRecover(job_id=ended[1].id), ctx, work=RECOVER, storage=kept.storage)
     assert kept.storage.calls == calls
 
 
@@ -79,12 +81,12 @@ async def test_what_is_cured_freezes_no_longer_and_the_rest_stays(kept: World, c
 
 async def test_after_a_whole_recovery_everything_is_allowed_again(kept: World) -> None:
     await freeze(kept, *CAUSES[:4])
-    await kept.db.run(lambda tx: tx.session.execute(update(Archive).values(lost=True)))
+    await kept.db.run(lambda tx: tx.session.execute(update(Archive).values(missing=True)))
     assert (await recover(kept)).state == "succeeded"
     found = await repository(kept)
     assert (found.frozen_reason, found.frozen_for, found.frozen_at, found.rewritten_after) == ("", [], None, None)
-    assert not any(row.lost for row in await kept.rows(Archive))
-    assert (await kept.upkeep(JobType.REPOSITORY_COMPACT)).state == "succeeded"
+    assert not any(row.missing for row in await kept.rows(Archive))
+    assert (await kept.maintain(JobType.REPOSITORY_COMPACT)).state == "succeeded"
 
 
 async def test_what_was_frozen_before_causes_had_codes_is_let_go_when_all_is_there(kept: World) -> None:
@@ -100,7 +102,7 @@ async def test_what_cannot_be_brought_back_is_lost_and_named(kept: World) -> Non
     ended = await recover(kept)
     assert ended.state == "warning"
     assert name in ended.warnings[0]
-    assert [row.lost for row in await kept.rows(Archive) if row.name == name] == [True]
+    assert [row.missing for row in await kept.rows(Archive) if row.name == name] == [True]
     assert [one["code"] for one in (await repository(kept)).frozen_for] == ["archives_missing"]
 
 
@@ -171,13 +173,13 @@ async def test_a_repository_that_was_forgotten_ends_its_jobs(kept: World, kind: 
 
     job = await kept.db.run(forget)
     event: Any = RepositoryVerify if kind is JobType.REPOSITORY_VERIFY else RepositoryRecover
-    handler: Any = verify_repository if kind is JobType.REPOSITORY_VERIFY else recover_repository
+    work = VERIFY if kind is JobType.REPOSITORY_VERIFY else RECOVER
     ctx = Context(kept.db, kept.bus, key="k", lease_seconds=30)
     with pytest.raises(Permanent) as caught:
-        await handler(event(job_id=job.id), ctx, storage=kept.storage)
+        await work_on(event(job_id=job.id), ctx, work=work, storage=kept.storage)
     assert caught.value.code == "repository_missing"
     again = Context(kept.db, kept.bus, key="k", lease_seconds=30)
-    await handler(event(job_id=job.id), again, storage=kept.storage)  # held by a live worker
+    await work_on(event(job_id=job.id), again, work=work, storage=kept.storage)  # held by a live worker
 
 
 async def test_outside_requests_make_jobs_of_both_kinds(kept: World) -> None:
@@ -186,7 +188,7 @@ async def test_outside_requests_make_jobs_of_both_kinds(kept: World) -> None:
         (RepositoryVerify(repository_id=found.id, budget_seconds=600), JobType.REPOSITORY_VERIFY),
         (RepositoryRecover(repository_id=found.id), JobType.REPOSITORY_RECOVER),
     ):
-        await place_upkeep(event, Context(kept.db, kept.bus, key=kind.value, lease_seconds=1), kind=kind)
+        await accept_maintenance_request(event, Context(kept.db, kept.bus, key=kind.value, lease_seconds=1), kind=kind)
     made = [job for job in await kept.rows(Job) if job.request_key in ("repository_verify", "repository_recover")]
     assert {job.params.get("budget_seconds") for job in made} == {600, None}
 

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from services.backup.handlers import check_repository, compact_repository, place_upkeep
+from services.backup.handlers import CHECK, COMPACT
 from services.backup.maintenance import check
 from services.backup.ports import Segments
+from services.backup.requests import accept_maintenance_request
+from services.backup.work import work_on
 from shared.db.tables import Archive, Job, OutboxRow, Repository
 from shared.domain.ids import new_id
 from shared.domain.job import JobType
@@ -29,7 +31,7 @@ async def backed_up(world: World, count: int) -> list[Archive]:
 
 
 async def checked(world: World, depth: str, **options: Any) -> Job:
-    return await world.upkeep(JobType.REPOSITORY_CHECK, depth=depth, **options)
+    return await world.maintain(JobType.REPOSITORY_CHECK, depth=depth, **options)
 
 
 async def repository(world: World) -> Repository:
@@ -66,13 +68,13 @@ async def test_damage_turns_the_check_red_marks_the_archives_it_hits_and_stops_p
     await world.keep(keep_last=1)
     for kind in (JobType.REPOSITORY_PRUNE, JobType.REPOSITORY_COMPACT):
         with pytest.raises(Conflict, match="damaged"):
-            await world.upkeep(kind)
+            await world.maintain(kind)
     # After a repair by hand a whole check finds it sound, and it is let go.
     world.storage.unreadable = {}
     assert (await checked(world, "data")).state == "succeeded"
     assert (await repository(world)).segments_damage == ""
     assert not any(archive.damage for archive in await world.rows(Archive))
-    assert (await world.prune(past_the_brake=True)).state == "succeeded"
+    assert (await world.prune(override_deletion_limit=True)).state == "succeeded"
 
 
 async def test_a_damaged_archive_never_displaces_a_good_one(world: World) -> None:
@@ -139,17 +141,17 @@ async def test_a_check_that_finds_archives_missing_freezes_the_repository(world:
     assert job.state == "warning"
     assert "missing without our doing" in (await repository(world)).frozen_reason
     with pytest.raises(Conflict, match="frozen"):
-        await world.upkeep(JobType.REPOSITORY_COMPACT)
+        await world.maintain(JobType.REPOSITORY_COMPACT)
 
 
 async def test_a_compaction_measures_and_one_that_finds_a_loss_touches_nothing(world: World) -> None:
     made = await backed_up(world, 2)
-    job = await world.upkeep(JobType.REPOSITORY_COMPACT)
+    job = await world.maintain(JobType.REPOSITORY_COMPACT)
     assert (job.state, job.result) == ("succeeded", {"deduplicated_size": 10})
     assert (await repository(world)).compacted_at is not None
     world.storage.calls.clear()
     del world.storage.kept[made[0].name]
-    assert (await world.upkeep(JobType.REPOSITORY_COMPACT)).state == "warning"
+    assert (await world.maintain(JobType.REPOSITORY_COMPACT)).state == "warning"
     assert "compact" not in world.storage.calls
     assert (await repository(world)).frozen_reason
 
@@ -157,28 +159,28 @@ async def test_a_compaction_measures_and_one_that_finds_a_loss_touches_nothing(w
 async def test_a_compaction_that_loses_something_freezes(world: World) -> None:
     made = await backed_up(world, 2)
     world.storage.lost_by_compaction = made[0].name
-    assert (await world.upkeep(JobType.REPOSITORY_COMPACT)).state == "warning"
+    assert (await world.maintain(JobType.REPOSITORY_COMPACT)).state == "warning"
     assert (await repository(world)).frozen_reason
 
 
 @pytest.mark.parametrize("kind", [JobType.REPOSITORY_COMPACT, JobType.REPOSITORY_CHECK])
 async def test_a_second_delivery_finds_no_claim_and_a_forgotten_repository_is_told(world: World, kind: JobType) -> None:
     await backed_up(world, 1)
-    job = await world.upkeep(kind)
+    job = await world.maintain(kind)
     world.storage.calls.clear()
     ctx = Context(world.db, world.bus, key="k", lease_seconds=30)
     events: dict[JobType, Any] = {
         JobType.REPOSITORY_COMPACT: RepositoryCompact,
         JobType.REPOSITORY_CHECK: RepositoryCheck,
     }
-    handler: Any = {JobType.REPOSITORY_COMPACT: compact_repository, JobType.REPOSITORY_CHECK: check_repository}[kind]
-    await handler(events[kind](job_id=job.id), ctx, storage=world.storage)
+    work: Any = {JobType.REPOSITORY_COMPACT: COMPACT, JobType.REPOSITORY_CHECK: CHECK}[kind]
+    await work_on(events[kind](job_id=job.id), ctx, work=work, storage=world.storage)
     assert world.storage.calls == []
     again = Job(type=kind.value, node="node1", repository_id=new_id())
     await world.db.run(lambda tx: tx.jobs.enqueue(again))
-    assert await world.db.run(lambda tx: tx.turns.give()) == 1
+    assert await world.db.run(lambda tx: tx.admission.admit()) == 1
     with pytest.raises(Permanent, match="forgotten"):
-        await handler(events[kind](job_id=again.id), ctx, storage=world.storage)
+        await work_on(events[kind](job_id=again.id), ctx, work=work, storage=world.storage)
 
 
 async def test_an_outside_request_to_check_becomes_a_job_with_what_it_asks_for(world: World) -> None:
@@ -186,7 +188,7 @@ async def test_an_outside_request_to_check_becomes_a_job_with_what_it_asks_for(w
     ctx = Context(world.db, world.bus, key="outside", lease_seconds=30)
     for _ in range(2):
         event = RepositoryCheck.model_validate({"repository_id": found.id, "depth": "data", "budget_seconds": 600})
-        await place_upkeep(event, ctx, kind=JobType.REPOSITORY_CHECK)
+        await accept_maintenance_request(event, ctx, kind=JobType.REPOSITORY_CHECK)
     (job,) = await world.rows(Job)
     assert (job.type, job.params) == ("repository_check", {"depth": "data", "budget_seconds": 600})
 

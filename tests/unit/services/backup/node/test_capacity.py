@@ -21,6 +21,11 @@ def place(path: Path, *, marked: bool = False) -> PoolPlace:
     return PoolPlace(uuid.uuid4(), "main", str(path), marked)
 
 
+def state(directory: Path) -> Path:
+    (directory / "state" / "grants").mkdir(parents=True, exist_ok=True)
+    return directory / "state"
+
+
 def test_a_directory_has_a_size_and_what_is_none_has_a_problem(tmp_path: Path) -> None:
     there = capacity(place(tmp_path))
     assert there.size is not None
@@ -48,7 +53,7 @@ async def test_a_node_measures_its_own_pools_and_a_lost_one_keeps_its_last_time(
     path = tmp_path / "pool"
     path.mkdir()
     await add(db, ours=("n1", path), theirs=("n2", path))
-    node = PoolCapacity(db, "n1")
+    node = PoolCapacity(db, "n1", state(tmp_path))
     await node.measure()
     first = await pools(db)
     assert first["ours"].size_bytes
@@ -82,7 +87,7 @@ async def test_a_pool_that_hangs_costs_only_its_own_figures(
     for name in ("hung", "well"):
         (tmp_path / name).mkdir()
     await add(db, hung=("n1", tmp_path / "hung"), well=("n1", tmp_path / "well"))
-    node = PoolCapacity(db, "n1", seconds=0.2)
+    node = PoolCapacity(db, "n1", state(tmp_path), seconds=0.2)
     found = await pools(db)
     async with asyncio.timeout(WAIT):
         while not (found["well"].size_bytes and found["hung"].problem_code):
@@ -92,6 +97,49 @@ async def test_a_pool_that_hangs_costs_only_its_own_figures(
     assert (found["hung"].size_bytes, found["hung"].problem_code) == (None, "pool_silent")
     assert begun == ["hung"]  # no second thread waits beside the first
     let_go.set()
-    patient = PoolCapacity(db, "n1", seconds=WAIT)
+    patient = PoolCapacity(db, "n1", state(tmp_path), seconds=WAIT)
     await patient.measure()
     assert (await pools(db))["hung"].problem == ""
+
+
+async def test_a_pool_whose_node_cannot_write_its_state_is_not_told_as_well(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No run can begin there, and what runs loses its leave: nobody heard of it but who read the service's log."""
+    (tmp_path / "pool").mkdir()
+    await add(db, ours=("n1", tmp_path / "pool"), bare=("n1", tmp_path / "none"))
+    node = PoolCapacity(db, "n1", state(tmp_path), seconds=WAIT)
+    await node.measure()
+    seen = (await pools(db))["ours"].measured_at
+    assert seen
+    (tmp_path / "state" / "grants").rmdir()
+    await node.measure()
+    found = await pools(db)
+    assert (found["ours"].problem_code, str(tmp_path / "state") in found["ours"].problem) == ("node_disk_error", True)
+    assert (found["ours"].measured_at, found["bare"].problem_code) == (seen, "pool_missing")
+    let_go = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(capacity_module, "written", lambda _state: let_go.wait() and capacity_module.Capacity())
+        hung = PoolCapacity(db, "n1", state(tmp_path), seconds=0.2)
+        await hung.measure()
+        assert (await pools(db))["ours"].problem_code in ("state_silent", "pool_silent")
+        let_go.set()
+    await node.measure()
+    well = (await pools(db))["ours"]
+    assert (well.problem, well.measured_at is not None and well.measured_at > seen) == ("", True)
+
+
+@pytest.mark.parametrize(("number", "code"), [
+    (28, "node_disk_full"), (122, "node_disk_full"), (30, "node_read_only"), (13, "node_denied"), (5, "node_disk_error"),
+])  # fmt: skip
+def test_what_is_wrong_with_a_state_directory_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(number, "no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", fails)
+        assert capacity_module.written(state(tmp_path)).code == code
+    assert capacity_module.written(state(tmp_path)) == capacity_module.Capacity()
+    assert list((tmp_path / "state" / "grants").iterdir()) == []

@@ -139,6 +139,15 @@ def test_a_source_that_gave_no_file_is_a_doubt_that_names_it_and_why(
     assert "/srv" in verdict.reasons[0].text
 
 
+@pytest.mark.parametrize("reference", [REFERENCE, None])
+def test_files_whose_content_is_nowhere_are_a_doubt_though_all_of_them_are_listed(reference: Reference | None) -> None:
+    etc, srv = gave(40, 60)["given"]
+    evidence = replace(but(given=(etc, srv.model_copy(update={"lacking": 2}))), reference=reference)
+    assert codes(judge(evidence)) == ["content_missing"]
+    assert "Of the source /srv, 2 files cannot be restored" in judge(evidence).reasons[0].text
+    assert "content_missing" not in codes(judge(but(given=(etc, srv))))
+
+
 def test_a_rule_that_includes_first_excludes_nothing() -> None:
     rules = replace(OPTIONS, patterns=("+ pp:/srv", "- pp:/srv", "! re:("), excludes=("fm:/other",))
     looked = (LOOKED[0], source("/srv", mounted=True))

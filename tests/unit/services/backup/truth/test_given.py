@@ -28,6 +28,12 @@ def test_a_name_that_holds_lines_of_a_listing_is_one_file() -> None:
     assert [(one.files, one.size) for one in count.given] == [(2, 3)]
 
 
+def test_files_that_lack_content_are_counted_as_given_and_as_lacking() -> None:
+    count = GivenCounter(["/srv", "/srv/deep"])
+    count(b"- 1 srv/a\0! 7 srv/b\0! 8 srv/deep/c\0d 0 srv/!\0")
+    assert [(one.files, one.size, one.lacking) for one in count.given] == [(3, 16, 2), (1, 8, 1)]
+
+
 def test_mounts_are_found_whatever_bytes_are_in_their_names() -> None:
     count = GivenCounter(["/srv", "/srv/caf\\xe9", "/srv/caf\\x41", "/srv/new\nline", "/srv/caf\\xe9/deep"])
     names = [

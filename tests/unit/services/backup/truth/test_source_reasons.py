@@ -279,3 +279,24 @@ def test_files_that_all_became_empty_are_doubted_though_borgs_own_records_hide_i
 def test_the_kind_of_a_source_that_changed_is_told_by_name() -> None:
     verdict = judged(run(source(kind=Kind.FILE)), run(source()))
     assert codes(verdict) == ["source_changed_kind"]
+
+
+@pytest.mark.parametrize(("kind", "files", "words"), [
+    (Kind.FILE, 1, "is an empty file"), (Kind.DIRECTORY, 1, "gave 1 file and not one byte"),
+    (Kind.DIRECTORY, 20, "gave 20 files and not one byte"),
+])  # fmt: skip
+def test_a_source_without_a_byte_is_never_green_not_even_in_its_first_night(kind: Kind, files: int, words: str) -> None:
+    """A dump that failed, files that a file system cut to nothing: with nothing to compare with it was green for ever."""
+    void = (Given(path="/srv", files=files, size=0),)
+    now = run(source(kind=kind, empty=kind is Kind.FILE), files).but(given=void)
+    first = judged(now, None)
+    assert codes(first) == ["source_without_bytes"]
+    assert first.sentences[0].startswith(f"The source /srv {words}.")
+    assert codes(judged(now, now, accepted=True)) == []
+    kept = ArchiveEvidence.of(now).model_dump(mode="json")
+    reference = reference_of([Good(NOW, None, files, 0, kept)], trusted=False)
+    second = judge(Evidence(_figures(now), [Listed("a", "1" * 64)], now, OPTIONS, reference))
+    assert codes(second) == ["source_without_bytes"], "what nobody accepted excuses nothing"
+    full = run(source(kind=kind), files)
+    assert codes(judged(now, full))[-1] != "source_without_bytes"
+    assert not judged(now, full).trusted

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.stats.collect.connection_pool import KeptConnections
+from services.stats.collect.connection_pool import ConnectionPool
 from services.stats.collect.probe import SshProbe
 from services.stats.ports import Subject
 from shared.errors import Transient
@@ -46,8 +46,8 @@ class Line:
         return Completed(0, DEBIAN, "")
 
 
-def made(door: Door, limit: int = 2, idle: float = 100.0) -> KeptConnections:
-    return KeptConnections(door, limit=limit, idle_seconds=idle)  # type: ignore[arg-type]
+def made(door: Door, limit: int = 2, idle: float = 100.0) -> ConnectionPool:
+    return ConnectionPool(door, limit=limit, idle_seconds=idle)  # type: ignore[arg-type]
 
 
 async def test_a_second_look_pays_no_handshake() -> None:
@@ -55,8 +55,8 @@ async def test_a_second_look_pays_no_handshake() -> None:
     probe = SshProbe(made(door), seconds=5)
     subject = Subject(uuid.uuid4(), TARGET)
     for _ in range(3):
-        looked = await probe.look(subject, CREDENTIALS)
-        assert looked.sample is not None
+        result = await probe.probe(subject, CREDENTIALS)
+        assert result.sample is not None
     assert (door.opened, door.closed) == (1, 0)
 
 
@@ -64,18 +64,18 @@ async def test_a_kept_connection_that_died_unnoticed_is_opened_afresh_once() -> 
     door = Door()
     probe = SshProbe(made(door), seconds=5)
     subject = Subject(uuid.uuid4(), TARGET)
-    await probe.look(subject, CREDENTIALS)
+    await probe.probe(subject, CREDENTIALS)
     door.broken = {1}
-    assert (await probe.look(subject, CREDENTIALS)).error is None
+    assert (await probe.probe(subject, CREDENTIALS)).error is None
     assert (door.opened, door.closed) == (2, 1)
 
 
 async def test_a_fresh_connection_that_fails_is_a_reason_and_not_tried_twice() -> None:
     door = Door()
     door.broken = {1}
-    looked = await SshProbe(made(door), seconds=5).look(Subject(uuid.uuid4(), TARGET), CREDENTIALS)
-    assert looked.error is not None
-    assert looked.error.code == "connection_lost"
+    result = await SshProbe(made(door), seconds=5).probe(Subject(uuid.uuid4(), TARGET), CREDENTIALS)
+    assert result.error is not None
+    assert result.error.code == "connection_lost"
     assert (door.opened, door.closed) == (1, 1)
 
 

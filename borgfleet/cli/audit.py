@@ -1,0 +1,61 @@
+"""`borgfleet audit`: who did what, and whether the log is as it was written."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from borgfleet.cli.client import Client
+from borgfleet.cli.output import AsJson, console, show
+
+app = typer.Typer(no_args_is_help=True)
+_PATH = "/api/audit"
+_COLUMNS = (
+    ("WHEN", "at"), ("WHO", "who"), ("DID", "action"), ("TO", "noun"), ("NAME", "target_name"), ("OUTCOME", "outcome"),
+    ("FROM", "address"),
+)  # fmt: skip
+_SAID = {
+    "row_changed": "a row is not as it was written",
+    "rows_differ": "rows were added or taken away",
+    "seal_changed": "a seal is not as it was written",
+    "seal_missing": "a seal was taken away",
+    "key_missing": "the master key that this was written with is not here",
+}
+
+
+@app.command("list")
+def list_audit(
+    actor: Annotated[str | None, typer.Option(help="What this user or token did.")] = None,
+    action: Annotated[str | None, typer.Option(help="As delete_backup.")] = None,
+    refused: Annotated[bool, typer.Option("--refused", help="Only what was refused.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="The newest so many.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List who did what, newest first."""
+    outcome = "refused" if refused else None
+    page: Any = Client().get(_PATH, actor=actor, action=action, outcome=outcome, limit=limit)
+    rows = [
+        row | {"who": row["actor_name"] or row["actor_kind"], "outcome": row["code"] or row["outcome"]}
+        for row in page["items"]
+    ]
+    show(rows, _COLUMNS, as_json=as_json)
+
+
+@app.command()
+def verify() -> None:
+    """Verify each row and seal; the command fails where one was changed, taken away or added."""
+    client, seals, rows, after = Client(), 0, 0, 0
+    while True:
+        part: Any = client.get(f"{_PATH}/verify", after=after)
+        seals, rows = seals + part["seals"], rows + part["rows"]
+        if part["broken"] is not None:
+            broken = part["broken"]
+            where = f"seal {broken['seal']}" if broken["seal"] is not None else "not sealed yet"
+            row = f", row {broken['entry']}" if broken["entry"] else ""
+            console.print(f"broken: {_SAID[broken['what']]} ({where}{row})", soft_wrap=True)
+            raise typer.Exit(1)
+        if part["next"] is None:
+            break
+        after = part["next"]
+    console.print(f"whole: {rows} rows under {seals} seals", soft_wrap=True)

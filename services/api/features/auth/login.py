@@ -1,0 +1,114 @@
+"""Who a person is: counted, verified, and answered with a session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy import select
+
+from services.api.audit.record import PATIENCE, actor_of, record
+from services.api.kernel.errors import Unauthenticated
+from services.api.kernel.principal import Principal
+from services.api.security.guard import Accounts, accounts
+from services.api.security.origin import require_own_page
+from services.api.security.sessions import begin_session, end_session, renew_session, user_rights
+from services.api.security.throttle import count_success, count_try, keys_of
+from shared.db.tables.account import User
+from shared.domain.messages.accounts import WRONG_CREDENTIALS
+from shared.secrets.passwords import LONGEST
+
+if TYPE_CHECKING:
+    import uuid
+
+    from fastapi import Response
+
+    from services.api.kernel.dependencies import Gateway
+    from shared.db.unit_of_work import UnitOfWork
+
+_DAY = 86400
+
+
+Known = Annotated[Accounts, Depends(accounts)]
+
+
+def require_browser(request: Request, known: Accounts) -> None:
+    """Refuse to take a password that others could read on its way, or that another site's page sends."""
+    _ = known.origin(request).cookie
+    require_own_page(request, known.settings.public_url, browser=False)
+
+
+async def proven(parts: Gateway, known: Accounts, request: Request, name: str, password: str) -> User:
+    """Return the user of this name whose password this is; each try is counted before it is made."""
+    keys = keys_of(name, known.origin(request))
+    await parts.db.run(lambda tx: count_try(tx.session, keys))
+    async with parts.db.read() as session:
+        user = await session.scalar(select(User).where(User.name == name, User.state == "active"))
+    kept = user.password_hash if user is not None else None
+    right = await known.passwords.verify(kept, password[: LONGEST + 1])
+    if user is None or not right:
+        if getattr(request.state, "principal", None) is None:  # else the route records that it refused
+            await _record_failure(parts, request, user)
+        raise Unauthenticated(WRONG_CREDENTIALS())
+    await parts.db.run(lambda tx: count_success(tx.session, keys))
+    return user
+
+
+async def _record_failure(parts: Gateway, request: Request, user: User | None) -> None:
+    """Record a login that failed. A name that nobody has is not kept: it may be a password in the wrong field."""
+    seen = actor_of(request)
+    who = replace(seen, name=user.name if user else "", id=user.id if user else None)
+    await parts.database.for_requests(PATIENCE).run(
+        lambda tx: record(tx, request, request.state.action, actor=who, code=WRONG_CREDENTIALS.code)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A session that was begun or renewed: whose it is, and its cookie."""
+
+    principal: Principal
+    cookie: str
+    value: str
+
+
+async def begun(tx: UnitOfWork, known: Accounts, request: Request, user: User, methods: str) -> Begun:
+    """Begin a session; the one that this browser had before ends."""
+    origin = known.origin(request)
+    await end_session(tx.session, known.cookie(request))
+    session_id, value = await begin_session(tx.session, user.id, methods, origin, known.settings)
+    rights = await user_rights(tx.session, user.id)
+    principal = Principal("user", user.id, user.name, rights, user_id=user.id, session_id=session_id)
+    who = replace(actor_of(request), kind="user", name=user.name, id=user.id)
+    await record(tx, request, request.state.action, actor=who)
+    return Begun(principal, origin.cookie, value)
+
+
+async def renewed(
+    tx: UnitOfWork, known: Accounts, request: Request, asking: Principal, session_id: uuid.UUID, methods: str
+) -> Begun:
+    """Go on with a session under another value, because its user has proved again who he is."""
+    value = await renew_session(tx.session, session_id, methods)
+    await record(tx, request, request.state.action)
+    return Begun(asking, known.origin(request).cookie, value)
+
+
+def give_cookie(response: Response, known: Accounts, session: Begun) -> None:
+    """Give the browser its session: no script can read it, and no other site's page sends it with a change."""
+    secure = session.cookie.startswith("__Host-")
+    response.set_cookie(
+        session.cookie,
+        session.value,
+        max_age=int(known.settings.session_days * _DAY),
+        path="/",
+        httponly=True,
+        secure=secure,
+        samesite="lax",
+    )
+
+
+def take_cookie(response: Response, known: Accounts, request: Request) -> None:
+    """Let the browser forget its session."""
+    name = known.origin(request).cookie
+    response.delete_cookie(name, path="/", httponly=True, secure=name.startswith("__Host-"), samesite="lax")

@@ -1,0 +1,92 @@
+"""`/api/auth`: one's own sessions and password."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import select
+
+from services.api.features.auth.login import Begun, Known, give_cookie, proven, renewed
+from services.api.features.auth.me import read_me
+from services.api.features.auth.schemas import MeOut, PasswordIn, SessionOut, StepUpIn
+from services.api.kernel.dependencies import Asking, Parts
+from services.api.kernel.guard import Allow, GuardedRoute, Open
+from services.api.kernel.pages import require
+from shared.db.stores.accounts import end_sessions, set_password
+from shared.db.tables.account import LoginSession
+from shared.domain.messages.accounts import NO_SESSION
+from shared.errors import Conflict
+from shared.secrets.passwords import check_password
+
+if TYPE_CHECKING:
+    from services.api.kernel.principal import Principal
+    from shared.db.unit_of_work import UnitOfWork
+
+router = APIRouter(tags=["accounts"], route_class=GuardedRoute)
+ACCOUNT = Allow(Open.ACCOUNT, once=False)
+
+
+@router.post("/api/auth/step-up", dependencies=[ACCOUNT])
+async def step_up(
+    body: StepUpIn, request: Request, response: Response, parts: Parts, known: Known, asking: Asking
+) -> MeOut:
+    """Prove who one is once more; for ten minutes accounts and secrets can be changed."""
+    session_id = _session_of(asking)
+    await proven(parts, known, request, asking.name, body.password.get_secret_value())
+    session = await parts.db.run(lambda tx: renewed(tx, known, request, asking, session_id, "password"))
+    return await _answer(parts, known, response, session)
+
+
+@router.put("/api/auth/password", dependencies=[ACCOUNT])
+async def change_password(
+    body: PasswordIn, request: Request, response: Response, parts: Parts, known: Known, asking: Asking
+) -> MeOut:
+    """Change one's password; all other sessions end, and this one has another cookie."""
+    session_id = _session_of(asking)
+    await proven(parts, known, request, asking.name, body.old.get_secret_value())
+    kept = await known.passwords.hash(check_password(body.new.get_secret_value(), asking.name))
+
+    async def change(tx: UnitOfWork) -> Begun:
+        await set_password(tx.session, asking.id, kept)
+        await end_sessions(tx.session, asking.id, keep=session_id)
+        return await renewed(tx, known, request, asking, session_id, "password")
+
+    return await _answer(parts, known, response, await parts.db.run(change))
+
+
+@router.get("/api/auth/sessions", dependencies=[ACCOUNT])
+async def list_sessions(parts: Parts, asking: Asking) -> list[SessionOut]:
+    """List the browsers in which one is logged in, the latest first."""
+    query = select(LoginSession).where(LoginSession.user_id == asking.user_id).order_by(LoginSession.seen_at.desc())
+    async with parts.db.read() as session:
+        rows = await session.scalars(query)
+        return [
+            SessionOut.model_validate(row).model_copy(update={"current": row.id == asking.session_id}) for row in rows
+        ]
+
+
+@router.delete("/api/auth/sessions/{session_id}", dependencies=[ACCOUNT], status_code=204)
+async def end_one(session_id: uuid.UUID, parts: Parts, known: Known, asking: Asking) -> None:
+    """End one of one's sessions."""
+
+    async def end(tx: UnitOfWork) -> None:
+        row = await tx.session.get(LoginSession, session_id)
+        await tx.session.delete(require(row if row and row.user_id == asking.user_id else None, "session"))
+
+    await parts.db.run(end)
+    known.forget()
+
+
+async def _answer(parts: Parts, known: Known, response: Response, session: Begun) -> MeOut:
+    known.forget()
+    give_cookie(response, known, session)
+    async with parts.db.read() as reading:
+        return await read_me(reading, session.principal)
+
+
+def _session_of(asking: Principal) -> uuid.UUID:
+    if asking.session_id is None:
+        raise Conflict(NO_SESSION())
+    return asking.session_id

@@ -1,0 +1,139 @@
+"""`/api/auth`: the first administrator, logging in and out, who one is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+
+from services.api.features.auth.login import (
+    Begun,
+    Known,
+    begun,
+    give_cookie,
+    proven,
+    require_browser,
+    take_cookie,
+)
+from services.api.features.auth.me import read_me
+from services.api.features.auth.schemas import AcceptIn, LoginIn, MeOut, MethodsOut, SetupIn
+from services.api.kernel.dependencies import Asking, Parts
+from services.api.kernel.guard import Allow, GuardedRoute, Open
+from services.api.security.sessions import end_session
+from shared.db.stores.accounts import end_sessions, find_link, has_admin, set_password, use_link
+from shared.db.tables.account import Grant, User
+from shared.domain.messages.accounts import ALREADY_SET_UP, LINK_CLOSED
+from shared.domain.permissions import Role
+from shared.errors import Conflict, Gone
+from shared.secrets.passwords import check_password
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from services.api.kernel.dependencies import Gateway
+    from services.api.security.guard import Accounts
+    from shared.db.tables.account import OneTimeLink
+    from shared.db.unit_of_work import UnitOfWork
+
+LARGEST_LOGIN = 16 * 1024
+"""Bytes that are read of somebody whom nobody knows."""
+PUBLIC = Allow(Open.PUBLIC, largest=LARGEST_LOGIN)
+router = APIRouter(tags=["accounts"], route_class=GuardedRoute)
+
+
+@router.get("/api/auth/methods", dependencies=[PUBLIC])
+async def methods(request: Request, parts: Parts, known: Known) -> MethodsOut:
+    """Return what the login page offers."""
+    origin = known.origin(request)
+    async with parts.db.read() as session:
+        return MethodsOut(
+            setup=not await has_admin(session), encrypted=origin.secure or origin.own_host, methods=["password"]
+        )
+
+
+@router.post("/api/auth/setup", dependencies=[PUBLIC])
+async def set_up(body: SetupIn, request: Request, response: Response, parts: Parts, known: Known) -> MeOut:
+    """Make the first administrator, and log him in; works once, with the link that was printed at the first start."""
+    require_browser(request, known)
+    link = body.link.get_secret_value()
+
+    async with parts.db.read() as session:
+        await _require_no_admin(session)
+        await find_link(session, link, "setup")
+    kept = await known.passwords.hash(check_password(body.password.get_secret_value(), body.name))
+
+    async def make(tx: UnitOfWork) -> Begun:
+        await use_link(tx.session, link, "setup")
+        await _require_no_admin(tx.session)
+        user = User(name=body.name, display_name=body.display_name)
+        tx.session.add(user)
+        await tx.session.flush()
+        tx.session.add(Grant(user_id=user.id, role=Role.ADMIN.value, granted_by="set-up link"))
+        await tx.session.flush()
+        await set_password(tx.session, user.id, kept)
+        return await begun(tx, known, request, user, "link")
+
+    return await _welcome(parts, known, response, await parts.db.run(make))
+
+
+@router.post("/api/auth/login", dependencies=[PUBLIC])
+async def log_in(body: LoginIn, request: Request, response: Response, parts: Parts, known: Known) -> MeOut:
+    """Log in with name and password; the answer's cookie is the session. Failures are counted, and slow the next."""
+    require_browser(request, known)
+    user = await proven(parts, known, request, body.name, body.password.get_secret_value())
+    session = await parts.db.run(lambda tx: begun(tx, known, request, user, "password"))
+    return await _welcome(parts, known, response, session)
+
+
+@router.post("/api/auth/accept", dependencies=[PUBLIC])
+async def accept(body: AcceptIn, request: Request, response: Response, parts: Parts, known: Known) -> MeOut:
+    """Choose a password with the link of an invitation or of a reset, and log in; all other sessions end."""
+    require_browser(request, known)
+    link = body.link.get_secret_value()
+    async with parts.db.read() as session:
+        user = await _user_of(session, await find_link(session, link, "invite", "reset"))
+    kept = await known.passwords.hash(check_password(body.password.get_secret_value(), user.name))
+
+    async def change(tx: UnitOfWork) -> Begun:
+        await use_link(tx.session, link, "invite", "reset")
+        await set_password(tx.session, user.id, kept)
+        await end_sessions(tx.session, user.id)
+        return await begun(tx, known, request, user, "link")
+
+    return await _welcome(parts, known, response, await parts.db.run(change))
+
+
+@router.post("/api/auth/logout", dependencies=[Allow(Open.ACCOUNT, once=False)], status_code=204)
+async def log_out(request: Request, response: Response, parts: Parts, known: Known, asking: Asking) -> None:
+    """End this session; a token is not ended by it."""
+    if asking.session_id is None:
+        return
+    await parts.db.run(lambda tx: end_session(tx.session, known.cookie(request)))
+    known.forget()
+    take_cookie(response, known, request)
+
+
+@router.get("/api/auth/me", dependencies=[Allow(Open.ACCOUNT)])
+async def me(parts: Parts, asking: Asking) -> MeOut:
+    """Return who asks, and what he may."""
+    async with parts.db.read() as session:
+        return await read_me(session, asking)
+
+
+async def _welcome(parts: Gateway, known: Accounts, response: Response, session: Begun) -> MeOut:
+    known.forget()
+    give_cookie(response, known, session)
+    async with parts.db.read() as reading:
+        return await read_me(reading, session.principal)
+
+
+async def _require_no_admin(session: AsyncSession) -> None:
+    if await has_admin(session):
+        raise Conflict(ALREADY_SET_UP())
+
+
+async def _user_of(session: AsyncSession, link: OneTimeLink) -> User:
+    user = await session.get(User, link.user_id)
+    if user is None or user.state == "disabled":
+        raise Gone(LINK_CLOSED())
+    return user

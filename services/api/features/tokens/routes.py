@@ -1,0 +1,170 @@
+"""`/api/tokens`."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Depends
+from sqlalchemy import or_, select
+
+from services.api.features.tokens.schemas import TokenChange, TokenIn, TokenMade, TokenOut
+from services.api.kernel.dependencies import Asking, PageBounds, Parts
+from services.api.kernel.guard import Allow, GuardedRoute, Open
+from services.api.kernel.pages import by_text, require
+from services.api.kernel.rights import EVERYTHING, narrowed
+from services.api.kernel.schemas import Page
+from services.api.kernel.scope import require_permission
+from services.api.security.guard import Accounts, accounts
+from services.api.security.sessions import is_strong, user_rights
+from services.api.security.strong import require_no_more, too_long_ago
+from services.api.security.tokens import texts_of
+from shared.db.tables.account import ApiToken, User
+from shared.db.tables.base import db_now
+from shared.db.tables.tag import Tag
+from shared.domain.messages.accounts import TAG_UNKNOWN, USER_UNKNOWN
+from shared.domain.permissions import Permission
+from shared.errors import NotFound
+from shared.secrets.tokens import new_api_token
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from services.api.kernel.principal import Principal
+    from shared.db.unit_of_work import UnitOfWork
+    from shared.secrets.tokens import NewToken
+
+router = APIRouter(tags=["accounts"], route_class=GuardedRoute)
+Known = Annotated[Accounts, Depends(accounts)]
+ACCOUNT = Allow(Open.ACCOUNT)
+_DAY = 86400.0
+
+
+@router.get("/api/tokens", dependencies=[ACCOUNT])
+async def list_tokens(parts: Parts, bounds: PageBounds, asking: Asking) -> Page[TokenOut]:
+    """List the tokens by name: one's own, or all with `tokens:read`; those that were revoked are left out."""
+    query = select(ApiToken, User.name.label("user")).outerjoin(User, User.id == ApiToken.user_id)
+    query = query.where(ApiToken.revoked_at.is_(None))
+    if not asking.may(Permission.TOKENS_READ):
+        mine = ApiToken.id == asking.id
+        query = query.where(or_(mine, ApiToken.user_id == asking.user_id) if asking.user_id else mine)
+    async with parts.db.read() as session:
+        cut = await by_text(session, query, ApiToken.name, bounds)
+        tags = await _names(session, [row[0] for row in cut.rows])
+    return cut.page([_to_schema(token, user, tags) for token, user in cut.rows])
+
+
+@router.post("/api/tokens", dependencies=[ACCOUNT], status_code=201)
+async def make_token(body: TokenIn, parts: Parts, asking: Asking) -> TokenMade:
+    """Make a token; its secret is shown this once. For another user it needs `tokens:write`."""
+    secret = new_api_token()
+    token, owner = await parts.db.run(lambda tx: _add(tx, asking, body, secret))
+    async with parts.db.read() as session:
+        token = await session.get_one(ApiToken, token.id)
+        shown = _to_schema(token, owner, await _names(session, [token]))
+    return TokenMade(**shown.model_dump(), secret=secret.text)
+
+
+@router.patch("/api/tokens/{token_id}", dependencies=[ACCOUNT])
+async def rename_token(token_id: uuid.UUID, body: TokenChange, parts: Parts, asking: Asking) -> TokenOut:
+    """Give a token another name."""
+
+    async def change(tx: UnitOfWork) -> None:
+        token = await _to_change(tx, asking, token_id)
+        token.name = body.name
+
+    await parts.db.run(change)
+    async with parts.db.read() as session:
+        token = await session.get_one(ApiToken, token_id)
+        user = await session.get(User, token.user_id) if token.user_id else None
+        return _to_schema(token, user.name if user else None, await _names(session, [token]))
+
+
+@router.delete("/api/tokens/{token_id}", dependencies=[ACCOUNT], status_code=204)
+async def revoke_token(token_id: uuid.UUID, parts: Parts, known: Known, asking: Asking) -> None:
+    """Revoke a token: nobody is let in with it any more."""
+
+    async def revoke(tx: UnitOfWork) -> None:
+        token = await _to_change(tx, asking, token_id)
+        token.revoked_at = (await tx.session.execute(select(db_now()))).scalar_one()
+        token.name = f"{token.name[:40]}~{token.id.hex[-12:]}"  # its name is free again
+
+    await parts.db.run(revoke)
+    known.forget()
+
+
+async def _add(tx: UnitOfWork, asking: Principal, body: TokenIn, secret: NewToken) -> tuple[ApiToken, str | None]:
+    owner = await _owner(tx.session, asking, body.user)
+    await _require_strong(tx.session, asking, owner.id if owner else None)
+    tags = await _tag_ids(tx.session, body.tags) if body.tags is not None else None
+    base = await user_rights(tx.session, owner.id) if owner else EVERYTHING
+    require_no_more(asking, narrowed(base, body.permissions, tags))
+    days = body.expires_in_days
+    token = ApiToken(
+        name=body.name,
+        digest=secret.digest,
+        prefix=secret.prefix,
+        user_id=owner.id if owner else None,
+        permissions=None if body.permissions is None else sorted(asking.rights.all & set(body.permissions)),
+        tag_ids=None if tags is None else sorted(map(str, tags)),
+        expires_at=None if days is None else db_now(days * _DAY),
+    )
+    tx.session.add(token)
+    await tx.session.flush()
+    return token, owner.name if owner else None
+
+
+async def _owner(session: AsyncSession, asking: Principal, name: str | None) -> User | None:
+    """Return whose a new token is; None for one of nobody in particular, which only its like can make."""
+    if name is None:
+        return await session.get(User, asking.user_id) if asking.user_id else None
+    user = await session.scalar(select(User).where(User.name == name))
+    if user is None or user.id != asking.user_id:
+        require_permission(asking, Permission.TOKENS_WRITE)
+    if user is None:
+        raise NotFound(USER_UNKNOWN(name=name))
+    return user
+
+
+async def _require_strong(session: AsyncSession, asking: Principal, owner: uuid.UUID | None) -> None:
+    """Ask a person for his password again before he makes or ends what is another's."""
+    if asking.session_id and owner != asking.user_id and not await is_strong(session, asking.session_id):
+        raise too_long_ago()
+
+
+async def _to_change(tx: UnitOfWork, asking: Principal, token_id: uuid.UUID) -> ApiToken:
+    token = await tx.session.get(ApiToken, token_id, with_for_update=True)
+    token = require(token if token and token.revoked_at is None else None, "token")
+    own = token.id == asking.id or (asking.user_id is not None and token.user_id == asking.user_id)
+    if not own:
+        if not asking.may(Permission.TOKENS_READ):
+            require(None, "token")
+        require_permission(asking, Permission.TOKENS_WRITE)
+        await _require_strong(tx.session, asking, token.user_id)
+    return token
+
+
+async def _tag_ids(session: AsyncSession, names: Sequence[str]) -> list[uuid.UUID]:
+    rows = (await session.execute(select(Tag.name, Tag.id).where(Tag.name.in_(names)))).all()
+    if missing := sorted(set(names) - {row[0] for row in rows}):
+        raise NotFound(TAG_UNKNOWN(names=", ".join(missing)))
+    return [row[1] for row in rows]
+
+
+async def _names(session: AsyncSession, tokens: Sequence[ApiToken]) -> dict[str, str]:
+    """Return the names of tags by the text of their ids."""
+    wanted = {one for token in tokens for one in texts_of(token.tag_ids) or ()}
+    if not wanted:
+        return {}
+    rows = (await session.execute(select(Tag.id, Tag.name))).all()
+    return {str(identity): name for identity, name in rows if str(identity) in wanted}
+
+
+def _to_schema(token: ApiToken, user: str | None, tags: dict[str, str]) -> TokenOut:
+    shown = TokenOut.model_validate(token)
+    kept = texts_of(token.tag_ids)
+    names = None if kept is None else sorted(tags[one] for one in kept if one in tags)
+    unreadable = shown.unreadable if token.tag_ids is None or kept == token.tag_ids else [*shown.unreadable, "tags"]
+    return shown.model_copy(update={"user": user, "tags": names, "unreadable": unreadable})

@@ -1,0 +1,152 @@
+"""What of an archive is written as a tar, and counted: on real borg."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from borg.helpers import StableDict
+from borg.item import Item
+
+from shared.borg.export_archive import _headers, _numeric, _Sample
+from tests.harness.untraced import tracing, untraced
+from tests.integration.borg.conftest import BORG, PASSPHRASE, SCRIPTS
+from tests.integration.borg.conftest import make_files as files_in
+
+ENVIRONMENT = {"BORG_PASSPHRASE": PASSPHRASE, "TZ": "UTC", "BORG_EXIT_CODES": "modern", "LC_ALL": "C.UTF-8"}
+
+
+class Kept:
+    """A repository with one archive."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        source = directory / "source"
+        files_in(source / "a" / "b", 3, 5000)
+        (source / "a" / "soft").symlink_to("hard")
+        (source / "a" / "hard").hardlink_to(source / "a" / "b" / "file0")
+        self.borg("init", "-e", "repokey-blake2", "r")
+        self.borg("create", "r::{{odd}}", "a", cwd=source)
+        self.id = json.loads(self.borg("list", "--json", "r"))["archives"][0]["id"]
+
+    def borg(self, *arguments: str, cwd: Path | None = None) -> str:
+        repository = [
+            str(self.directory / one) if one.startswith("r") and one[1:3] in ("", "::") else one for one in arguments
+        ]
+        environment = untraced({**ENVIRONMENT, "BORG_BASE_DIR": str(self.directory), "PATH": "/usr/bin:/bin"})
+        done = subprocess.run(
+            [BORG, *repository], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def run(self, *items: bytes, status: int = 0, **plan: Any) -> bytes:
+        encoded = [base64.b64encode(item).decode() for item in items]
+        file = self.directory / "plan.json"
+        file.write_text(
+            json.dumps(
+                {"name": "{odd}", "id": self.id, "items": encoded, "parents": [], "full": True, "count": False} | plan
+            )
+        )
+        argv = [sys.executable, "-I", str(SCRIPTS / "export_archive.py"), str(self.directory / "r"), str(file)]
+        environment = {**ENVIRONMENT, **tracing(), "BORG_BASE_DIR": str(self.directory), "PATH": "/usr/bin:/bin"}
+        done = subprocess.run(argv, env=environment, capture_output=True, check=False)
+        assert done.returncode == status, done.stderr.decode()
+        return done.stdout if status in (0, 101) else done.stderr
+
+    def counted(self, *items: bytes, status: int = 0) -> dict[str, Any]:
+        return json.loads(self.run(*items, count=True, status=status))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    return Kept(tmp_path_factory.mktemp("export"))
+
+
+def listed(data: bytes) -> dict[str, tarfile.TarInfo]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return {info.name: info for info in tar}
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_what_is_written_is_what_was_counted(kept: Kept, full: bool) -> None:
+    found = listed(kept.run(full=full)).values()
+    counted = kept.counted()
+    assert sum(info.isreg() for info in found) == counted["files"] == 3
+    assert sum(info.size for info in found) == counted["size"] == 15_000
+    assert sum(info.islnk() for info in found) == counted["links"] == 1
+    assert sum(info.isdir() for info in found) == counted["directories"] == 2
+    assert sum(info.issym() for info in found) == counted["others"] == 1
+    assert len(counted["sample"]) == 3
+    assert all(("mtime" in info.pax_headers) is full for info in found)
+
+
+@pytest.mark.parametrize("name", ["a/hard", "a/b/file0"])
+def test_what_was_chosen_comes_with_its_data_whatever_name_came_first(kept: Kept, name: str) -> None:
+    plan = {"parents": [base64.b64encode(b"a").decode()]}
+    data = kept.run(name.encode(), b"a/no", status=101, **plan)
+    assert {name: info.size for name, info in listed(data).items()} == {"a": 0, name: 5000}
+    counted = kept.counted(name.encode(), b"a/no")
+    assert (counted["files"], counted["links"], counted["size"]) == (1, 0, 5000)
+    assert [base64.b64decode(one) for one in counted["found"]] == [name.encode()]
+
+
+def test_another_archive_of_that_name_is_not_read(kept: Kept) -> None:
+    assert b"NotMeant" in kept.run(id="f" * 64, status=77)
+
+
+def test_files_that_borg_repaired_with_zeros_are_named(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    segment = max((tmp_path / "r" / "data" / "0").iterdir(), key=lambda path: path.stat().st_size)
+    data = bytearray(segment.read_bytes())
+    data[2000] ^= 255
+    segment.write_bytes(bytes(data))
+    environment = {**ENVIRONMENT, "BORG_BASE_DIR": str(tmp_path), "PATH": "/usr/bin:/bin",
+                   "BORG_CHECK_I_KNOW_WHAT_I_AM_DOING": "YES"}  # fmt: skip
+    subprocess.run(
+        [BORG, "check", "--repair", str(tmp_path / "r")], env=untraced(environment), capture_output=True, check=False
+    )
+    kept.id = json.loads(kept.borg("list", "--json", "r"))["archives"][0]["id"]
+    damaged = [base64.b64decode(path) for path in kept.counted()["damaged"]]
+    assert damaged, "borg has replaced nothing"
+    assert all(path.startswith(b"a/") for path in damaged)
+
+
+def test_a_sample_holds_the_largest_files_and_others_by_chance() -> None:
+    sample, again = _Sample("id"), _Sample("id")
+    for number in range(3000):
+        for one in (sample, again):
+            one.add(b"%04d" % number, number)
+    paths = sample.paths()
+    assert paths == again.paths()
+    assert {b"%04d" % number for number in range(2980, 3000)} <= set(paths)
+    assert 180 <= len(paths) <= 200
+    assert any(path < b"1000" for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("stored", "written"),
+    [
+        (b"user::rw-\nuser:web:r--:33\ngroup::r--", "user::rw-,user:33:r--,group::r--"),
+        (b"user:web:r--\nmask::r--", "user:web:r--,mask::r--"),
+    ],
+)
+def test_access_lists_name_numbers_where_borg_kept_them(stored: bytes, written: str) -> None:
+    assert _numeric(stored) == written
+
+
+def test_what_a_tar_has_no_field_for_goes_into_its_headers() -> None:
+    attributes = StableDict({b"user.a=b%\xff": b"\0\xfe", b"user.none": None})
+    item = Item(mtime=7_000_000_042, xattrs=attributes, acl_default=b"user:web:r--:33")
+    assert _headers(item) == {
+        "mtime": "7.000000042", "SCHILY.xattr.user.a%3Db%25\udcff": "\0\udcfe", "SCHILY.xattr.user.none": "",
+        "SCHILY.acl.default": "user:33:r--",
+    }  # fmt: skip
+    assert _headers(Item(mtime=7_000_000_000)) == {}

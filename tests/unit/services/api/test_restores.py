@@ -1,0 +1,90 @@
+"""Asking for a restore: what makes no sense is refused before anything is queued."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import update
+
+from shared.db.tables import Job, db_now
+from shared.runtime.service import Parts
+from tests.unit.services.api.test_accept import archive
+from tests.unit.services.api.test_api import api
+
+__all__ = ["api"]
+
+
+async def test_a_restore_is_queued_with_what_was_asked_for(api: httpx2.AsyncClient, parts: Parts) -> None:
+    backup, *_ = await archive(api, parts, {"state": "succeeded"})
+    latin = base64.b64encode(b"srv/caf\xe9").decode()
+    body: dict[str, Any] = {"items": [{"path": "/srv/www/"}, {"path_b64": latin}], "target_path": "/var/restore/x"}
+    answer = await api.post(f"/api/backups/{backup}/restores", json=body)
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert (job["type"], job["archive_id"], job["state"]) == ("archive_restore", backup, "queued")
+    server = (await api.get(f"/api/backups/{backup}")).json()["server_id"]
+    again = await api.post(f"/api/backups/{backup}/restores", json={"target_server_id": server})
+    assert again.status_code == 202, again.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"items": [{}]}, {"items": [{"path": "a", "path_b64": "YQ=="}]}, {"items": [{"path": "../etc"}]},
+     {"items": [{"path_b64": "not base64"}]}, {"target_path": "relative"}, {"target_path": "/srv/../etc"},
+     {"target_path": "/proc/x"}, {"owner": "me"}, {"verify": "never"}, {"mode": "merge"}],
+)  # fmt: skip
+async def test_what_makes_no_sense_is_refused(api: httpx2.AsyncClient, parts: Parts, body: dict[str, Any]) -> None:
+    backup, *_ = await archive(api, parts, {"state": "succeeded"})
+    assert (await api.post(f"/api/backups/{backup}/restores", json=body)).status_code == 422
+
+
+async def test_a_merge_asks_for_the_preview_of_the_very_same(api: httpx2.AsyncClient, parts: Parts) -> None:
+    backup, *_ = await archive(api, parts, {"state": "succeeded"})
+    path, body = f"/api/backups/{backup}/restores", {"items": [{"path": "srv/www"}], "mode": "merge"}
+    refused = await api.post(path, json=body)
+    assert (refused.status_code, refused.json()["code"]) == (409, "confirm_needed")
+    preview = (await api.post(f"{path}/preview", json=body)).json()
+    assert preview["title"].endswith("(preview)")
+
+    async def params(job: dict[str, Any]) -> dict[str, Any]:
+        async with parts.db.read() as session:
+            return (await session.get_one(Job, uuid.UUID(job["id"]))).params
+
+    assert (await params(preview))["preview"] is True
+    confirmed = body | {"confirm": preview["id"]}
+
+    async def ended(state: str, minutes: int) -> None:
+        values = {"state": state, "result": {"shown": "digest"}, "finished_at": db_now() if not minutes else
+                  datetime.now(UTC) - timedelta(minutes=minutes)}  # fmt: skip
+        await parts.db.run(
+            lambda tx: tx.session.execute(update(Job).where(Job.id == uuid.UUID(preview["id"])).values(values))
+        )
+
+    async def code(asked: dict[str, Any]) -> str:
+        answer = await api.post(path, json=asked)
+        return "queued" if answer.status_code == 202 else answer.json()["code"]
+
+    assert await code(confirmed) == "confirm_stale"
+    await ended("failed", 0)
+    assert await code(confirmed) == "confirm_stale"
+    await ended("succeeded", 16)
+    assert await code(confirmed) == "confirm_stale"
+    await ended("succeeded", 0)
+    for other in ({"existing": "replace"}, {"items": [{"path": "srv"}]}, {"mode": "swap"}, {"confirm": backup}):
+        assert await code(confirmed | other) == "confirm_stale", other
+    asked = await params((await api.post(path, json=confirmed)).json())
+    assert (asked["mode"], asked["shown"], asked["preview"]) == ("merge", "digest", False)
+    assert await code({"items": [{"path": "srv/www"}], "mode": "beside"}) == "queued"
+
+
+async def test_what_is_unknown_is_not_found(api: httpx2.AsyncClient, parts: Parts) -> None:
+    backup, *_ = await archive(api, parts, {"state": "succeeded"})
+    nobody = "00000000-0000-0000-0000-000000000001"
+    assert (await api.post(f"/api/backups/{nobody}/restores", json={})).status_code == 404
+    answer = await api.post(f"/api/backups/{backup}/restores", json={"target_server_id": nobody})
+    assert answer.status_code == 404

@@ -1,0 +1,47 @@
+// Signing in and out, and who one is.
+import { useQuery } from '@tanstack/vue-query'
+import { answered, client, type Schema } from '@/lib/api/client'
+import { ApiError } from '@/lib/api/errors'
+import { me, signedOut, welcome } from '@/lib/session'
+
+/** Whether somebody is signed in; the API is asked once, its cookie tells it. */
+export async function isSignedIn(): Promise<boolean> {
+  if (me.value) return true
+  try {
+    welcome(await answered(client.GET('/api/auth/me')))
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error
+  }
+  return me.value !== null
+}
+
+export function useMethods() {
+  return useQuery({
+    queryKey: ['auth', 'methods'],
+    queryFn: () => answered(client.GET('/api/auth/methods')),
+    refetchInterval: false,
+  })
+}
+
+export async function signIn(body: Schema['LoginIn']): Promise<void> {
+  welcome(await answered(client.POST('/api/auth/login', { body })))
+}
+
+/** Makes the first administrator, with the link that Borgfleet printed. */
+export async function setUp(body: { link: string; name: string; password: string }): Promise<void> {
+  welcome(await answered(client.POST('/api/auth/setup', { body: { ...body, display_name: '' } })))
+}
+
+/** Chooses a password with the link of an invitation or of a reset. */
+export async function accept(body: { link: string; password: string }): Promise<void> {
+  welcome(await answered(client.POST('/api/auth/accept', { body })))
+}
+
+export async function signOut(): Promise<void> {
+  await answered(client.POST('/api/auth/logout'))
+  signedOut()
+}
+
+export async function prove(password: string): Promise<void> {
+  welcome(await answered(client.POST('/api/auth/step-up', { body: { password } })))
+}

@@ -1,0 +1,47 @@
+// What a person tells a backup job to do, with the words about it.
+import { useI18n } from 'vue-i18n'
+import { useRouter } from 'vue-router'
+import { problemOf } from '@/lib/api/errors'
+import { safeName } from '@/lib/format'
+import { useNotices } from '@/lib/notices'
+import { type BackupJob, usePlanActions } from './api'
+
+export function usePlanCommands() {
+  const { t } = useI18n()
+  const router = useRouter()
+  const notices = useNotices()
+  const actions = usePlanActions()
+
+  async function told(work: () => Promise<unknown>, said: string): Promise<void> {
+    try {
+      await work()
+      notices.say(said)
+    } catch (error) {
+      notices.fail(problemOf(error))
+    }
+  }
+
+  return {
+    running: actions.run.isPending,
+    /** Runs it, and goes where the run can be watched. */
+    run: async (plan: BackupJob): Promise<void> => {
+      try {
+        const job = await actions.run.mutateAsync(plan.id)
+        await router.push(`/jobs/${job.id}`)
+      } catch (error) {
+        notices.fail(problemOf(error))
+      }
+    },
+    toggle: (plan: BackupJob) =>
+      told(
+        () => actions.toggle.mutateAsync(plan.id),
+        t(plan.enabled ? 'plans.switched_off' : 'plans.switched_on', { name: safeName(plan.name) }),
+      ),
+    resume: (server: string) => told(() => actions.resume.mutateAsync(server), t('plans.pause.resumed')),
+    /** Throws, so that the dialogue can say why it was refused. */
+    pause: async (reason: string): Promise<void> => {
+      await actions.pause.mutateAsync(reason)
+      notices.say(t('plans.pause.done'))
+    },
+  }
+}

@@ -1,0 +1,81 @@
+// What went wrong, as one kind of error: an answer of the API (problem+json), or no answer at all.
+
+export interface FieldError {
+  field: string
+  code: string
+  params: Record<string, unknown>
+  message: string
+}
+
+export interface Problem {
+  status: number
+  code: string
+  /** The name of this very sentence in the catalogue of messages; empty if it has none. */
+  key: string
+  params: Record<string, unknown>
+  requestId: string
+  detail: string
+  remedy: string
+  errors: FieldError[]
+  retryAfter: number | null
+}
+
+export class ApiError extends Error {
+  constructor(readonly problem: Problem) {
+    super(problem.detail)
+    this.name = 'ApiError'
+  }
+}
+
+const record = (value: unknown): Record<string, unknown> =>
+  typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+const text = (value: unknown): string => (typeof value === 'string' ? value : '')
+
+function fieldErrors(value: unknown): FieldError[] {
+  if (!Array.isArray(value)) return []
+  // The API names a field as `body.host`; a form knows it as `host`.
+  return value.map((one) => ({
+    field: text(one?.field).replace(/^(body|query|path)\./, ''),
+    code: text(one?.code),
+    params: record(one?.params),
+    message: text(one?.message),
+  }))
+}
+
+/** Reads an answer that is no success; a proxy's page of HTML becomes `bad_answer`. */
+export function readProblem(response: Response, body: unknown): Problem {
+  const known = record(body)
+  const wait = Number(response.headers.get('Retry-After'))
+  return {
+    status: response.status,
+    code: text(known['code']) || 'bad_answer',
+    key: text(known['key']),
+    params: record(known['params']),
+    requestId: text(known['request_id']),
+    detail: text(known['detail']),
+    remedy: text(known['remedy']),
+    errors: fieldErrors(known['errors']),
+    retryAfter: wait > 0 ? wait : null,
+  }
+}
+
+export const unreachable: Problem = {
+  status: 0,
+  code: 'no_connection',
+  key: '',
+  params: {},
+  requestId: '',
+  detail: '',
+  remedy: '',
+  errors: [],
+  retryAfter: null,
+}
+
+export function problemOf(error: unknown): Problem {
+  if (error instanceof ApiError) return error.problem
+  return {
+    ...unreachable,
+    code: 'unexpected',
+    detail: error instanceof Error ? error.message : String(error),
+  }
+}

@@ -1,0 +1,36 @@
+// The formatters in the language and zone of the person, and one clock for all relative times.
+import { ref } from 'vue'
+import { useI18n } from 'vue-i18n'
+import * as format from '.'
+
+const TICK = 30_000
+const now = ref(new Date())
+setInterval(() => {
+  now.value = new Date()
+}, TICK)
+
+export function useFormat() {
+  const { locale } = useI18n()
+  const zone = format.browserZone()
+  return {
+    bytes: (value: number) => format.bytes(value, locale.value),
+    count: (value: number, digits?: number) => format.count(value, locale.value, digits),
+    percent: (value: number) => format.percent(value, locale.value),
+    duration: (seconds: number) => format.duration(seconds, locale.value),
+    moment: (at: string) => {
+      const when = new Date(at)
+      // The clock ticks in steps: what happened since its last step is not in the future.
+      const from = when > now.value ? new Date() : now.value
+      return format.moment(when, from, locale.value, zone)
+    },
+    /** The day and time, for sentences: "the backup of Thu 26 Nov, 01:00". */
+    dayTime: (at: string) => format.zoned(new Date(at), locale.value, zone),
+    fullMoment: (at: string) => format.fullMoment(new Date(at), locale.value, zone),
+    day: (at: string) => format.day(at, locale.value),
+    dateOf: (at: Date, of = zone) => format.dateOf(at, of),
+    zoned: (at: string, of: string) => format.zoned(new Date(at), locale.value, of),
+    time: (at: string) => format.time(new Date(at), locale.value, zone),
+    clock: (at: string) => format.clock(new Date(at), locale.value, zone),
+    tick: (at: Date, span: number) => format.tick(at, span, locale.value, zone),
+  }
+}

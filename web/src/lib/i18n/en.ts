@@ -1,0 +1,29 @@
+import alerts from '@/locales/en/alerts.json'
+import auth from '@/locales/en/auth.json'
+import backups from '@/locales/en/backups.json'
+import errors from '@/locales/en/errors.json'
+import files from '@/locales/en/files.json'
+import jobs from '@/locales/en/jobs.json'
+import overview from '@/locales/en/overview.json'
+import plans from '@/locales/en/plans.json'
+import servers from '@/locales/en/servers.json'
+import shell from '@/locales/en/shell.json'
+import status from '@/locales/en/status.json'
+import storage from '@/locales/en/storage.json'
+import ui from '@/locales/en/ui.json'
+
+export const messages = {
+  alerts,
+  auth,
+  backups,
+  errors,
+  files,
+  jobs,
+  overview,
+  plans,
+  servers,
+  shell,
+  status,
+  storage,
+  ui,
+}

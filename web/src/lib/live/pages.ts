@@ -1,0 +1,29 @@
+// A list of the API, page by page: what is loaded stays, the next page is asked for when somebody wants it.
+import { type QueryKey, useInfiniteQuery } from '@tanstack/vue-query'
+import { computed, type MaybeRefOrGetter, toValue } from 'vue'
+import { POLL } from './polling'
+
+export interface Page<T> {
+  items: T[]
+  next?: string | null
+}
+
+export function usePages<T>(
+  key: MaybeRefOrGetter<QueryKey>,
+  ask: (after: { after?: string }) => Promise<Page<T>>,
+  interval: (items: T[]) => number | false = () => POLL,
+  staleTime = POLL,
+) {
+  const query = useInfiniteQuery({
+    queryKey: computed(() => toValue(key)),
+    queryFn: ({ pageParam }) => ask(pageParam ? { after: pageParam } : {}),
+    initialPageParam: '',
+    getNextPageParam: (last) => last.next ?? null,
+    refetchInterval: (asked) => interval(asked.state.data?.pages.flatMap((page) => page.items) ?? []),
+    staleTime,
+    // While another filter is being asked for, the rows of the one before stay.
+    placeholderData: (before) => before,
+  })
+  const items = computed(() => query.data.value?.pages.flatMap((page) => page.items) ?? [])
+  return { ...query, items }
+}

@@ -1,0 +1,73 @@
+// One line a page.
+import { watch } from 'vue'
+import { createRouter, createWebHistory, type RouteRecordRaw } from 'vue-router'
+import { isSignedIn } from '@/features/auth/api'
+import { nextOf } from '@/features/auth/next'
+import { i18n } from '@/lib/i18n'
+import { me } from '@/lib/session'
+import { focusTitle } from './focus'
+
+const page = (
+  path: string,
+  title: string,
+  component: NonNullable<RouteRecordRaw['component']>,
+): RouteRecordRaw => ({
+  path,
+  component,
+  meta: { title },
+})
+
+/** A page for who is not signed in. */
+const open: typeof page = (path, title, component) => ({ path, component, meta: { title, open: true } })
+
+export const routes: RouteRecordRaw[] = [
+  page('/', 'overview.title', () => import('@/features/overview/OverviewView.vue')),
+  open('/login', 'auth.title', () => import('@/features/auth/LoginView.vue')),
+  open('/setup', 'auth.first.title', () => import('@/features/auth/SetUpView.vue')),
+  open('/accept', 'auth.accept.title', () => import('@/features/auth/AcceptView.vue')),
+  page('/servers', 'servers.title', () => import('@/features/servers/ServersView.vue')),
+  page('/servers/new', 'servers.add.title', () => import('@/features/servers/AddServerView.vue')),
+  page('/servers/:id/setup', 'servers.setup.title', () => import('@/features/servers/SetupView.vue')),
+  { path: '/servers/:id', redirect: (to) => `/servers/${String(to.params['id'])}/summary` },
+  page(
+    '/servers/:id/:tab(summary|history|jobs)',
+    'servers.title',
+    () => import('@/features/servers/ServerView.vue'),
+  ),
+  page('/backups', 'backups.title', () => import('@/features/backups/BackupsView.vue')),
+  page('/backups/:id', 'backups.title', () => import('@/features/backups/BackupView.vue')),
+  page('/backups/:id/files', 'files.title', () => import('@/features/files/FilesView.vue')),
+  page('/backup-jobs', 'plans.title', () => import('@/features/plans/PlansView.vue')),
+  page('/backup-jobs/:id', 'plans.title', () => import('@/features/plans/PlanView.vue')),
+  page('/activity', 'jobs.title', () => import('@/features/jobs/ActivityView.vue')),
+  page('/jobs/:id', 'jobs.title', () => import('@/features/jobs/JobView.vue')),
+  page('/storage', 'storage.title', () => import('@/features/storage/StorageView.vue')),
+  page('/repositories/:id', 'storage.title', () => import('@/features/storage/RepositoryView.vue')),
+  page('/alerts', 'alerts.title', () => import('@/features/alerts/AlertsView.vue')),
+  page('/alerts/:id', 'alerts.title', () => import('@/features/alerts/AlertView.vue')),
+  page('/:rest(.*)*', 'shell.not_found.title', () => import('@/app/NotFoundView.vue')),
+]
+
+export function createAppRouter() {
+  const router = createRouter({
+    history: createWebHistory(),
+    routes,
+    scrollBehavior: (_to, _from, saved) => saved ?? { top: 0 },
+  })
+
+  router.beforeEach(async (to) => {
+    if (to.path === '/login') return (await isSignedIn()) ? nextOf(to.query['next']) : true
+    if (to.meta['open'] || (await isSignedIn())) return true
+    return { path: '/login', query: { next: to.fullPath } }
+  })
+  router.afterEach((to, from) => {
+    document.title = `${i18n.global.t(String(to.meta['title']))} · Borgfleet`
+    if (from.matched.length > 0 && to.path !== from.path) focusTitle()
+  })
+  // A session that is over, here or in another tab: back to the login, and from there to the same place.
+  watch(me, (now) => {
+    const here = router.currentRoute.value
+    if (!now && !here.meta['open']) void router.replace({ path: '/login', query: { next: here.fullPath } })
+  })
+  return router
+}
