@@ -23,6 +23,16 @@ from tests.harness.nats_server import NatsServer
 _plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
 structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _plain])
 
+_configure = structlog.configure
+
+
+def _uncached(**settings: Any) -> None:
+    """Configure the log as a program asks, but for the cache: a logger would keep that program's end for good."""
+    _configure(**settings | {"cache_logger_on_first_use": False})
+
+
+structlog.configure = _uncached
+
 # borg tries its ciphers at each start, which is half of what a small command computes. What our own programs start has
 # an environment of their own, and tries them still.
 os.environ["BORG_SELFTEST"] = "disabled"
@@ -41,9 +51,11 @@ _measuring = Measuring()
 @pytest.fixture(autouse=True)
 def own_log_handlers() -> Iterator[None]:
     """Take away what a test's program logs to: that stream is closed, and the next one's log would be an error."""
-    before = logging.root.handlers[:]
+    handlers, level, log = logging.root.handlers[:], logging.root.level, structlog.get_config()
     yield
-    logging.root.handlers[:] = before
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+    _configure(**log)
 
 
 @pytest.hookimpl(trylast=True)

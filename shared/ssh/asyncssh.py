@@ -41,6 +41,8 @@ set -- ${stat##*) }
 kill -TERM "-$3"; sleep 1; kill -KILL "-$3"
 """
 """Ends the process group of a shell, given its process id and, so that no other one is hit, its token."""
+_FED = "IFS= read -r borgfleet_fed || exit 1\n"
+"""Waits for the line before its input: whose feed never began has no empty input either."""
 _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 """First those that processors have instructions for, then asyncssh's own order."""
 _OUR_KEYS = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512"]
@@ -136,12 +138,15 @@ class _Connection:
         ended = False
         try:
             with _translated(self._target.name, LOST):
-                done = await once.fed(self._start(framed(script), once.token, args), feed, silence)
+                done = await once.fed(self._start(framed(_FED + script), once.token, args), feed, silence)
             ended = True
         finally:
-            once.close()
-            if not ended and once.pid is not None:
-                await self._end(once.pid, once.token)
+            # A closed channel is the end of its input: it would take what it has for all.
+            try:
+                if not ended and once.pid is not None:
+                    await self._end(once.pid, once.token)
+            finally:
+                once.close()
         return done
 
     async def _end(self, pid: int, token: str) -> None:
@@ -209,6 +214,7 @@ class _Once:
         self.token = new_token()
         self._name = name
         self._process: Any = None
+        self._began = asyncio.Event()
         self._stdout, self._stderr = Answer(self.token, _ANSWER_LIMIT), Answer(self.token, _ANSWER_LIMIT)
 
     @property
@@ -233,7 +239,12 @@ class _Once:
             process.stdin.write(data)
             await self._within(silence, process.stdin.drain())
 
-        feeding = asyncio.ensure_future(feed(write))
+        async def fed() -> None:
+            await self._within(silence, self._began.wait())
+            await write(b"\n")
+            await feed(write)
+
+        feeding = asyncio.create_task(fed())
         try:
             await asyncio.wait({answer, feeding}, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
@@ -296,6 +307,8 @@ class _Once:
         turn = Turn()
         while answer.end is None and (block := await output.read(_BLOCK)):
             answer.feed(block)
+            if self.pid is not None:
+                self._began.set()
             if answer.dropped:
                 raise TOO_LONG.error(f"more than {_ANSWER_LIMIT >> 20} MiB", where=self._name)
             await turn.give()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from shared.config.settings import SshSettings
@@ -117,6 +118,13 @@ async def test_elevated_commands_go_through_sudo(ssh: Any) -> None:
             assert shlex.split(elevated._command("true", "t", []))[:4] == ["sudo", "-n", "-H", "--"]
 
 
+async def ended(word: str) -> None:
+    """Wait until no shell with this word in its script is there."""
+    async with asyncio.timeout(WAIT):
+        while any(word in " ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])):
+            await asyncio.sleep(0.02)
+
+
 async def test_a_script_is_fed_and_has_the_end_of_its_input_only_when_that_came_to_its_end(ssh: Any) -> None:
     adapter, target = ssh
 
@@ -139,7 +147,7 @@ async def test_what_fails_to_feed_ends_the_script_before_it_takes_the_rest_for_a
         with pytest.raises(Permanent) as caught:
             await connection.run_fed(f"cat >{tmp_path}/taken && touch {tmp_path}/whole", feed=feed, silence=WAIT)
         assert caught.value.code == "source_failed"
-        assert (await connection.run("pgrep -f 'cat >' || echo none")).stdout
+        await ended(str(tmp_path / "whole"))
         assert not (tmp_path / "whole").exists()
 
 
@@ -170,19 +178,32 @@ async def test_a_script_that_takes_nothing_is_ended(tmp_path: Path) -> None:
         assert caught.value.code == "command_silent"
 
 
-async def test_a_cancelled_feed_ends_the_script(tmp_path: Path) -> None:
-    begun = asyncio.Event()
+@pytest.mark.parametrize("moment", ["before it began", "before it took anything", "while it takes", "when it took all"])
+async def test_a_cancelled_feed_ends_the_script_before_it_takes_the_rest_for_all(tmp_path: Path, moment: str) -> None:
+    here = asyncio.Event()
+    taken = tmp_path / "taken"
 
     async def feed(write: Any) -> None:
-        await write(b"x")
-        begun.set()
+        if moment == "before it took anything":
+            here.set()
+            await asyncio.Event().wait()
+        await write(b"x" * 100_000)
+        if moment == "when it took all":
+            while not taken.exists() or taken.stat().st_size < 100_000:
+                await asyncio.sleep(0.02)
+        here.set()
+        while moment == "while it takes":
+            await write(b"x" * 100_000)
         await asyncio.Event().wait()
 
     async with real_connection(tmp_path) as connection:
-        script = f"trap 'touch {tmp_path}/ended; exit' TERM; cat >/dev/null; touch {tmp_path}/whole"
+        # Who is slow to end is what a closed input would find alive.
+        script = f"trap 'sleep 0.2; touch {tmp_path}/ended; exit' TERM; cat >{taken}; touch {tmp_path}/whole"
         run = asyncio.create_task(connection.run_fed(script, feed=feed, silence=WAIT))
-        await begun.wait()
+        if moment != "before it began":
+            await here.wait()
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
+        await ended(str(taken))
     assert not (tmp_path / "whole").exists()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.backup.node.leaves import Leaves
 from services.backup.node.storage import NodeStorage
@@ -179,7 +180,7 @@ async def test_the_end_of_a_run_whose_disk_hung_ends_no_later_lease(node: SlowNo
 
 
 async def test_a_renewal_that_fails_is_told_and_the_next_one_is_tried(
-    node: SlowNode, grant: Grant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    node: SlowNode, grant: Grant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -189,10 +190,12 @@ async def test_a_renewal_that_fails_is_told_and_the_next_one_is_tried(
         patch.setattr("shared.borg.node._write", full)
         leaves.renew(grant, 600)
         await ended()
-    leaves.renew(grant, 600)
+    with capture_logs() as logs:
+        leaves.renew(grant, 600)
     await ended()
     assert node.named(grant)
-    assert "No space left on device" in capsys.readouterr().out
+    assert [one["event"] for one in logs] == ["grant_not_renewed"]
+    assert "No space left on device" in logs[0]["reason"]
 
 
 async def test_a_leave_that_is_not_renewed_for_long_is_for_people_to_know(node: SlowNode, grant: Grant) -> None:

@@ -345,11 +345,13 @@ class Paused(NodeStorage):
         await super().export_chosen(repository, grant, chosen, halting)
 
 
-def tars(restores: Restores) -> list[str]:
+def tars(restores: Restores) -> list[psutil.Process]:
     """Return the server's tars that unpack."""
-    found = subprocess.run(["pgrep", "-af", "^tar -xpf"], capture_output=True, text=True, check=False).stdout
-    mine = str(restores.parent)
-    return [line for line in found.splitlines() if mine in str(Path(f"/proc/{line.split()[0]}/cwd").readlink())]
+    return [
+        one
+        for one in psutil.process_iter(["cmdline", "cwd"])
+        if (one.info["cmdline"] or [])[:2] == ["tar", "-xpf"] and str(restores.parent) in (one.info["cwd"] or "")
+    ]
 
 
 async def test_cancelled_in_the_middle_nothing_is_left_nor_runs_on(restores: Restores) -> None:
@@ -370,8 +372,7 @@ async def test_a_connection_that_is_cut_in_the_middle_places_nothing_and_is_trie
     job = await restores.request(inside(restores))
     ctx, task = restores.start(job)
     await paused.in_the_middle.wait()
-    pid = int(tars(restores)[0].split()[0])
-    session = next(one for one in psutil.Process(pid).parents() if one.name().startswith("sshd"))
+    session = next(one for one in tars(restores)[0].parents() if one.name().startswith("sshd"))
     session.kill()
     paused.go_on.set()
     error = await restores.yard.dispose(ctx, task, job)
@@ -402,7 +403,7 @@ async def test_to_another_server_come_bytes_and_no_keys(restores: Restores) -> N
         job = await restores.request(inside(restores), target_server_id=str(other))
         ctx, task = restores.start(job)
         await paused.in_the_middle.wait()
-        process = psutil.Process(int(tars(restores)[0].split()[0]))
+        process = tars(restores)[0]
         place = await restores.yard.db.run(lambda tx: load_repository(tx, restores.archive.repository_id))
         for one in (process, *process.parents()[:3]):
             assert place.passphrase not in " ".join([*one.cmdline(), *one.environ().values()])
