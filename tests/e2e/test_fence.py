@@ -16,6 +16,7 @@ import pytest
 
 from shared.testing.sshd import login_user
 from tests.e2e.conftest import SLOWLY
+from tests.harness.attacks import ATTACKS
 from tests.harness.fleet import Fleet, until
 from tests.harness.forger import forged_manifest
 from tests.harness.patience import WAIT
@@ -113,46 +114,13 @@ class Target:
         )  # fmt: skip
 
 
-def what_is_not_offered(client: RawClient) -> None:
-    calls: dict[str, dict[str, Any]] = {
-        "destroy": {}, "save_key": {"keydata": b"BORG_KEY x"}, "break_lock": {}, "check": {"repair": True},
-        "inject_exception": {"kind": b"divide"}, "scan": {"limit": 1, "marker": None},
-        "commit_nonce_reservation": {"next_unreserved": 2**63, "start_nonce": client.call("get_free_nonce")},
-    }  # fmt: skip
-    for name, arguments in calls.items():
-        with pytest.raises(RemoteError):
-            client.call(name, **arguments)
-
-
-def all_objects_deleted(client: RawClient) -> None:
-    for object_id in client.ids():
-        with contextlib.suppress(RemoteError):
-            client.call("delete", id=object_id)
-    client.call("put", id=bytes(31) + b"\1", data=b"something to commit")
-    client.call("commit", save_space=False)
-
-
-def all_objects_overwritten(client: RawClient) -> None:
-    for object_id in client.ids():
-        if object_id != MANIFEST:
-            client.call("put", id=object_id, data=os.urandom(100))
-    client.call("commit", save_space=False)
-
-
-def a_huge_frame(client: RawClient) -> None:
-    with contextlib.suppress(Gone):
-        client.send(b"\xc6\xff\xff\xff\xff" + bytes(80 << 20))
-    with pytest.raises(Gone):
-        client.answer()
-
-
-@pytest.mark.parametrize("attack", [what_is_not_offered, all_objects_deleted, all_objects_overwritten, a_huge_frame])
+@pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_with_the_servers_own_key_loses_nothing_and_is_told(
-    fleet: Fleet, data: Path, tmp_path: Path, attack: Callable[[RawClient], None]
+    fleet: Fleet, data: Path, tmp_path: Path, attack: str
 ) -> None:
     target = Target(fleet, data, tmp_path)
     with target.run() as job:
-        target.attack(attack)
+        target.attack(ATTACKS[attack])
     ended = fleet.finished(job, "failed")
     assert ended["code"] == "hostile_client", ended
     assert ended["reason"] in fleet.log(job)

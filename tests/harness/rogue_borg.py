@@ -1,6 +1,6 @@
 """A server whose borg is its attacker's: each `create` is followed by a session of raw frames, by whatever route it had.
 
-`python -m tests.harness.rogue_borg DIRECTORY` is that session: it says `reached`, waits for a manifest, sends and commits it.
+`python -m tests.harness.rogue_borg DIRECTORY` is that session: it says `reached`, waits for what to do, and does it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.harness.attacks import ATTACKS
 from tests.harness.patience import WAIT
 from tests.harness.rpc import MANIFEST, RawClient, RemoteError
 
@@ -42,34 +43,49 @@ class RogueBorg:
     def arm(self) -> None:
         """Let the next `create` be followed by the attack."""
         self.reached.unlink(missing_ok=True)
-        (self.directory / "manifest").unlink(missing_ok=True)
+        (self.directory / "order").unlink(missing_ok=True)
         self.armed.touch()
 
     def send(self, path: str, manifest: bytes) -> None:
         """Let the attack, once it was reached, replace the manifest of the repository that is served."""
-        waiting = self.directory / "manifest.new"
-        waiting.write_text(json.dumps({"path": path, "manifest": manifest.hex()}))
-        waiting.rename(self.directory / "manifest")
+        self._order({"path": path, "manifest": manifest.hex()})
+
+    def attack(self, path: str, name: str) -> None:
+        """Let it be one of ATTACKS."""
+        self._order({"path": path, "attack": name})
+
+    def _order(self, order: dict[str, str]) -> None:
+        waiting = self.directory / "order.new"
+        waiting.write_text(json.dumps(order))
+        waiting.rename(self.directory / "order")
 
 
 def _main(directory: Path) -> None:
     (directory / "armed").unlink()
     (directory / "reached").touch()
     deadline = time.monotonic() + WAIT
-    while not (directory / "manifest").exists():
+    while not (directory / "order").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    sent = json.loads((directory / "manifest").read_text())
+    order = json.loads((directory / "order").read_text())
     # As borg itself calls it; ssh takes host and user from its options, the tunnel's relay ignores all of it.
     argv = [*shlex.split(os.environ["BORG_RSH"]), "node", f"{os.environ['BORG_REMOTE_PATH']} serve"]
     with RawClient(argv, dict(os.environ)) as client:
-        client.open(sent["path"])
-        try:
-            client.call("put", id=MANIFEST, data=bytes.fromhex(sent["manifest"]))
-        except RemoteError as error:
-            print("refused:", error)
-            return
-        client.call("commit", save_space=False)
+        client.open(order["path"])
+        if name := order.get("attack"):
+            ATTACKS[name](client)
+            print("tried")
+        else:
+            _replace_manifest(client, bytes.fromhex(order["manifest"]))
+
+
+def _replace_manifest(client: RawClient, manifest: bytes) -> None:
+    try:
+        client.call("put", id=MANIFEST, data=manifest)
+    except RemoteError as error:
+        print("refused:", error)
+        return
+    client.call("commit", save_space=False)
     print("committed")
 
 

@@ -1,4 +1,4 @@
-"""A server's borg commits, with its real key and passphrase, a manifest that lies: by the tunnel and by the endpoint."""
+"""A server whose own borg attacks with its real key and passphrase: by the tunnel and by the endpoint."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from shared.testing.sshd import PrivateSshd
+from tests.harness.attacks import ATTACKS
 from tests.harness.fleet import Fleet, until
 from tests.harness.forger import FORGERIES, forged_manifest
 from tests.harness.patience import WAIT
@@ -39,6 +40,16 @@ class Rogue:
         self.borg.send(entry["path"], forged_manifest(entry["path"], entry["passphrase"], base, told))
         ended = self.fleet.finished(job)
         assert self.borg.said.read_text().startswith(TRIED[forgery])
+        return ended
+
+    def attacked_raw(self, definition: dict[str, Any], attack: str) -> dict[str, Any]:
+        """Run a backup that is followed by raw frames in the same lease; return how it ended."""
+        self.borg.arm()
+        job = self.fleet.run(definition)
+        until(self.borg.reached.exists, lambda: f"the attack begins: {self.fleet.job(job)}\n{self.fleet.log(job)}")
+        self.borg.attack(self.fleet.kit_entry(definition["repository_id"])["path"], attack)
+        ended = self.fleet.finished(job)
+        assert self.borg.said.read_text() == "tried\n", attack
         return ended
 
 
@@ -94,6 +105,31 @@ def test_a_manifest_forged_by_a_servers_own_borg_deletes_nothing_and_one_job_put
         for name, expected in contents.items():
             found = extracted(fleet, definition, name, tmp_path / f"out{number}-{name[-12:]}")
             assert found == expected, f"{forgery}: {name}"
+    fleet.finished(fleet.run(definition), "succeeded", "warning")
+    fleet.borg(definition, "check", "--verify-data", "{repo}")
+
+
+def test_raw_frames_by_the_tunnel_lose_nothing_and_are_told(
+    fleet: Fleet, rogue: Rogue, data: Path, tmp_path: Path
+) -> None:
+    definition = fleet.backup_job([data], host=rogue.host, transport="tunnel")
+    fleet.finished(fleet.run(definition), "succeeded")
+    good = fleet.listed(definition)
+    (name,) = good.values()
+    contents = {file.name: file.read_bytes() for file in data.rglob("*") if file.is_file()}
+    place = f"/api/repositories/{definition['repository_id']}"
+    for number, attack in enumerate(ATTACKS):
+        ended = rogue.attacked_raw(definition, attack)
+        assert (ended["state"], ended["code"]) == ("failed", "hostile_client"), f"{attack}: {ended}"
+        assert "second session" not in ended["reason"], f"{attack}: {ended}"
+        assert fleet.get(place)["frozen_reason"], attack
+        refused = fleet.finished(fleet.post(f"{place}/compact", {}), "failed")
+        assert refused["code"] == "repository_frozen", f"{attack}: {refused}"
+        about = f"repository:{rogue.host['name']}/{fleet.get(place)['name']}"
+        until(lambda about=about: about in subjects(fleet), f"{attack}: an alert is raised for {about}", WAIT)
+        assert good.items() <= fleet.listed(definition).items(), attack
+        assert extracted(fleet, definition, name, tmp_path / f"raw{number}") == contents, attack
+        fleet.post(f"{place}/unfreeze", {"reason": "the intruder is out"})
     fleet.finished(fleet.run(definition), "succeeded", "warning")
     fleet.borg(definition, "check", "--verify-data", "{repo}")
 
