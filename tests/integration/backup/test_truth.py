@@ -283,14 +283,20 @@ async def test_a_source_that_the_pre_hook_makes_is_there(yard: Yard, tmp_path: P
     assert "was there before borg read it" in job.warnings[0]
 
 
+def held(started: Path, go: Path) -> str:
+    """A hook that says that it runs, and ends when it may."""
+    return f"touch {started}; while [ ! -e {go} ]; do sleep 0.1; done"
+
+
 async def test_an_archive_is_on_record_whatever_follows_it(yard: Yard, tmp_path: Path) -> None:
     """A8: the time limit, and a cancellation, while the post-hook runs."""
-    started = tmp_path / "started"
-    definition = await yard.backup_job(files(tmp_path / "srv", 3), post_hook=f"touch {started}; sleep 2")
+    started, go = tmp_path / "started", tmp_path / "go"
+    definition = await yard.backup_job(files(tmp_path / "srv", 3), post_hook=held(started, go))
     job = await yard.request(definition)
     ctx, task = yard.start(job)
     await yard.until(started)
     yard.cancel(ctx, task)
+    go.touch()
     assert await yard.dispose(ctx, task, job) is None
     (archive,) = await yard.archives(definition)
     assert ((await yard.job(job)).state, codes(archive), archive.trusted) == ("warning", ["cancelled"], False)
@@ -298,12 +304,13 @@ async def test_an_archive_is_on_record_whatever_follows_it(yard: Yard, tmp_path:
 
 async def test_an_archive_of_an_ended_run_that_is_on_no_record_is_adopted(yard: Yard, tmp_path: Path) -> None:
     """A8: the worker was stopped after borg had made it, and nobody tried that run again."""
-    started = tmp_path / "started"
-    definition = await yard.backup_job(files(tmp_path / "srv", 3), post_hook=f"touch {started}; sleep 1")
+    started, go = tmp_path / "started", tmp_path / "go"
+    definition = await yard.backup_job(files(tmp_path / "srv", 3), post_hook=held(started, go))
     job = await yard.request(definition)
     ctx, task = yard.start(job)
     await yard.until(started)
     yard.cancel(ctx, task, Abort.SHUTDOWN)
+    go.touch()
     await yard.dispose(ctx, task, job)
     assert await yard.archives(definition) == []
     await yard.db.run(lambda tx: tx.jobs.request_cancel(job.id))
