@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,11 +186,15 @@ class Fleet:
 
     # -- the public API -----------------------------------------------------------------------------------
 
-    def request(self, method: str, path: str, body: Any = None) -> httpx2.Response:
-        return self.http.request(method, path, json=body)
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> httpx2.Response:
+        return self.http.request(method, path, json=body, headers=headers)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self.request(method, path, body)
+        """Ask for something; where the gateway says that it is busy, ask again as its remedy says, with the same key."""
+        key = {} if method == "GET" else {"Idempotency-Key": uuid.uuid4().hex}
+        deadline = time.monotonic() + WAIT
+        while (answer := self.request(method, path, body, **key)).status_code == 503 and time.monotonic() < deadline:
+            time.sleep(float(answer.headers.get("Retry-After", "1")))
         assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
