@@ -16,6 +16,8 @@ describe('the routes', () => {
   })
 
   it.each([
+    ['/access/tokens', '/access/users'],
+    ['/audit/1', '/audit'],
     ['/jobs/1', '/activity'],
     ['/repositories/1', '/storage'],
     ['/servers/1/summary', '/servers'],

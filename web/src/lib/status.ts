@@ -61,6 +61,20 @@ export const STATUS = {
     up: row('ok', 'check', 'status.reach.up'),
     down: row('bad', 'cross', 'status.reach.down'),
   },
+  user: {
+    active: row('ok', 'check', 'status.user.active'),
+    invited: row('idle', 'clock', 'status.user.invited'),
+    disabled: row('idle', 'stop', 'status.user.disabled'),
+  },
+  token: {
+    valid: row('ok', 'check', 'status.token.valid'),
+    soon: row('warn', 'clock', 'status.token.soon'),
+    expired: row('bad', 'cross', 'status.token.expired'),
+  },
+  audit: {
+    done: row('ok', 'check', 'status.audit.done'),
+    refused: row('warn', 'lock', 'status.audit.refused'),
+  },
 } as const satisfies Record<string, Record<string, Status>>
 
 export const UNKNOWN = row('unknown', 'question', 'status.unknown')

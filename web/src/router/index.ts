@@ -45,6 +45,12 @@ export const routes: RouteRecordRaw[] = [
   page('/repositories/:id', 'storage.title', () => import('@/features/storage/RepositoryView.vue')),
   page('/alerts', 'alerts.title', () => import('@/features/alerts/AlertsView.vue')),
   page('/alerts/:id', 'alerts.title', () => import('@/features/alerts/AlertView.vue')),
+  page('/access/users', 'access.users.title', () => import('@/features/access/UsersView.vue')),
+  page('/access/users/:id', 'access.users.title', () => import('@/features/access/UserView.vue')),
+  page('/access/tokens', 'access.tokens.title', () => import('@/features/access/TokensView.vue')),
+  page('/audit', 'audit.title', () => import('@/features/audit/AuditView.vue')),
+  page('/audit/:id', 'audit.title', () => import('@/features/audit/EntryView.vue')),
+  page('/profile', 'profile.title', () => import('@/features/profile/ProfileView.vue')),
   page('/:rest(.*)*', 'shell.not_found.title', () => import('@/app/NotFoundView.vue')),
 ]
 

@@ -1,3 +1,5 @@
+import { may, type Permission } from '@/lib/session'
+
 // The places of the side bar, the tabs and the palette; only those that exist.
 export interface Place {
   path: string
@@ -5,6 +7,10 @@ export interface Place {
   /** For the narrow tabs of a telephone. */
   short?: string
   icon: string
+  /** What one has to be permitted; who is not does not see the place. */
+  needs?: Permission
+  /** It stands below the line of the side bar. */
+  rule?: boolean
 }
 
 export const PLACES: Place[] = [
@@ -15,10 +21,19 @@ export const PLACES: Place[] = [
   { path: '/activity', key: 'jobs.title', icon: 'activity' },
   { path: '/storage', key: 'storage.title', icon: 'storage' },
   { path: '/alerts', key: 'alerts.title', icon: 'bell' },
+  { path: '/access/users', key: 'access.title', icon: 'person', needs: 'users:read', rule: true },
+  { path: '/audit', key: 'audit.title', icon: 'list', needs: 'audit:read', rule: true },
 ]
 
+/** Those that who is signed in may see. */
+export const placesInSight = (): Place[] => PLACES.filter((place) => !place.needs || may(place.needs))
+
 /** The pages of single things belong to the place whose list they are from. */
-const WITHIN: Record<string, string> = { jobs: '/activity', repositories: '/storage' }
+const WITHIN: Record<string, string> = {
+  access: '/access/users',
+  jobs: '/activity',
+  repositories: '/storage',
+}
 
 export function isHere(place: string, path: string): boolean {
   const first = path.split('/')[1] ?? ''

@@ -1,4 +1,6 @@
+import access from '@/locales/en/access.json'
 import alerts from '@/locales/en/alerts.json'
+import audit from '@/locales/en/audit.json'
 import auth from '@/locales/en/auth.json'
 import backups from '@/locales/en/backups.json'
 import errors from '@/locales/en/errors.json'
@@ -6,6 +8,7 @@ import files from '@/locales/en/files.json'
 import jobs from '@/locales/en/jobs.json'
 import overview from '@/locales/en/overview.json'
 import plans from '@/locales/en/plans.json'
+import profile from '@/locales/en/profile.json'
 import servers from '@/locales/en/servers.json'
 import shell from '@/locales/en/shell.json'
 import status from '@/locales/en/status.json'
@@ -13,7 +16,9 @@ import storage from '@/locales/en/storage.json'
 import ui from '@/locales/en/ui.json'
 
 export const messages = {
+  access,
   alerts,
+  audit,
   auth,
   backups,
   errors,
@@ -21,6 +26,7 @@ export const messages = {
   jobs,
   overview,
   plans,
+  profile,
   servers,
   shell,
   status,

@@ -1,4 +1,6 @@
+import access from '@/locales/fr/access.json'
 import alerts from '@/locales/fr/alerts.json'
+import audit from '@/locales/fr/audit.json'
 import auth from '@/locales/fr/auth.json'
 import backups from '@/locales/fr/backups.json'
 import errors from '@/locales/fr/errors.json'
@@ -6,6 +8,7 @@ import files from '@/locales/fr/files.json'
 import jobs from '@/locales/fr/jobs.json'
 import overview from '@/locales/fr/overview.json'
 import plans from '@/locales/fr/plans.json'
+import profile from '@/locales/fr/profile.json'
 import servers from '@/locales/fr/servers.json'
 import shell from '@/locales/fr/shell.json'
 import status from '@/locales/fr/status.json'
@@ -13,7 +16,9 @@ import storage from '@/locales/fr/storage.json'
 import ui from '@/locales/fr/ui.json'
 
 export const messages = {
+  access,
   alerts,
+  audit,
   auth,
   backups,
   errors,
@@ -21,6 +26,7 @@ export const messages = {
   jobs,
   overview,
   plans,
+  profile,
   servers,
   shell,
   status,

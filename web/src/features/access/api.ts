@@ -1,0 +1,111 @@
+// Users, their roles, and API tokens: what is asked of the API and what is told to it.
+import { type QueryKey, useMutation, useQuery, useQueryClient } from '@tanstack/vue-query'
+import { computed, type Ref } from 'vue'
+import { answered, client, type Schema } from '@/lib/api/client'
+import { usePages } from '@/lib/live/pages'
+import { may, me, type Permission, welcome } from '@/lib/session'
+
+export type User = Schema['UserOut']
+export type UserIn = Schema['UserIn']
+export type UserMade = Schema['UserMade']
+export type Grant = Schema['GrantIn']
+export type Link = Schema['LinkOut']
+export type Token = Schema['TokenOut']
+export type TokenIn = Schema['TokenIn']
+export type TokenMade = Schema['TokenMade']
+/** As many as a page of the API can hold: for what is chosen from a list. */
+const MOST = { limit: 500 }
+
+const user = (id: string) => ({ params: { path: { user_id: id } } })
+const token = (id: string) => ({ params: { path: { token_id: id } } })
+
+export function useUsers() {
+  return usePages<User>(['users', 'list'], (after) =>
+    answered(client.GET('/api/users', { params: { query: after } })),
+  )
+}
+
+export function useUser(id: Ref<string>) {
+  return useQuery({
+    queryKey: computed(() => ['users', 'one', id.value]),
+    queryFn: () => answered(client.GET('/api/users/{user_id}', user(id.value))),
+  })
+}
+
+export function useTokens() {
+  return usePages<Token>(['tokens'], (after) =>
+    answered(client.GET('/api/tokens', { params: { query: after } })),
+  )
+}
+
+/** A choice of names, for those who may see what they are of; nobody else asks. */
+function useNames(key: string, needs: Permission, ask: () => Promise<{ items: { name: string }[] }>) {
+  const { data } = useQuery({
+    queryKey: [key, 'names'],
+    queryFn: async () => (await ask()).items.map((one) => one.name),
+    enabled: may(needs),
+    refetchInterval: false,
+  })
+  return computed(() => data.value ?? [])
+}
+
+export const useTagNames = () =>
+  useNames('tags', 'tags:read', () => answered(client.GET('/api/tags', { params: { query: MOST } })))
+export const useUserNames = () =>
+  useNames('users', 'users:read', () => answered(client.GET('/api/users', { params: { query: MOST } })))
+
+/** One change, after which these lists are asked for again. What it answers may be a secret: it is not kept. */
+function useChange<Told, Answer>(tell: (told: Told) => Promise<Answer>, ...stale: QueryKey[]) {
+  const queries = useQueryClient()
+  const change = useMutation({
+    mutationFn: tell,
+    gcTime: 0,
+    onSettled: () => Promise.all(stale.map((queryKey) => queries.invalidateQueries({ queryKey }))),
+  })
+  return change.mutateAsync
+}
+
+/** Who changes his own roles may do other things from then on. */
+async function grant({ id, grants }: { id: string; grants: Grant[] }): Promise<void> {
+  await answered(client.PUT('/api/users/{user_id}/grants', { ...user(id), body: { grants } }))
+  if (id === me.value?.id) welcome(await answered(client.GET('/api/auth/me')))
+}
+
+export function useUserActions() {
+  const change = ({ id, body }: { id: string; body: Schema['UserChange'] }) =>
+    answered(client.PATCH('/api/users/{user_id}', { ...user(id), body }))
+  return {
+    make: useChange((body: UserIn) => answered(client.POST('/api/users', { body })), ['users']),
+    change: useChange(change, ['users']),
+    grant: useChange(grant, ['users']),
+    invite: useChange(
+      (id: string) => answered(client.POST('/api/users/{user_id}/invite', user(id))),
+      ['users'],
+    ),
+    end: useChange((id: string) => answered(client.POST('/api/users/{user_id}/end-sessions', user(id)))),
+    reset: useChange(
+      (id: string) => answered(client.POST('/api/users/{user_id}/reset-factors', user(id))),
+      ['users'],
+    ),
+    // The user's own page is not asked for again: there is none any more.
+    remove: useChange(
+      (id: string) => answered(client.DELETE('/api/users/{user_id}', user(id))),
+      ['users', 'list'],
+      ['users', 'names'],
+      ['tokens'],
+    ),
+  }
+}
+
+export function useTokenActions() {
+  const rename = ({ id, name }: { id: string; name: string }) =>
+    answered(client.PATCH('/api/tokens/{token_id}', { ...token(id), body: { name } }))
+  return {
+    make: useChange((body: TokenIn) => answered(client.POST('/api/tokens', { body })), ['tokens']),
+    rename: useChange(rename, ['tokens']),
+    revoke: useChange(
+      (id: string) => answered(client.DELETE('/api/tokens/{token_id}', token(id))),
+      ['tokens'],
+    ),
+  }
+}

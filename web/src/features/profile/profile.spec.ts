@@ -1,0 +1,103 @@
+import { flushPromises } from '@vue/test-utils'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { me } from '@/lib/session'
+import { answering, put } from '../../../tests/mounting'
+import { ada } from '../../../tests/setup'
+import { browserOf } from './agent'
+import type { Session } from './api'
+import ProfileView from './ProfileView.vue'
+
+const WAIT = { timeout: 120_000 }
+const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0'
+const session = (more: Partial<Session> = {}): Session => ({
+  id: 's1',
+  created_at: '2026-11-24T00:00:00Z',
+  seen_at: '2026-11-24T01:00:00Z',
+  expires_at: '2026-12-08T00:00:00Z',
+  address: '192.0.2.7',
+  agent: FIREFOX,
+  methods: 'password',
+  current: true,
+  ...more,
+})
+
+afterEach(() => vi.unstubAllGlobals())
+
+describe('a browser', () => {
+  it.each([
+    [FIREFOX, 'Firefox', 'Linux'],
+    [
+      'Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/142.0 Safari/537.36 Edg/142.0',
+      'Edge',
+      'Windows',
+    ],
+    [
+      'Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 Chrome/142.0 Mobile Safari/537.36',
+      'Chrome',
+      'Android',
+    ],
+    [
+      'Mozilla/5.0 (iPhone; CPU iPhone OS 26 like Mac OS X) Version/26.0 Mobile Safari/604.1',
+      'Safari',
+      'iOS',
+    ],
+    ['curl/8.0', null, null],
+    ['', null, null],
+  ])('%j is %s on %s', (agent, browser, system) => {
+    expect(browserOf(agent)).toEqual({ browser, system })
+  })
+})
+
+describe('the profile', () => {
+  it('shows one’s roles and sessions; another one is ended, this one is not offered', async () => {
+    me.value = { ...ada([]), grants: [{ role: 'of_the_future', tag: null }] }
+    const asked = answering({
+      '/api/auth/sessions': [
+        session(),
+        session({ id: 's2', agent: 'curl/8.0\u202e', current: false, methods: 'link' }),
+      ],
+      '/api/auth/sessions/s2': null,
+    })
+    const part = put(ProfileView)
+    expect(part.find('[role=status]').text()).toContain('Loading')
+    await vi.waitFor(() => expect(part.text()).toContain('Firefox on Linux'), WAIT)
+    expect(part.text()).toContain('of_the_future')
+    expect(part.text()).toContain('curl/8.0\\u{202e}')
+    expect(part.text()).toContain('by link')
+    const ends = part.findAll('button').filter((one) => one.text() === 'End')
+    expect(ends.map((one) => one.attributes('aria-label'))).toEqual(['End the session of curl/8.0\\u{202e}'])
+    await ends[0]!.trigger('click')
+    await vi.waitFor(
+      () => expect(asked.find((one) => one.method === 'DELETE')?.path).toBe('/api/auth/sessions/s2'),
+      WAIT,
+    )
+  })
+
+  it('whose sessions cannot be had says so', async () => {
+    answering({ '/api/auth/sessions': 403 })
+    const part = put(ProfileView)
+    await vi.waitFor(() => expect(part.find('[role=alert]').exists()).toBe(true), WAIT)
+  })
+
+  it('changes the password, and forgets both; a wrong one is refused in words', async () => {
+    const asked = answering({
+      '/api/auth/sessions': [session()],
+      '/api/auth/password': ada(['servers:read']),
+    })
+    const part = put(ProfileView)
+    const fields = () => part.findAll<HTMLInputElement>('input[type=password]')
+    await fields()[0]!.setValue('right horse battery')
+    await fields()[1]!.setValue('four other words here')
+    await part.get('form').trigger('submit')
+    await vi.waitFor(() => expect(me.value?.permissions).toEqual(['servers:read']), WAIT)
+    expect(asked.find((one) => one.method === 'PUT')?.body).toBe(
+      '{"old":"right horse battery","new":"four other words here"}',
+    )
+    await vi.waitFor(() => expect(fields().map((one) => one.element.value)).toEqual(['', '']), WAIT)
+    answering({ '/api/auth/sessions': [session()], '/api/auth/password': 401 })
+    await fields()[0]!.setValue('wrong')
+    await part.get('form').trigger('submit')
+    await flushPromises()
+    await vi.waitFor(() => expect(part.find('form [role=alert]').exists()).toBe(true), WAIT)
+  })
+})
