@@ -7,18 +7,22 @@ export interface RightsOf {
   rights: string[]
 }
 
-/** The rights by what they are about, each group in the order of the API. */
+const looks = (right: string): boolean => right.endsWith(':read')
+
+/** The rights by what they are about; in each group, to see comes first. */
 export function byNoun(rights: readonly string[]): RightsOf[] {
   const groups = new Map<string, string[]>()
   for (const right of rights) {
     const noun = right.split(':')[0] ?? right
     groups.set(noun, [...(groups.get(noun) ?? []), right])
   }
-  return [...groups].map(([noun, of]) => ({ noun, rights: of }))
+  return [...groups].map(([noun, of]) => ({
+    noun,
+    rights: [...of.filter(looks), ...of.filter((right) => !looks(right))],
+  }))
 }
 
-export const onlyReading = (rights: readonly string[]): string[] =>
-  rights.filter((right) => right.endsWith(':read'))
+export const onlyReading = (rights: readonly string[]): string[] => rights.filter(looks)
 
 export function useRights() {
   const { t, te } = useI18n()
