@@ -22,6 +22,9 @@ const SAME = new Set([
   'servers.fact.swap',
   'servers.per_second',
   'jobs.rate',
+  'files.diff.from_to',
+  'files.versions.title',
+  'find.versions',
 ])
 // Keys that are put together from a code of the API or a name of ours.
 const BUILT = [
@@ -46,10 +49,15 @@ const BUILT = [
   'audit.outcome.',
   'audit.verify.broken.',
   'backups.trust.',
-  'files.ask.where.',
-  'files.ask.verify.',
+  'files.ask.',
+  'files.diff.kinds.',
+  'files.look.effect.',
+  'files.look.will.',
+  'find.sizes.',
   'jobs.filters.',
   'jobs.log_levels.',
+  'jobs.restored.mode.',
+  'jobs.restored.named.',
   'overview.state.',
   'overview.first.',
   'plans.keep.',

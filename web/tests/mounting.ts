@@ -10,7 +10,10 @@ import { i18n } from '@/lib/i18n'
 export function put(component: Component, props: Record<string, unknown> = {}, slot = '', path = '/') {
   const router = createRouter({
     history: createMemoryHistory(),
-    routes: ['/:noun/:id', '/:all(.*)*'].map((at) => ({ path: at, component: { render: () => h('i') } })),
+    routes: ['/:noun/:id', '/:noun/:id/:part/:other', '/:all(.*)*'].map((at) => ({
+      path: at,
+      component: { render: () => h('i') },
+    })),
   })
   // Resolved at once: what a view reads of its address is there when it is mounted.
   router.currentRoute.value = router.resolve(path) as never

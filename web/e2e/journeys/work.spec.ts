@@ -87,7 +87,11 @@ test('its files are browsed, one directory is restored beside what is there, eac
   await accessible(page)
   await page.getByRole('radio', { name: /of your choice/ }).check()
   await page.getByLabel('Directory on the server').fill(`${product.pool}-restored`)
-  await page.getByRole('dialog').getByRole('button', { name: 'Restore' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Preview…' }).click()
+  await expect(page.getByRole('dialog')).toContainText('Nothing that is there is changed', {
+    timeout: 300_000,
+  })
+  await page.getByRole('dialog').getByRole('button', { name: 'Restore', exact: true }).click()
   await expect(page.getByRole('heading', { name: /Restore · beta/ })).toBeVisible()
   await accessible(page)
   await expect(page.getByRole('status').filter({ hasText: /Succeeded|With warnings/ })).toBeVisible({

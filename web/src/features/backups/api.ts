@@ -26,6 +26,36 @@ export function useBackup(id: Ref<string>) {
   })
 }
 
+/** The one before it in its repository, which it can be compared with; null for the first. */
+export function useBefore(backup: Ref<Backup | undefined>) {
+  return useQuery({
+    queryKey: computed(() => ['backups', 'before', backup.value?.id]),
+    queryFn: async () => {
+      if (!backup.value) return null
+      const { id, server_id, repository_id, started_at } = backup.value
+      for (let after: string | null = ''; after !== null; ) {
+        const page = await ofServer(server_id, after)
+        const found = page.items.find(
+          (one) =>
+            one.repository_id === repository_id &&
+            !one.missing &&
+            one.id !== id &&
+            Date.parse(one.started_at) < Date.parse(started_at),
+        )
+        if (found) return found
+        after = page.next ?? null
+      }
+      return null
+    },
+    enabled: computed(() => backup.value !== undefined),
+  })
+}
+
+function ofServer(id: string, after: string): Promise<Schema['Page_BackupOut_']> {
+  const query = { server_id: id, limit: 500, ...(after ? { after } : {}) }
+  return answered(client.GET('/api/backups', { params: { query } }))
+}
+
 export function useBackupActions() {
   const queries = useQueryClient()
   const action = <T, R>(mutationFn: (given: T) => Promise<R>) =>

@@ -5,11 +5,30 @@ import { me } from '@/lib/session'
 import { answering, button, page, put } from '../../../tests/mounting'
 import { ada } from '../../../tests/setup'
 import FilesView from './FilesView.vue'
-import { below, fromQuery, modeOf, nameOf, textOf, toItem, toQuery, trail } from './path'
 import { useSelection } from './selection'
 
 const WAIT = { timeout: 120_000 }
-const BACKUP = { id: 'b1', title: 'web1 - system', server: 'web1', started_at: '2026-11-24T01:00:00Z' }
+const BACKUP = {
+  id: 'b1',
+  title: 'web1 - system',
+  server: 'web1',
+  server_id: 's1',
+  repository_id: 'r1',
+  started_at: '2026-11-24T01:00:00Z',
+}
+const LOOKED = {
+  id: 'p1',
+  state: 'succeeded',
+  finished_at: '2026-11-24T02:00:00Z',
+  result: {
+    preview: true,
+    mode: 'directory',
+    server: 'web1',
+    target: '/var/restore/x',
+    files: 1,
+    original_size: 5,
+  },
+}
 const file = (name: string, over: object = {}) => ({
   name,
   name_b64: null,
@@ -30,54 +49,15 @@ const view = (items: unknown, query = '') => {
   const asked = answering({
     '/api/backups/b1': BACKUP,
     '/api/backups/b1/files': items,
+    '/api/servers': page([]),
+    '/api/backups/b1/restores/preview': { id: 'p1' },
+    '/api/jobs/p1': LOOKED,
     '/api/backups/b1/restores': { id: 'j1' },
   })
   return { asked, part: put(FilesView, {}, '', `/backups/b1${query}`) }
 }
 
 afterEach(() => vi.unstubAllGlobals())
-
-describe('a path', () => {
-  // The second name is no UTF-8, the third holds what nobody sees, the fourth is beyond ASCII.
-  it.each([
-    [{ name: 'www', name_b64: null }, { path: '/srv/www' }],
-    [{ name: 'caf\ufffd', name_b64: btoa('caf\xe9') }, { path_b64: btoa('/srv/caf\xe9') }],
-    [{ name: 'a\n\u202eb', name_b64: null }, { path: '/srv/a\n\u202eb' }],
-    [{ name: 'été 🦀', name_b64: null }, { path: '/srv/été 🦀' }],
-    [{ name: '\ufffd', name_b64: null }, { path: '/srv/\ufffd' }],
-  ])('case %#: comes back from the address bar byte for byte', (entry, query) => {
-    const path = below('/srv', nameOf(entry))
-    expect(toQuery(path)).toEqual(query)
-    expect(fromQuery(toQuery(path))).toBe(path)
-    expect(textOf(path)).toBe(`/srv/${entry.name}`)
-    expect(atob(toItem(path).path_b64)).toBe(path.slice(1))
-  })
-
-  it.each([
-    [{}, '/'],
-    [{ path: 'relative' }, '/'],
-    [{ path: ['/a', '/b'] }, '/'],
-    [{ path_b64: 'no base64!' }, '/'],
-    [{ path_b64: 'abc' }, '/'],
-  ])('%j that nobody made leads to the top', (query, path) => expect(fromQuery(query)).toBe(path))
-
-  it('leads back through each directory above it', () => {
-    expect(trail('/')).toEqual([])
-    expect(trail('/srv/www')).toEqual([
-      { name: 'srv', path: '/srv' },
-      { name: 'www', path: '/srv/www' },
-    ])
-  })
-
-  it.each([
-    ['file', 0o640, '-rw-r-----'],
-    ['directory', 0o1777, 'drwxrwxrwt'],
-    ['file', 0o4755, '-rwsr-xr-x'],
-    ['file', 0o6644, '-rwSr-Sr--'],
-    ['symlink', 0o777, 'lrwxrwxrwx'],
-    ['other', 0, '----------'],
-  ])('%s %o is %s, as ls says', (type, mode, shown) => expect(modeOf(type, mode)).toBe(shown))
-})
 
 describe('what is chosen', () => {
   const one = (path: string, directory = false, size: number | null = 5) => ({ path, directory, size })
@@ -155,17 +135,25 @@ describe('the files of a backup', () => {
     await nextTick()
     const dialog = document.querySelector('[role=dialog]')
     expect(dialog?.textContent).toContain('Restore 1 item of web1 - system?')
-    expect(dialog?.textContent).toContain('Nothing that is there is overwritten')
-    const posted = () => asked.find((one) => one.method === 'POST')
+    expect(dialog?.textContent).toContain('nothing is written before you confirm it')
+    button('Preview…').click()
+    await vi.waitFor(
+      () => expect(dialog?.textContent).toContain('1 file, 5\u00a0B, to /var/restore/x on web1.'),
+      WAIT,
+    )
     button('Restore').click()
-    await vi.waitFor(() => expect(posted()).toBeDefined(), WAIT)
-    expect(JSON.parse(posted()?.body ?? '')).toEqual({
+    const posted = () => asked.filter((one) => one.method === 'POST').map((one) => JSON.parse(one.body))
+    await vi.waitFor(() => expect(posted().length).toBe(2), WAIT)
+    const body = {
       items: [{ path_b64: btoa('srv/caf\xe9') }],
+      mode: 'directory',
+      existing: 'keep',
       owner: 'numeric',
       layout: 'short',
       metadata: 'full',
       verify: 'sample',
-    })
+    }
+    expect(posted()).toEqual([body, body])
     await vi.waitFor(() => expect(part.vm.$router.currentRoute.value.path).toBe('/jobs/j1'), WAIT)
   })
 

@@ -5,6 +5,7 @@ import auth from '@/locales/en/auth.json'
 import backups from '@/locales/en/backups.json'
 import errors from '@/locales/en/errors.json'
 import files from '@/locales/en/files.json'
+import find from '@/locales/en/find.json'
 import jobs from '@/locales/en/jobs.json'
 import overview from '@/locales/en/overview.json'
 import plans from '@/locales/en/plans.json'
@@ -23,6 +24,7 @@ export const messages = {
   backups,
   errors,
   files,
+  find,
   jobs,
   overview,
   plans,

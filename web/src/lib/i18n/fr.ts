@@ -5,6 +5,7 @@ import auth from '@/locales/fr/auth.json'
 import backups from '@/locales/fr/backups.json'
 import errors from '@/locales/fr/errors.json'
 import files from '@/locales/fr/files.json'
+import find from '@/locales/fr/find.json'
 import jobs from '@/locales/fr/jobs.json'
 import overview from '@/locales/fr/overview.json'
 import plans from '@/locales/fr/plans.json'
@@ -23,6 +24,7 @@ export const messages = {
   backups,
   errors,
   files,
+  find,
   jobs,
   overview,
   plans,

@@ -23,6 +23,21 @@ export function below(directory: string, name: string): string {
   return directory === '/' ? `/${name}` : `${directory}/${name}`
 }
 
+/** A whole path as the API gives it. */
+export function pathOf(found: { path: string; path_b64: string | null }): string {
+  return found.path_b64 === null ? bytesOf(found.path) : atob(found.path_b64)
+}
+
+/** The directory that holds it. */
+export function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/')) || '/'
+}
+
+/** The last name of a path. */
+export function lastOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}
+
 /** The directories from the root down to this one: what can be gone back to. */
 export function trail(path: string): { name: string; path: string }[] {
   const names = path.split('/').filter(Boolean)
@@ -40,6 +55,11 @@ export function fromQuery(query: Record<string, unknown>): string {
   if (typeof encoded === 'string' && /^[A-Za-z0-9+/]+={0,2}$/.test(encoded) && encoded.length % 4 === 0)
     return atob(encoded)
   return typeof path === 'string' && path.startsWith('/') ? bytesOf(path) : '/'
+}
+
+/** A path as the API is asked for it: its bytes, whatever they are. */
+export function toAsk(path: string): { path_b64?: string } {
+  return path === '/' ? {} : { path_b64: btoa(path) }
 }
 
 /** What a restore is asked for: the path as the archive holds it, without the slash before it. */
