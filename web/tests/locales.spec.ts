@@ -51,6 +51,7 @@ const BUILT = [
   'backups.trust.',
   'files.ask.',
   'files.diff.kinds.',
+  'files.diff.one.',
   'files.look.effect.',
   'files.look.will.',
   'find.sizes.',

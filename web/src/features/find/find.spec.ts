@@ -158,6 +158,24 @@ describe('the page that finds files', () => {
     expect(part.vm.$router.currentRoute.value.query).toEqual({ q: 'new name', in: '/srv', server: 's1' })
   })
 
+  it('keeps what was typed when a filter is chosen', async () => {
+    const { searched, part } = view(answer([]), '')
+    await vi.waitFor(() => expect(part.findAll('select')[0]!.findAll('option').length).toBe(2), WAIT)
+    await part.get('form input').setValue('report')
+    await part.get('select').setValue('s1')
+    await vi.waitFor(() => expect(searched().at(-1)).toContain('q=report'), WAIT)
+    await part.findAll('select')[1]!.setValue('1G')
+    await part.get('input[type=checkbox]').setValue(true)
+    const query = { q: 'report', server: 's1', size: '1G', deleted: 'yes' }
+    await vi.waitFor(() => expect(part.vm.$router.currentRoute.value.query).toEqual(query), WAIT)
+    await part.findAll('select')[1]!.setValue('any')
+    await part.get('input[type=checkbox]').setValue(false)
+    await vi.waitFor(
+      () => expect(part.vm.$router.currentRoute.value.query).toEqual({ q: 'report', server: 's1' }),
+      WAIT,
+    )
+  })
+
   it('is narrowed to one repository, and opened again', async () => {
     const { searched, part } = view(answer([hit('/a'), hit('/b', { repository_id: 'r2' })]))
     await vi.waitFor(() => expect(part.findAll('section').length).toBe(2), WAIT)

@@ -42,6 +42,7 @@ describe('the result of a restore', () => {
     expect(text).toContain('b\\u{202e}parent_symlink')
     expect(text).toContain('1 item was replaced, and is set aside')
     expect(text).toContain('/srv/.borgfleet-restore-1/previous')
+    expect(text).toContain('Nothing removes what is set aside there')
     expect(text).toContain('1 chosen item is not in the backup')
     expect(text).toContain('1 file is damaged in the backup')
     expect(text).toContain('flags of 2 entries')
