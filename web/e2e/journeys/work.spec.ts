@@ -88,7 +88,7 @@ test('its files are browsed, one directory is restored beside what is there, eac
   await page.getByRole('radio', { name: /of your choice/ }).check()
   await page.getByLabel('Directory on the server').fill(`${product.pool}-restored`)
   await page.getByRole('dialog').getByRole('button', { name: 'Preview…' }).click()
-  await expect(page.getByRole('dialog')).toContainText('Nothing that is there is changed', {
+  await expect(page.getByRole('dialog')).toContainText('All is put into place whole', {
     timeout: 300_000,
   })
   await page.getByRole('dialog').getByRole('button', { name: 'Restore', exact: true }).click()
