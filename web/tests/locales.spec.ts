@@ -61,9 +61,12 @@ const BUILT = [
   'jobs.restored.named.',
   'overview.state.',
   'overview.first.',
-  'plans.keep.',
   'plans.transports.',
   'profile.method.',
+  'retention.by.',
+  'retention.keep.',
+  'retention.rule.',
+  'schedule.kind.',
   'servers.setup.stage.',
   'servers.setup.step.',
   'servers.spans.',
@@ -71,6 +74,11 @@ const BUILT = [
   'servers.layout_',
   'servers.add.way.',
   'shell.theme.',
+  'wizard.preset.',
+  'wizard.summary.',
+  'wizard.what.',
+  'wizard.when.',
+  'wizard.where.',
 ]
 
 describe('English and French', () => {

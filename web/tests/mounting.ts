@@ -10,7 +10,7 @@ import { i18n } from '@/lib/i18n'
 export function put(component: Component, props: Record<string, unknown> = {}, slot = '', path = '/') {
   const router = createRouter({
     history: createMemoryHistory(),
-    routes: ['/:noun/:id', '/:noun/:id/:part/:other', '/:all(.*)*'].map((at) => ({
+    routes: ['/:noun/:id', '/:noun/:id/:part', '/:noun/:id/:part/:other', '/:all(.*)*'].map((at) => ({
       path: at,
       component: { render: () => h('i') },
     })),

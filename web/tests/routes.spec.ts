@@ -20,6 +20,7 @@ describe('the routes', () => {
     ['/audit/1', '/audit'],
     ['/jobs/1', '/activity'],
     ['/repositories/1', '/storage'],
+    ['/wizard', '/backup-jobs'],
     ['/servers/1/summary', '/servers'],
     ['/backups/1', '/backups'],
     ['/nowhere', undefined],

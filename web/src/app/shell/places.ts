@@ -32,7 +32,9 @@ export const placesInSight = (): Place[] => PLACES.filter((place) => !place.need
 const WITHIN: Record<string, string> = {
   access: '/access/users',
   jobs: '/activity',
+  pauses: '/backup-jobs',
   repositories: '/storage',
+  wizard: '/backup-jobs',
 }
 
 export function isHere(place: string, path: string): boolean {

@@ -4,7 +4,7 @@ import { useRouter } from 'vue-router'
 import { problemOf } from '@/lib/api/errors'
 import { safeName } from '@/lib/format'
 import { useNotices } from '@/lib/notices'
-import { type BackupJob, usePlanActions } from './api'
+import { type BackupJob, type Pausing, usePlanActions } from './api'
 
 export function usePlanCommands() {
   const { t } = useI18n()
@@ -39,9 +39,15 @@ export function usePlanCommands() {
       ),
     resume: (server: string) => told(() => actions.resume.mutateAsync(server), t('plans.pause.resumed')),
     /** Throws, so that the dialogue can say why it was refused. */
-    pause: async (reason: string): Promise<void> => {
-      await actions.pause.mutateAsync(reason)
-      notices.say(t('plans.pause.done'))
+    pause: async (pausing: Pausing): Promise<void> => {
+      await actions.pause.mutateAsync(pausing)
+      const name = safeName(pausing.server ?? '')
+      notices.say(name ? t('plans.pause.of_server', { name }) : t('plans.pause.done'))
+    },
+    /** Throws, as above. */
+    remove: async (plan: BackupJob): Promise<void> => {
+      await actions.remove.mutateAsync(plan.id)
+      notices.say(t('plans.remove.done', { name: safeName(plan.name) }))
     },
   }
 }

@@ -120,11 +120,15 @@ describe('the list', () => {
     )
   })
 
-  it('with no backup job says how one is made', async () => {
+  it('with no backup job leads to the wizard', async () => {
     answering(answers([]))
     const part = put(PlansView)
     await vi.waitFor(() => expect(part.text()).toContain('No backup job yet'), WAIT)
-    expect(part.get('code').text()).toContain('borgfleet backup-job add')
+    button('New backup job').click()
+    await vi.waitFor(
+      () => expect((part.vm as unknown as { $route: { path: string } }).$route.path).toBe('/wizard'),
+      WAIT,
+    )
   })
 
   it('that is refused is an error, and not an empty list', async () => {
@@ -168,6 +172,13 @@ describe('its page', () => {
         { ...run('failed', '2026-11-24T01:00:00Z'), reason: 'no route to host', warnings: [] },
       ]),
       '/api/missed-runs': page([]),
+      '/api/backup-jobs/p1/retention/preview': {
+        kept: 0,
+        dropped: 0,
+        deletion_limit_reached: false,
+        backups: [],
+      },
+      '/api/repositories/r1': { retention: null },
     })
     const part = put(PlanView, {}, '', '/backup-jobs/p1')
     await vi.waitFor(() => expect(part.text()).toContain('no route to host'), WAIT)

@@ -2,7 +2,9 @@
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/vue-query'
 import { computed, type Ref } from 'vue'
 import { answered, client, type Schema } from '@/lib/api/client'
+import { everyPage } from '@/lib/live/pages'
 import { jobInterval, POLL_RUNNING } from '@/lib/live/polling'
+import { may } from '@/lib/session'
 
 export type Server = Schema['ServerOut']
 export type Job = Schema['JobOut']
@@ -76,6 +78,16 @@ export function useHistory(id: Ref<string>, span: Ref<number>) {
       return { ...found, from: from.getTime() / 1000, to: to.getTime() / 1000 }
     },
     refetchInterval: 60_000,
+  })
+}
+
+/** Whether anything of it is backed up; unknown for who may not see backup jobs. */
+export function useHasBackupJob(id: Ref<string>) {
+  return useQuery({
+    queryKey: ['backup-jobs', 'all'],
+    queryFn: () => everyPage((query) => answered(client.GET('/api/backup-jobs', { params: { query } }))),
+    select: (all) => all.some((one) => one.server_id === id.value),
+    enabled: may('backup_jobs:read'),
   })
 }
 

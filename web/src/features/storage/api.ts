@@ -28,6 +28,20 @@ export function useRepository(id: Ref<string>) {
   })
 }
 
+/** What a retention would keep of its backups, and what would go; nothing is changed by asking. */
+export function useRetentionPreview(id: Ref<string>, policy: Ref<Schema['Policy'] | null>) {
+  return useQuery({
+    queryKey: computed(() => ['repositories', 'one', id.value, 'retention', policy.value]),
+    queryFn: () => {
+      const body = policy.value
+      const asked = { ...path(id.value), body: body ?? {} }
+      return body ? answered(client.POST('/api/repositories/{repository_id}/retention/preview', asked)) : null
+    },
+    enabled: computed(() => policy.value !== null),
+    refetchInterval: false,
+  })
+}
+
 export function useRepositoryActions() {
   const queries = useQueryClient()
   const action = <T, R>(mutationFn: (given: T) => Promise<R>) =>
@@ -41,6 +55,9 @@ export function useRepositoryActions() {
     ),
     prune: action((id: string) =>
       answered(client.POST('/api/repositories/{repository_id}/prune', { ...path(id), body: {} })),
+    ),
+    change: action(({ id, body }: { id: string; body: Schema['RepositoryChange'] }) =>
+      answered(client.PUT('/api/repositories/{repository_id}', { ...path(id), body })),
     ),
     unfreeze: action(({ id, reason }: { id: string; reason: string }) =>
       answered(client.POST('/api/repositories/{repository_id}/unfreeze', { ...path(id), body: { reason } })),

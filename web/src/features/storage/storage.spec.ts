@@ -106,7 +106,7 @@ describe('a repository', () => {
     })
     const part = put(RepositoryView, {}, '', '/repositories/r1')
     await vi.waitFor(() => expect(part.text()).toContain('archives_missing'), WAIT)
-    expect(part.findAll('button').map((one) => one.text())).toEqual(['Check', 'Unfreeze…'])
+    expect(part.findAll('button').map((one) => one.text())).toEqual(['Check', 'Unfreeze…', 'Change…'])
     button('Unfreeze…').click()
     await nextTick()
     const inputs = [...document.querySelectorAll<HTMLInputElement>('[role=dialog] input')]
@@ -120,7 +120,8 @@ describe('a repository', () => {
     await type(inputs[1], 'web1/system')
     button('Unfreeze…').click()
     await vi.waitFor(
-      () => expect(asked.find((one) => one.method === 'POST')?.body).toBe('{"reason":"moved by hand"}'),
+      () =>
+        expect(asked.find((one) => one.path.endsWith('/unfreeze'))?.body).toBe('{"reason":"moved by hand"}'),
       WAIT,
     )
   })
@@ -132,6 +133,49 @@ describe('a repository', () => {
     button('Prune').click()
     await nextTick()
     expect(document.querySelector('[role=dialog]')!.textContent).toContain('cannot be undone')
-    expect(asked.some((one) => one.method === 'POST')).toBe(false)
+    expect(asked.some((one) => one.path.endsWith('/prune'))).toBe(false)
+  })
+
+  it('says what its retention keeps; a change leaves quota and pruning as they are', async () => {
+    const preview = {
+      kept: 3,
+      dropped: 0,
+      deletion_limit_reached: false,
+      backups: [
+        {
+          id: 'b1',
+          name: 'b1',
+          backup_job_id: null,
+          created_at: '2026-11-24T00:00:00Z',
+          original_size: 9,
+          kept_by: 'weekly 1, oldest',
+        },
+      ],
+    }
+    const asked = answering({
+      '/api/repositories/r1': repository({
+        retention: { keep_weekly: 4 },
+        quota_bytes: 5,
+        prune_after_backup: false,
+        compact_threshold_percent: 20,
+      }),
+      '/api/repositories/r1/retention/preview': preview,
+    })
+    const part = put(RepositoryView, {}, '', '/repositories/r1')
+    await vi.waitFor(() => expect(part.text()).toContain('Weekly 1, the oldest'), WAIT)
+    expect(part.text()).toContain('It keeps: 4 weekly.')
+    button('Change…').click()
+    await nextTick()
+    await vi.waitFor(() => expect(button('Save retention').disabled).toBe(false), WAIT)
+    button('Save retention').click()
+    await vi.waitFor(() => expect(asked.some((one) => one.method === 'PUT')).toBe(true), WAIT)
+    const sent = JSON.parse(asked.find((one) => one.method === 'PUT')!.body)
+    expect(sent).toMatchObject({
+      quota_bytes: 5,
+      prune_after_backup: false,
+      compact_threshold_percent: 20,
+      schedules: null,
+      retention: { keep_weekly: 4 },
+    })
   })
 })

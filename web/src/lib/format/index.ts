@@ -23,6 +23,21 @@ export function browserZone(): string {
   return Intl.DateTimeFormat().resolvedOptions().timeZone
 }
 
+/** Every zone by its name, for choosing one. */
+export function zones(): string[] {
+  return once('zones', () => [...new Set(['UTC', ...Intl.supportedValuesOf('timeZone')])])
+}
+
+/** A day of the week, 1 is Monday: "Mon", "lun." */
+export function weekday(number: number, language: string): string {
+  return date(language, 'UTC', { weekday: 'short' }).format(new Date(Date.UTC(2024, 0, number)))
+}
+
+/** Several as one phrase: "a, b and c", "a, b et c". */
+export function listed(items: string[], language: string): string {
+  return once(`l${language}`, () => new Intl.ListFormat(language, { type: 'conjunction' })).format(items)
+}
+
 export function count(value: number, language: string, digits = 0): string {
   return number(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value)
 }

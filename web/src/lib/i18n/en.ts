@@ -10,11 +10,14 @@ import jobs from '@/locales/en/jobs.json'
 import overview from '@/locales/en/overview.json'
 import plans from '@/locales/en/plans.json'
 import profile from '@/locales/en/profile.json'
+import retention from '@/locales/en/retention.json'
+import schedule from '@/locales/en/schedule.json'
 import servers from '@/locales/en/servers.json'
 import shell from '@/locales/en/shell.json'
 import status from '@/locales/en/status.json'
 import storage from '@/locales/en/storage.json'
 import ui from '@/locales/en/ui.json'
+import wizard from '@/locales/en/wizard.json'
 
 export const messages = {
   access,
@@ -29,9 +32,12 @@ export const messages = {
   overview,
   plans,
   profile,
+  retention,
+  schedule,
   servers,
   shell,
   status,
   storage,
   ui,
+  wizard,
 }

@@ -10,11 +10,14 @@ import jobs from '@/locales/fr/jobs.json'
 import overview from '@/locales/fr/overview.json'
 import plans from '@/locales/fr/plans.json'
 import profile from '@/locales/fr/profile.json'
+import retention from '@/locales/fr/retention.json'
+import schedule from '@/locales/fr/schedule.json'
 import servers from '@/locales/fr/servers.json'
 import shell from '@/locales/fr/shell.json'
 import status from '@/locales/fr/status.json'
 import storage from '@/locales/fr/storage.json'
 import ui from '@/locales/fr/ui.json'
+import wizard from '@/locales/fr/wizard.json'
 
 export const messages = {
   access,
@@ -29,9 +32,12 @@ export const messages = {
   overview,
   plans,
   profile,
+  retention,
+  schedule,
   servers,
   shell,
   status,
   storage,
   ui,
+  wizard,
 }

@@ -27,3 +27,17 @@ export function usePages<T>(
   const items = computed(() => query.data.value?.pages.flatMap((page) => page.items) ?? [])
   return { ...query, items }
 }
+
+/** Everything of a list, page by page, where one chooses from all of it. */
+export async function everyPage<T>(
+  ask: (query: { limit: number; after?: string }) => Promise<Page<T>>,
+): Promise<T[]> {
+  const found: T[] = []
+  let after: string | null | undefined
+  do {
+    const page = await ask(after ? { limit: 500, after } : { limit: 500 })
+    found.push(...page.items)
+    after = page.next
+  } while (after)
+  return found
+}
