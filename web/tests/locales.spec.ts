@@ -25,6 +25,7 @@ const SAME = new Set([
   'files.diff.from_to',
   'files.versions.title',
   'find.versions',
+  'watch.windows.title',
 ])
 // Keys that are put together from a code of the API or a name of ours.
 const BUILT = [
@@ -79,6 +80,12 @@ const BUILT = [
   'wizard.what.',
   'wizard.when.',
   'wizard.where.',
+  'watch.channels.kind_hint.',
+  'watch.channels.kinds.',
+  'watch.channels.level.',
+  'watch.kind.',
+  'watch.scope.',
+  'watch.unit.',
 ]
 
 describe('English and French', () => {

@@ -58,12 +58,14 @@ export function useAlertWords() {
     backup_too_old: (value) => format.count(value, 1),
     backup_running_long: (value) => format.count(value, 1),
   }
-  const shown = (alert: AlertLike): string => (UNITS[alert.kind] ?? format.count)(alert.value)
+  const shown = (kind: string, value: number): string => (UNITS[kind] ?? format.count)(value)
   return {
+    /** A value in the unit of its kind. */
+    shown,
     /** Its sentence; a kind that a newer version made is named as the API names it. */
     words: (alert: AlertLike): string => {
       const key = `alerts.kind.${alert.kind}`
-      return te(key) ? t(key, { value: shown(alert) }, alert.value) : alert.kind
+      return te(key) ? t(key, { value: shown(alert.kind, alert.value) }, alert.value) : alert.kind
     },
     remedy: (alert: AlertLike): string =>
       te(`alerts.remedy.${alert.kind}`) ? t(`alerts.remedy.${alert.kind}`) : '',

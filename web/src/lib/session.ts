@@ -32,3 +32,8 @@ const permitted = computed(() => new Set<string>(me.value?.permissions ?? []))
 export function may(permission: Permission): boolean {
   return permitted.value.has(permission)
 }
+
+/** Whether who is signed in may do this for all servers, not for some only. */
+export function mayEverywhere(permission: Permission): boolean {
+  return may(permission) && !me.value?.limited.includes(permission)
+}

@@ -51,6 +51,29 @@ export const STATUS = {
     pending: row('idle', 'clock', 'status.alert.pending'),
     resolved: row('ok', 'check', 'status.alert.resolved'),
   },
+  channel: {
+    working: row('ok', 'check', 'status.channel.working'),
+    waiting: row('unknown', 'clock', 'status.channel.waiting'),
+    failing: row('bad', 'cross', 'status.channel.failing'),
+    untried: row('unknown', 'question', 'status.channel.untried'),
+    off: row('idle', 'stop', 'status.channel.off'),
+  },
+  delivery: {
+    waiting: row('unknown', 'clock', 'status.delivery.waiting'),
+    retrying: row('warn', 'warning', 'status.delivery.retrying'),
+    sent: row('ok', 'check', 'status.delivery.sent'),
+    failed: row('bad', 'cross', 'status.delivery.failed'),
+    needless: row('idle', 'stop', 'status.delivery.needless'),
+  },
+  window: {
+    now: row('warn', 'pause', 'status.window.now'),
+    coming: row('idle', 'clock', 'status.window.coming'),
+    over: row('idle', 'check', 'status.window.over'),
+  },
+  process: {
+    here: row('ok', 'check', 'status.process.here'),
+    missing: row('bad', 'cross', 'status.process.missing'),
+  },
   setup: {
     new: row('idle', 'circle', 'status.setup.new'),
     host_key: row('warn', 'key', 'status.setup.host_key'),

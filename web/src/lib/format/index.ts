@@ -137,6 +137,12 @@ export function day(at: string, language: string): string {
   )
 }
 
+/** A day of the week, of which 1 is Monday. */
+export function weekday(number: number, language: string): string {
+  // The first of January 2024 was a Monday.
+  return date(language, 'UTC', { weekday: 'short' }).format(new Date(Date.UTC(2024, 0, number)))
+}
+
 /** A moment in the zone of its schedule, which the caller names: "Thu 26 Nov, 01:00". */
 export function zoned(at: Date, language: string, zone: string): string {
   return date(language, zone, {

@@ -30,6 +30,7 @@ export function useFormat() {
     listed: (items: string[]) => format.listed(items, locale.value),
     day: (at: string) => format.day(at, locale.value),
     dateOf: (at: Date, of = zone) => format.dateOf(at, of),
+    weekday: (number: number) => format.weekday(number, locale.value),
     zoned: (at: string, of: string) => format.zoned(new Date(at), locale.value, of),
     time: (at: string) => format.time(new Date(at), locale.value, zone),
     clock: (at: string) => format.clock(new Date(at), locale.value, zone),

@@ -17,6 +17,7 @@ import shell from '@/locales/en/shell.json'
 import status from '@/locales/en/status.json'
 import storage from '@/locales/en/storage.json'
 import ui from '@/locales/en/ui.json'
+import watch from '@/locales/en/watch.json'
 import wizard from '@/locales/en/wizard.json'
 
 export const messages = {
@@ -39,5 +40,6 @@ export const messages = {
   status,
   storage,
   ui,
+  watch,
   wizard,
 }

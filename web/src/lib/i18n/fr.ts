@@ -17,6 +17,7 @@ import shell from '@/locales/fr/shell.json'
 import status from '@/locales/fr/status.json'
 import storage from '@/locales/fr/storage.json'
 import ui from '@/locales/fr/ui.json'
+import watch from '@/locales/fr/watch.json'
 import wizard from '@/locales/fr/wizard.json'
 
 export const messages = {
@@ -39,5 +40,6 @@ export const messages = {
   status,
   storage,
   ui,
+  watch,
   wizard,
 }
