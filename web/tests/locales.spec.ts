@@ -25,6 +25,7 @@ const SAME = new Set([
   'files.diff.from_to',
   'files.versions.title',
   'find.versions',
+  'settings.services.title',
   'watch.windows.title',
 ])
 // Keys that are put together from a code of the API or a name of ours.
@@ -58,6 +59,8 @@ const BUILT = [
   'find.sizes.',
   'jobs.filters.',
   'jobs.log_levels.',
+  'compliance.by.',
+  'compliance.which.',
   'jobs.restored.mode.',
   'jobs.restored.named.',
   'overview.state.',

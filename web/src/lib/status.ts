@@ -73,6 +73,7 @@ export const STATUS = {
   process: {
     here: row('ok', 'check', 'status.process.here'),
     missing: row('bad', 'cross', 'status.process.missing'),
+    ended: row('idle', 'stop', 'status.process.ended'),
   },
   setup: {
     new: row('idle', 'circle', 'status.setup.new'),

@@ -3,6 +3,7 @@ import { watch } from 'vue'
 import { createRouter, createWebHistory, type RouteRecordRaw } from 'vue-router'
 import { isSignedIn } from '@/features/auth/api'
 import { nextOf } from '@/features/auth/next'
+import { firstSetting } from '@/features/settings/tabs'
 import { i18n } from '@/lib/i18n'
 import { me } from '@/lib/session'
 import { focusTitle } from './focus'
@@ -67,6 +68,15 @@ export const routes: RouteRecordRaw[] = [
   page('/audit', 'audit.title', () => import('@/features/audit/AuditView.vue')),
   page('/audit/:id', 'audit.title', () => import('@/features/audit/EntryView.vue')),
   page('/profile', 'profile.title', () => import('@/features/profile/ProfileView.vue')),
+  page('/compliance', 'compliance.title', () => import('@/features/compliance/ComplianceView.vue')),
+  {
+    ...page('/settings', 'settings.title', () => import('@/app/NotFoundView.vue')),
+    beforeEnter: firstSetting,
+  },
+  page('/settings/about', 'settings.about.title', () => import('@/features/settings/AboutView.vue')),
+  page('/settings/limits', 'settings.limits.title', () => import('@/features/settings/LimitsView.vue')),
+  page('/settings/services', 'settings.services.title', () => import('@/features/settings/ServicesView.vue')),
+  page('/settings/tags', 'settings.tags.title', () => import('@/features/settings/TagsView.vue')),
   page('/:rest(.*)*', 'shell.not_found.title', () => import('@/app/NotFoundView.vue')),
 ]
 

@@ -1,6 +1,6 @@
+// The places of the side bar, the tabs and the palette; only those that exist.
 import { may, type Permission } from '@/lib/session'
 
-// The places of the side bar, the tabs and the palette; only those that exist.
 export interface Place {
   path: string
   key: string
@@ -21,8 +21,10 @@ export const PLACES: Place[] = [
   { path: '/activity', key: 'jobs.title', icon: 'activity' },
   { path: '/storage', key: 'storage.title', icon: 'storage' },
   { path: '/alerts', key: 'alerts.title', icon: 'bell' },
+  { path: '/compliance', key: 'compliance.title', icon: 'compliance', needs: 'schedules:read', rule: true },
   { path: '/access/users', key: 'access.title', icon: 'person', needs: 'users:read', rule: true },
   { path: '/audit', key: 'audit.title', icon: 'list', needs: 'audit:read', rule: true },
+  { path: '/settings', key: 'settings.title', icon: 'settings', rule: true },
 ]
 
 /** Those that who is signed in may see. */

@@ -1,6 +1,7 @@
 // A channel as a form: what is typed, and what of it the API is told.
 import { browserZone } from '@/lib/format'
 import { type Status, statusOf } from '@/lib/status'
+import { listed } from '@/lib/words'
 import type { Channel, ChannelRules, Delivery, Kind } from './api'
 
 export interface ChannelForm {
@@ -72,12 +73,6 @@ export function formOf(channel: Channel): ChannelForm {
   }
 }
 
-export const words = (text: string): string[] =>
-  text
-    .split(',')
-    .map((one) => one.trim())
-    .filter(Boolean)
-
 export function rulesOf(form: ChannelForm): ChannelRules {
   const { zone, days, begins, ends } = form
   return {
@@ -86,7 +81,7 @@ export function rulesOf(form: ChannelForm): ChannelRules {
     recovered: form.recovered,
     digest_seconds: Number(form.digest) * MINUTE,
     kinds: form.someKinds ? form.kinds : [],
-    tags: form.someTags ? words(form.tags) : [],
+    tags: form.someTags ? listed(form.tags) : [],
     hours: form.someHours ? { zone: zone.trim(), days: [...days].sort(), begins, ends } : null,
     ...(form.url ? { url: form.url } : {}),
   }

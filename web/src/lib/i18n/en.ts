@@ -3,6 +3,7 @@ import alerts from '@/locales/en/alerts.json'
 import audit from '@/locales/en/audit.json'
 import auth from '@/locales/en/auth.json'
 import backups from '@/locales/en/backups.json'
+import compliance from '@/locales/en/compliance.json'
 import errors from '@/locales/en/errors.json'
 import files from '@/locales/en/files.json'
 import find from '@/locales/en/find.json'
@@ -13,6 +14,7 @@ import profile from '@/locales/en/profile.json'
 import retention from '@/locales/en/retention.json'
 import schedule from '@/locales/en/schedule.json'
 import servers from '@/locales/en/servers.json'
+import settings from '@/locales/en/settings.json'
 import shell from '@/locales/en/shell.json'
 import status from '@/locales/en/status.json'
 import storage from '@/locales/en/storage.json'
@@ -26,6 +28,7 @@ export const messages = {
   audit,
   auth,
   backups,
+  compliance,
   errors,
   files,
   find,
@@ -36,6 +39,7 @@ export const messages = {
   retention,
   schedule,
   servers,
+  settings,
   shell,
   status,
   storage,

@@ -3,6 +3,7 @@ import alerts from '@/locales/fr/alerts.json'
 import audit from '@/locales/fr/audit.json'
 import auth from '@/locales/fr/auth.json'
 import backups from '@/locales/fr/backups.json'
+import compliance from '@/locales/fr/compliance.json'
 import errors from '@/locales/fr/errors.json'
 import files from '@/locales/fr/files.json'
 import find from '@/locales/fr/find.json'
@@ -13,6 +14,7 @@ import profile from '@/locales/fr/profile.json'
 import retention from '@/locales/fr/retention.json'
 import schedule from '@/locales/fr/schedule.json'
 import servers from '@/locales/fr/servers.json'
+import settings from '@/locales/fr/settings.json'
 import shell from '@/locales/fr/shell.json'
 import status from '@/locales/fr/status.json'
 import storage from '@/locales/fr/storage.json'
@@ -26,6 +28,7 @@ export const messages = {
   audit,
   auth,
   backups,
+  compliance,
   errors,
   files,
   find,
@@ -36,6 +39,7 @@ export const messages = {
   retention,
   schedule,
   servers,
+  settings,
   shell,
   status,
   storage,
