@@ -37,6 +37,7 @@ export const ICONS: Record<string, string> = {
   restore: 'M4 4v4h4M4.5 8a6 6 0 1 1-.5 3.5M10 7v3.5l2.5 1.5',
   search: 'M9 4a5 5 0 1 1 0 10A5 5 0 0 1 9 4M13 13l4 4',
   server: 'M3 4h14v5H3zM3 11h14v5H3zM6 6.5h.1M6 13.5h.1',
+  settings: 'M3 6h8M15 6h2M3 14h2M9 14h8M13 4v4M7 12v4',
   storage:
     'M10 3c4 0 7 1 7 2.5S14 8 10 8 3 7 3 5.5 6 3 10 3M3 5.5v9C3 16 6 17 10 17s7-1 7-2.5v-9M3 10c0 1.5 3 2.5 7 2.5s7-1 7-2.5',
   stop: 'M10 3a7 7 0 1 1 0 14 7 7 0 0 1 0-14M5.5 14.5l9-9',
