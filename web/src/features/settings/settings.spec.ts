@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { nextTick } from 'vue'
-import { PLACES, placesOfMine } from '@/app/shell/places'
+import { PLACES, placesInSight } from '@/app/shell/places'
 import { me } from '@/lib/session'
 import { answering, button, page, put } from '../../../tests/mounting'
 import { ada } from '../../../tests/setup'
@@ -90,9 +90,9 @@ describe('the parts of the settings', () => {
   })
 
   it('nor is a place shown that one may not see', () => {
-    expect(placesOfMine()).toEqual(PLACES)
+    expect(placesInSight()).toEqual(PLACES)
     me.value = ada([])
-    expect(placesOfMine().map((place) => place.path)).not.toContain('/compliance')
+    expect(placesInSight().map((place) => place.path)).not.toContain('/compliance')
   })
 })
 

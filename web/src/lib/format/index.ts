@@ -28,11 +28,6 @@ export function zones(): string[] {
   return once('zones', () => [...new Set(['UTC', ...Intl.supportedValuesOf('timeZone')])])
 }
 
-/** A day of the week, 1 is Monday: "Mon", "lun." */
-export function weekday(number: number, language: string): string {
-  return date(language, 'UTC', { weekday: 'short' }).format(new Date(Date.UTC(2024, 0, number)))
-}
-
 /** Several as one phrase: "a, b and c", "a, b et c". */
 export function listed(items: string[], language: string): string {
   return once(`l${language}`, () => new Intl.ListFormat(language, { type: 'conjunction' })).format(items)
@@ -137,7 +132,7 @@ export function day(at: string, language: string): string {
   )
 }
 
-/** A day of the week, of which 1 is Monday. */
+/** A day of the week, 1 is Monday: "Mon", "lun." */
 export function weekday(number: number, language: string): string {
   // The first of January 2024 was a Monday.
   return date(language, 'UTC', { weekday: 'short' }).format(new Date(Date.UTC(2024, 0, number)))

@@ -26,7 +26,6 @@ export function useFormat() {
     /** The day and time, for sentences: "the backup of Thu 26 Nov, 01:00". */
     dayTime: (at: string) => format.zoned(new Date(at), locale.value, zone),
     fullMoment: (at: string) => format.fullMoment(new Date(at), locale.value, zone),
-    weekday: (number: number) => format.weekday(number, locale.value),
     listed: (items: string[]) => format.listed(items, locale.value),
     day: (at: string) => format.day(at, locale.value),
     dateOf: (at: Date, of = zone) => format.dateOf(at, of),
