@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,19 +26,25 @@ from tests.harness.patience import WAIT
 ASK = """
 import asyncio, json, sys, threading, time, uuid
 from pathlib import Path
+from services.backup.node.apart import Disks
 from services.backup.node.pools import PoolPlace
 from services.backup.ports import RepositoryPlace, Wanted
 from services.backup.inventory.reconcile import list_repository
 from services.backup.node.storage import NodeStorage, _grant
 from shared.borg.node import BorgNode
 from shared.errors import AppError
-pool, borg = sys.argv[1:]
+pool, borg = sys.argv[1:3]
 node = BorgNode(borg, Path(pool).parent / "state")
-storage = NodeStorage(node, 600, 0.3)
+storage = NodeStorage(node, 600)
 place = RepositoryPlace(
     uuid.uuid4(), uuid.uuid4(), pool + "/web1/system", "repokey-blake2", "canary", "web1/system",
     pool=PoolPlace(uuid.uuid4(), "main", pool, marked=True),
 )
+class PatientWithTheState(Disks):
+    async def read(self, disk, work, silent):
+        self.seconds = 0.3 if disk == pool else float(sys.argv[3])
+        return await super().read(disk, work, silent)
+storage._disks = PatientWithTheState()
 async def opened():
     async with storage.open(place, 2):
         pass
@@ -71,7 +78,7 @@ def test_nothing_that_reads_a_hanging_pool_stops_the_heartbeats_of_other_runs(tm
     """In a process of its own, which would hang where its event loop waits for the pool."""
     borg = str(Path(sys.executable).parent / "borg")
     with hanging(tmp_path / "pool") as pool:
-        argv = [sys.executable, "-c", ASK, str(pool), borg]
+        argv = [sys.executable, "-c", ASK, str(pool), borg, str(WAIT)]
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         try:
             said, _ = process.communicate(timeout=WAIT)
@@ -86,12 +93,17 @@ def test_nothing_that_reads_a_hanging_pool_stops_the_heartbeats_of_other_runs(tm
     assert process.returncode == 0
 
 
-async def test_a_pool_that_answers_slowly_is_not_taken_for_hung_as_long_as_it_answers() -> None:
-    disks = Disks(0.5)
+async def test_a_pool_that_answers_slowly_is_not_taken_for_hung_as_long_as_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disks, clock = Disks(0.5), [0.0]
+    # A clock that goes on only while the pool is read: one that is not stopped with this process would say that it hung.
+    monkeypatch.setattr("services.backup.node.apart.time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def slowly(alive: Callable[[], None]) -> int:
         for _ in range(12):
             time.sleep(0.1)
+            clock[0] += 0.1
             alive()
         return 7
 
@@ -124,12 +136,12 @@ async def test_a_disk_that_answers_again_is_read_again() -> None:
     disks, answers = Disks(0.1), threading.Event()
 
     async def ask() -> int:
-        return await disks.read("/pool", lambda _alive: answers.wait() and 7, lambda s: silent_pool("main", "/pool", s))
+        return await disks.read("/slow", lambda _alive: answers.wait() and 7, lambda s: silent_pool("main", "/pool", s))
 
     for _ in range(3):
         with pytest.raises(Transient):
             await ask()
-    assert sum(thread.name == "disk:/pool" for thread in threading.enumerate()) == 1
+    assert sum(thread.name == "disk:/slow" for thread in threading.enumerate()) == 1
     answers.set()
     disks.seconds = WAIT
     assert await ask() == 7

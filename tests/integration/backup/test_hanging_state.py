@@ -34,7 +34,7 @@ from services.backup.ports import RepositoryPlace
 from shared.borg.node import BorgNode
 from shared.errors import AppError
 home, borg = Path(sys.argv[1]), sys.argv[2]
-storage = NodeStorage(BorgNode(borg, home / "state"), 600, 0.3)
+storage = NodeStorage(BorgNode(borg, home / "state"), 600, float(sys.argv[3]))
 place = RepositoryPlace(uuid.uuid4(), uuid.uuid4(), str(home / "pool/web1/system"), "repokey", "canary", "web1/system")
 settings = SimpleNamespace(node="main", endpoint_host="n", endpoint_port=22, endpoint_user="borg",
                            endpoint_host_key_file=home / "state" / "grants" / "key")
@@ -59,6 +59,7 @@ async def main():
     async with storage.open(place, 1) as grant:
         print("open", flush=True)
         sys.stdin.readline()
+        storage._disks.seconds = 0.3
         for number in range(4):
             await said(f"beat {number}", beat())
         await said("shut_out", storage.shut_out(place, grant))
@@ -72,7 +73,7 @@ asyncio.run(main())
 
 def test_nothing_waits_in_the_event_loop_for_a_state_directory_that_hangs(tmp_path: Path) -> None:
     """In a process of its own, which would hang where its event loop waits for the disk; it answers beside its log."""
-    argv = [sys.executable, "-c", ASK, str(tmp_path), BORG]
+    argv = [sys.executable, "-c", ASK, str(tmp_path), BORG, str(WAIT)]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline() == "open\n"
@@ -220,7 +221,7 @@ async def test_a_leave_that_is_not_renewed_for_long_is_for_people_to_know(node: 
 async def test_a_state_directory_that_hangs_while_a_manifest_is_kept_is_not_told_as_the_pool(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    storage = NodeStorage(BorgNode(BORG, tmp_path / "state"), 600, 0.3)
+    storage = NodeStorage(BorgNode(BORG, tmp_path / "state"), 600, 0.3 if where == "look" else WAIT)
     place = RepositoryPlace(new_id(), new_id(), "/pool/web1/system", "repokey", "p", "web1/system")
     over = threading.Event()
 
@@ -231,6 +232,7 @@ async def test_a_state_directory_that_hangs_while_a_manifest_is_kept_is_not_told
         return 7
 
     def found(_path: str, _upto: int, _alive: Callable[[], None]) -> bytes:
+        storage._disks.seconds = 0.3  # from the next look on
         return b"sealed"
 
     monkeypatch.setattr("services.backup.node.storage.segments.last_transaction", newest)
