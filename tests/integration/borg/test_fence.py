@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -365,12 +364,14 @@ async def test_a_session_that_does_not_hear_its_signals_is_ended_too(world: Worl
 async def test_the_nodes_own_borg_of_an_earlier_lease_is_waited_for(world: World) -> None:
     argv = [world.node.borg, "with-lock", world.grant.path, "sleep", "600"]
     task = asyncio.create_task(world.node.run(world.grant, argv, passphrase="canary-right"))
-    while not (Path(world.grant.path) / "lock.exclusive").exists():
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(WAIT):
+        while not (Path(world.grant.path) / "lock.exclusive").exists():
+            await asyncio.sleep(0.05)
+    over = asyncio.create_task(world.node.sessions.over(world.grant.repository_id))
+    await asyncio.sleep(0.5)
+    assert not over.done(), "it is not waited for"
     world.node.permit(replace(world.grant, epoch=4), 600)
-    started = time.monotonic()
-    await asyncio.wait_for(world.node.sessions.over(world.grant.repository_id), WAIT)
-    assert time.monotonic() - started > 0.5
+    await asyncio.wait_for(over, WAIT)
     assert not (Path(world.grant.path) / "lock.exclusive").exists()
     await asyncio.gather(task, return_exceptions=True)
 

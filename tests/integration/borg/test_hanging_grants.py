@@ -20,15 +20,16 @@ from tests.harness.rpc import Gone
 from tests.integration.borg.conftest import SCRIPTS, World
 
 _READ = 0x10  # IN_CLOSE_NOWRITE
-_SECONDS = 8.0
+_SECONDS = 20.0
+"""Of a lease: enough for somebody to read it and for the test to go on, though the machine stands still meanwhile."""
 
 
 def shortened(world: World) -> float:
     """Let the lease end soon, wait until somebody has read that, and return when it ends."""
-    ends = time.time() + _SECONDS
-    world.node.permit(world.grant, _SECONDS)
     libc = ctypes.CDLL(None, use_errno=True)
     watch = libc.inotify_init1(0)
+    ends = time.time() + _SECONDS
+    world.node.permit(world.grant, _SECONDS)
     try:
         file = world.node.state_dir / "grants" / world.grant.file_name
         assert libc.inotify_add_watch(watch, bytes(file), _READ) >= 0, os.strerror(ctypes.get_errno())

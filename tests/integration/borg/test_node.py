@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import subprocess
 import sys
@@ -23,6 +22,8 @@ from shared.errors import Permanent, Transient
 from tests.harness.patience import WAIT
 
 BORG = str(Path(sys.executable).parent / "borg")
+LEASE = 10 * WAIT
+"""Seconds; no test waits for the end of one that is current."""
 
 
 @pytest.fixture
@@ -39,13 +40,20 @@ def node(tmp_path: Path) -> BorgNode:
 async def grant(node: BorgNode, tmp_path: Path) -> Grant:
     made = Grant(new_id(), new_id(), str(tmp_path / "pool" / "web1" / "system"), 3)
     (tmp_path / "pool").mkdir()
-    node.permit(made, 60)
+    node.permit(made, LEASE)
     await node.run(made, commands.init(BORG, made.path, "repokey-blake2"), passphrase="canary-right")
     return made
 
 
 def serving(grant: Grant) -> list[psutil.Process]:
     return [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] and p.info["cmdline"][-1] == grant.path]
+
+
+async def gone(path: str) -> None:
+    """Wait until no process works on a repository: a guard's own watchers end a moment after it."""
+    async with asyncio.timeout(WAIT):
+        while [p for p in psutil.process_iter(["cmdline"]) if path in (p.info["cmdline"] or [])]:
+            await asyncio.sleep(0.05)
 
 
 async def test_with_a_current_grant_borg_works_and_its_passphrase_is_checked(node: BorgNode, grant: Grant) -> None:
@@ -64,7 +72,7 @@ async def test_without_a_current_grant_borg_is_not_started(node: BorgNode, grant
     elif how == "expired":
         node.permit(grant, -5)
     else:
-        node.permit(Grant(grant.server_id, grant.repository_id, grant.path, grant.epoch + 1), 60)
+        node.permit(Grant(grant.server_id, grant.repository_id, grant.path, grant.epoch + 1), LEASE)
     with pytest.raises(Transient) as caught:
         await node.run(grant, commands.list_archives(BORG, grant.path), passphrase="canary-right")
     assert caught.value.code == "lease_not_current"
@@ -84,9 +92,9 @@ async def test_borg_serve_ends_when_its_grant_passes_on(node: BorgNode, grant: G
     async with asyncio.timeout(WAIT):
         while not serving(grant):
             await asyncio.sleep(0.05)
-    node.permit(Grant(grant.server_id, grant.repository_id, grant.path, grant.epoch + 1), 60)
+    node.permit(Grant(grant.server_id, grant.repository_id, grant.path, grant.epoch + 1), LEASE)
     await asyncio.wait_for(task, WAIT)
-    assert serving(grant) == []
+    await gone(grant.path)
 
 
 async def test_a_cancelled_command_is_gone_with_its_lock(node: BorgNode, grant: Grant) -> None:
@@ -96,12 +104,11 @@ async def test_a_cancelled_command_is_gone_with_its_lock(node: BorgNode, grant: 
     async with asyncio.timeout(WAIT):
         while not lock.exists():
             await asyncio.sleep(0.05)
-    started = time.monotonic()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - started < 20
-    assert not [p for p in psutil.process_iter(["cmdline"]) if grant.path in (p.info["cmdline"] or [])]
+    assert not lock.exists(), "it was killed before it could end"
+    await gone(grant.path)
 
 
 _WITH_EACH_NUMBER_FREE = """
@@ -164,11 +171,11 @@ async def test_while_the_node_deletes_or_compacts_the_servers_key_reaches_nothin
 
     assert await knock(grant.epoch) == 0  # borg serves, and ends with its input
     own = replace(grant, epoch=grant.epoch + 1, to_server=False)
-    node.permit(own, 60)
+    node.permit(own, LEASE)
     listing, _ = await node.run(own, commands.list_archives(BORG, grant.path), passphrase="canary-right")
     assert json.loads(listing)["archives"] == []
     assert [await knock(epoch) for epoch in (grant.epoch, own.epoch)] == [77, 77]
-    node.permit(replace(grant, epoch=own.epoch + 1), 60)
+    node.permit(replace(grant, epoch=own.epoch + 1), LEASE)
     assert await knock(own.epoch + 1) == 0
     with pytest.raises(Transient):  # there is one writer
         await node.run(own, commands.list_archives(BORG, grant.path), passphrase="canary-right")
@@ -190,24 +197,14 @@ async def test_a_borg_that_hangs_on_its_disk_is_ended_and_the_pool_is_named(tmp_
     grant = Grant(new_id(), new_id(), str(tmp_path / "pool" / "web1" / "system"), 1)
     (tmp_path / "pool").mkdir()
     node.permit(grant, 600)
-    stopped: list[int] = []
-
-    async def stop_it() -> None:  # as a process that waits for its disk: it runs no instruction more
-        while not stopped:
-            for process in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    if "init" in process.cmdline() and "guard.sh" not in " ".join(process.cmdline()):
-                        process.suspend()
-                        stopped.append(process.pid)
-            await asyncio.sleep(0.01)
-
-    task = asyncio.create_task(stop_it())
+    stopped = tmp_path / "stopped"
+    stops = f"echo $$ >{stopped}; kill -STOP $$"  # as a process that waits for its disk: it runs no instruction more
     with pytest.raises(Transient) as caught:
-        await node.run(grant, commands.init(BORG, grant.path, "repokey"), passphrase="canary")
-    await task
+        await node.run(grant, ["/bin/sh", "-c", stops], passphrase="canary")
     assert (caught.value.code, str(tmp_path / "pool") in caught.value.remedy) == ("command_silent", True)
+    said = stopped.read_text() if stopped.exists() else ""  # on a very slow machine its time is over before it begins
     async with asyncio.timeout(WAIT):
-        while any(runs(pid) for pid in stopped):
+        while said.strip() and runs(int(said)):
             await asyncio.sleep(0.05)
 
 
