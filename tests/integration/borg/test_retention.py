@@ -12,6 +12,7 @@ import pytest
 
 from shared.domain.retention import Candidate, Policy, apply
 from tests.harness.borg_many import BORG_1_2, borg_many
+from tests.harness.patience import WAIT
 
 NOW = datetime.now(UTC)
 OPTIONS = {
@@ -19,6 +20,9 @@ OPTIONS = {
     "keep_weekly": "--keep-weekly", "keep_monthly": "--keep-monthly", "keep_quarterly_13weekly": "--keep-13weekly",
     "keep_quarterly_3monthly": "--keep-3monthly", "keep_yearly": "--keep-yearly", "keep_within_hours": "--keep-within",
 }  # fmt: skip
+WITHIN = (1, 2, 5, 24, 24 * 40)
+AT_ONCE = timedelta(seconds=10 * WAIT)
+"""How far apart borg's verdicts and ours may be on a very slow machine."""
 POLICIES = 30
 LINE = re.compile(r"^(Keeping archive \(rule: (?P<rule>[^)]*)\)|Would prune): +(?P<name>\S+)", re.MULTILINE)
 
@@ -29,13 +33,16 @@ def moments(dice: random.Random, count: int) -> list[datetime]:
     return sorted((NOW - timedelta(seconds=int(age))).replace(microsecond=0) for age in {round(age) for age in ages})
 
 
+def about_to_leave(at: datetime) -> bool:
+    """Tell whether a backup becomes too old for a span of hours about now: borg's look at the clock is not ours."""
+    edges = (datetime.now(UTC) - timedelta(hours=hours) for hours in WITHIN)
+    return any(edge <= at < edge + AT_ONCE for edge in edges)
+
+
 def policy_of(dice: random.Random) -> dict[str, int]:
     quarters = dice.choice(("keep_quarterly_13weekly", "keep_quarterly_3monthly"))  # borg takes one of the two
     chosen = dice.sample(sorted(OPTIONS.keys() - {quarters}), dice.randint(1, 4))
-    return {
-        name: dice.choice((1, 2, 5, 24, 24 * 40) if name == "keep_within_hours" else (0, 1, 2, 3, 7, 40))
-        for name in chosen
-    }
+    return {name: dice.choice(WITHIN if name == "keep_within_hours" else (0, 1, 2, 3, 7, 40)) for name in chosen}
 
 
 def arguments(policy: dict[str, int]) -> list[str]:
@@ -58,7 +65,7 @@ def test_the_same_archives_stay_as_with_borgs_own_prune(
     dice = random.Random(seed)
     (tmp_path / "file").write_text("x")
     repository = str(tmp_path / "repo")
-    times = {f"a{number}": at for number, at in enumerate(moments(dice, 28))}
+    times = {f"a{number}": at for number, at in enumerate(moments(dice, 28)) if not about_to_leave(at)}
     commands = [["init", "--encryption=none", repository]] + [
         ["create", f"--timestamp={at:%Y-%m-%dT%H:%M:%S}", f"{repository}::{name}", str(tmp_path / "file")]
         for name, at in times.items()
@@ -82,7 +89,6 @@ def test_the_same_archives_stay_as_with_borgs_own_prune(
 TWO_YEARS = {"keep_daily": 7, "keep_weekly": 4, "keep_monthly": 6, "keep_yearly": 2}
 
 
-@pytest.mark.timeout(900)  # about a thousand borg commands
 def test_two_years_of_daily_backups_are_pruned_week_by_week_as_borg_would(tmp_path: Path) -> None:
     """Our own verdicts delete; before each of them borg says what it would delete, and it is the same."""
     (tmp_path / "file").write_text("x")
