@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.backup.node.apart import Disks
 from shared.borg.segments import last_transaction
 from shared.db.tables import Archive, Job
 from shared.domain.job import JobType
@@ -143,15 +144,29 @@ async def test_garbage_of_a_run_that_failed_is_found_and_no_honest_backup_is_bla
     assert all(row.proven_at for row in await fleet.rows(Archive))
 
 
+class Impatient(Disks):
+    """Waits for a disk that hangs for a moment only, and for all others as long as they take."""
+
+    hanging = ""
+
+    async def read(self, disk: str, *asked: Any) -> Any:
+        self.seconds = 0.5 if disk == self.hanging else WAIT
+        return await super().read(disk, *asked)
+
+
 async def test_a_pool_that_hangs_in_the_middle_of_a_run_is_named(fleet: Fleet) -> None:  # noqa: F811
     before = (await fleet.repository()).proven_transaction
-    fleet.storage._disks.seconds = 0.5
+    disks = fleet.storage._disks = Impatient()
     with contextlib.ExitStack() as hangs:
-        fleet.server.attack = lambda _client: hangs.enter_context(hanging(fleet.directory / "pool")) and None
+
+        def hang(_client: Client) -> None:
+            disks.hanging = str(hangs.enter_context(hanging(fleet.directory / "pool")))
+
+        fleet.server.attack = hang
         assert (await fleet.refused(await fleet.request())).code == "pool_silent"
         found = await fleet.repository()
         assert (found.proven_transaction, found.session) == (before, "server")
-    fleet.server.attack, fleet.storage._disks.seconds = None, WAIT
+    fleet.server.attack, disks.hanging = None, ""
     assert (await fleet.run()).state == "succeeded"
     assert (await fleet.repository()).frozen_reason == ""
 
