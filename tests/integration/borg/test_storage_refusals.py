@@ -58,7 +58,8 @@ class Storage:
             (sshd.directory / "known").write_text(f"node {' '.join(shown)}\n")
         file = self.directory / known if known or sshd is None else sshd.directory / "known"
         endpoint = Endpoint("node", "127.0.0.1", sshd.port if sshd else free_port(), login_user())
-        return ssh_command(endpoint, str(self.directory / key), str(file))
+        patient = f"ConnectTimeout={WAIT:.0f}"
+        return ssh_command(endpoint, str(self.directory / key), str(file)).replace("ConnectTimeout=10", patient)
 
     def told(self, borg: str, rsh: str, **environment: str) -> AppError:
         """Return why borg, started as on a server, did not reach its repository."""
@@ -213,7 +214,8 @@ def test_a_stream_that_a_network_changes_is_no_broken_ssh(storage: Storage, borg
 def test_an_endpoint_that_accepts_and_says_nothing_is_not_reached(storage: Storage, borg: str) -> None:
     with between(None, 0) as port:
         rsh = storage.rsh(None, known="strange")
-        rsh = re.sub(r"Port=\d+", f"Port={port}", rsh).replace("ConnectTimeout=10", "ConnectTimeout=2")
+        rsh = re.sub(r"Port=\d+", f"Port={port}", rsh)
+        rsh = re.sub(r"ConnectTimeout=\d+", "ConnectTimeout=2", rsh)
         error = storage.told(borg, rsh)
     assert (type(error), error.code) == (Transient, "storage_unreachable"), error.message
     assert "timed out" in error.message
