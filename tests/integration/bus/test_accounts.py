@@ -88,6 +88,16 @@ async def answered(refused: list[str], client: Client) -> list[str]:
     return refused
 
 
+async def so_far(server: NatsServer) -> list[str]:
+    """What was refused before: nats-server's log has it later than who was refused, but before it forgets him."""
+
+    def left() -> bool:
+        return httpx2.get(f"{server.monitor_url}/connz", timeout=WAIT).json()["num_connections"] == 0
+
+    await asyncio.to_thread(until, left, "whoever was connected has left")
+    return violations(server)
+
+
 async def worked(bus: JetStreamBus, scheduler: JetStreamBus, subject: str) -> None:
     """Take messages of a subject and end them in each of the ways that a worker has."""
     consumer = await bus.consumer(JOBS, subject, ack_wait=ACK_WAIT)
@@ -105,7 +115,7 @@ async def worked(bus: JetStreamBus, scheduler: JetStreamBus, subject: str) -> No
 
 @pytest.mark.parametrize("name", SERVICES)
 async def test_every_service_does_all_that_its_table_names(name: str, accounts: Accounts, server: NatsServer) -> None:
-    table, before = TABLES[name], violations(server)
+    table, before = TABLES[name], await so_far(server)
     async with bus_of(accounts, server, name) as bus, bus_of(accounts, server, "scheduler") as scheduler:
         assert await bus.healthy()
         heard = asyncio.Event()
@@ -136,7 +146,7 @@ ASKS = [(name, subject) for name in SERVICES for subject in TABLES[name].asks]
 async def test_a_service_asks_what_its_table_names_and_is_answered(
     name: str, subject: str, accounts: Accounts, server: NatsServer
 ) -> None:
-    before = violations(server)
+    before = await so_far(server)
     (answering,) = [other for other in SERVICES if subject in TABLES[other].answers]
     question = subject.replace("*", "node1")
     async with bus_of(accounts, server, name) as bus, bus_of(accounts, server, answering) as other:
@@ -177,14 +187,14 @@ async def fetched(consumer: Consumer) -> Delivery:
 async def test_a_program_of_others_asks_for_a_backup_and_sees_that_it_was_taken(
     accounts: Accounts, server: NatsServer
 ) -> None:
-    before = violations(server)
+    before = await so_far(server)
     async with bus_of(accounts, server, OUTSIDE) as bus:
         await bus.publish(BackupRequested.subject, b"{}", {})
     assert [line for line in violations(server)[len(before) :] if OUTSIDE in line] == []
 
 
 async def test_doctor_asks_as_the_service_in_whose_container_it_is(accounts: Accounts, server: NatsServer) -> None:
-    before = violations(server)
+    before = await so_far(server)
     bus = await connect(accounts.settings(server, "setup"), name="borgfleet-doctor")
     try:
         assert await bus.healthy()
@@ -268,24 +278,25 @@ async def test_an_answer_asked_for_at_the_subject_of_an_order_is_no_order(
         consumer = await bus.consumer(JOBS, StatsCollect.subject, ack_wait=ACK_WAIT)
         while await consumer.fetch(1):
             pass
-        before = await scheduler.count(JOBS, ServerSetup.subject)
+        before, handed_out = await scheduler.count(JOBS, ServerSetup.subject), delivered(server, StatsCollect.subject)
         await scheduler.publish(StatsCollect.subject, b"{}", {})
         async with raw(accounts, server, "stats", refused) as client:
             pull = f"$JS.API.CONSUMER.MSG.NEXT.JOBS.{durable_name(StatsCollect.subject)}"
             await client.publish(pull, b'{"batch":1,"expires":1000000000}', ServerSetup.subject)
             await client.flush(timeout=WAIT)
-        await asyncio.to_thread(until, lambda: pending(server, StatsCollect.subject) >= 1, "the message was handed out")
+        subject = StatsCollect.subject
+        await asyncio.to_thread(until, lambda: delivered(server, subject) > handed_out, "the message was handed out")
         assert await scheduler.count(JOBS, ServerSetup.subject) == before
 
 
-def pending(server: NatsServer, subject: str) -> int:
-    """How many messages a consumer has handed out that nobody ended yet."""
+def delivered(server: NatsServer, subject: str) -> int:
+    """How often a consumer has handed out a message."""
     answer = httpx2.get(f"{server.monitor_url}/jsz?consumers=true&streams=true", timeout=WAIT).json()
     consumers = [
         consumer for stream in answer["account_details"][0]["stream_detail"] if stream["name"] == JOBS.name
         for consumer in stream["consumer_detail"]
     ]  # fmt: skip
-    return next(one["num_ack_pending"] for one in consumers if one["name"] == durable_name(subject))
+    return next(one["delivered"]["consumer_seq"] for one in consumers if one["name"] == durable_name(subject))
 
 
 async def test_what_is_refused_is_counted_and_told_once(
