@@ -14,6 +14,7 @@ import pytest
 
 from borgfleet import health
 from shared.testing.sshd import free_port
+from tests.harness.patience import WAIT
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -27,7 +28,8 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def service() -> Iterator[int]:
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(health, "_SECONDS", WAIT)
     server = HTTPServer(("127.0.0.1", 0), Answer)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

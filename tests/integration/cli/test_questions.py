@@ -99,7 +99,8 @@ def on_a_terminal(api: Api, name: str, typed: bytes) -> tuple[int, str]:
     shown, answered = b"", False
     while True:
         # Python's own reading loses an interrupt that comes between its prompt and its wait: a person presses it again.
-        if answered and typed == b"\x03" and not select.select([master], [], [], 1)[0]:
+        # Not before it is sure that it was lost: the second one would break off what the first one led to.
+        if answered and typed == b"\x03" and not select.select([master], [], [], WAIT / 4)[0]:
             os.write(master, typed)
             continue
         try:

@@ -58,7 +58,7 @@ class Api:
         self.thread.start()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def api() -> Iterator[Api]:
     made = Api()
     yield made
@@ -104,7 +104,6 @@ def test_no_stream_is_a_reason_for_a_traceback(api: Api, name: str) -> None:
 
 
 def test_an_interrupt_ends_a_task_that_is_watched_with_its_status_and_without_a_traceback(api: Api) -> None:
-    api.asked.clear()
     running = process(api, 'exec "$@"', "task", "watch", "j")
     assert api.asked.wait(WAIT)
     running.send_signal(signal.SIGINT)
