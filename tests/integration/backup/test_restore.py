@@ -345,6 +345,15 @@ class Paused(NodeStorage):
         await super().export_chosen(repository, grant, chosen, halting)
 
 
+async def unpacking(restores: Restores, paused: Paused) -> psutil.Process:
+    """Wait for the middle of a tar, and for the server's tar: what is sent may come before that has begun."""
+    async with asyncio.timeout(WAIT):
+        await paused.in_the_middle.wait()
+        while not (found := tars(restores)):
+            await asyncio.sleep(0.05)
+    return found[0]
+
+
 def tars(restores: Restores) -> list[psutil.Process]:
     """Return the server's tars that unpack."""
     return [
@@ -358,8 +367,7 @@ async def test_cancelled_in_the_middle_nothing_is_left_nor_runs_on(restores: Res
     paused = restores.storage = Paused(restores.yard.node, 600)
     job = await restores.request(inside(restores))
     ctx, task = restores.start(job)
-    await paused.in_the_middle.wait()
-    assert tars(restores)
+    await unpacking(restores, paused)
     restores.yard.cancel(ctx, task)
     await restores.yard.dispose(ctx, task, job)
     assert (await restores.yard.job(job)).state == "cancelled"
@@ -371,8 +379,8 @@ async def test_a_connection_that_is_cut_in_the_middle_places_nothing_and_is_trie
     paused = restores.storage = Paused(restores.yard.node, 600)
     job = await restores.request(inside(restores))
     ctx, task = restores.start(job)
-    await paused.in_the_middle.wait()
-    session = next(one for one in tars(restores)[0].parents() if one.name().startswith("sshd"))
+    process = await unpacking(restores, paused)
+    session = next(one for one in process.parents() if one.name().startswith("sshd"))
     session.kill()
     paused.go_on.set()
     error = await restores.yard.dispose(ctx, task, job)
@@ -402,8 +410,7 @@ async def test_to_another_server_come_bytes_and_no_keys(restores: Restores) -> N
     try:
         job = await restores.request(inside(restores), target_server_id=str(other))
         ctx, task = restores.start(job)
-        await paused.in_the_middle.wait()
-        process = tars(restores)[0]
+        process = await unpacking(restores, paused)
         place = await restores.yard.db.run(lambda tx: load_repository(tx, restores.archive.repository_id))
         for one in (process, *process.parents()[:3]):
             assert place.passphrase not in " ".join([*one.cmdline(), *one.environ().values()])
@@ -422,7 +429,7 @@ async def test_a_worker_that_died_in_the_middle_is_followed_by_one_that_begins_a
     paused = restores.storage = Paused(restores.yard.node, 600)
     job = await restores.request(inside(restores))
     ctx, task = restores.start(job)
-    await paused.in_the_middle.wait()
+    await unpacking(restores, paused)
     restores.yard.cancel(ctx, task, Abort.LEASE_LOST)
     await restores.yard.dispose(ctx, task, job)
     assert list(restores.parent.glob(".borgfleet-restore-*")), "who lost the job leaves it to the next"
@@ -472,7 +479,7 @@ async def test_a_disk_that_somebody_fills_meanwhile_leaves_nothing_half_done(res
         paused = restores.storage = Paused(restores.yard.node, 600)
         job = await restores.request(inside(restores))
         ctx, task = restores.start(job)
-        await paused.in_the_middle.wait()
+        await unpacking(restores, paused)
         with (restores.parent / "full").open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, 79 * 1024 * 1024 - SPARSE // 2)
         paused.go_on.set()
