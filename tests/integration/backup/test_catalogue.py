@@ -173,8 +173,9 @@ async def test_a_catalogue_that_is_cut_lost_or_older_is_built_again_with_the_sam
 
 
 def children() -> list[psutil.Process]:
-    mine = psutil.Process().children()
-    return [one for one in mine if indexer.__name__ in " ".join(one.cmdline())]
+    all_of_them = psutil.process_iter(["ppid", "cmdline"])  # which passes over those that end meanwhile
+    mine = [one for one in all_of_them if one.info["ppid"] == os.getpid()]
+    return [one for one in mine if indexer.__name__ in " ".join(one.info["cmdline"] or [])]
 
 
 async def test_a_merge_that_is_killed_leaves_what_was_there_and_the_next_job_goes_on(
