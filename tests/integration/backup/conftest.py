@@ -17,9 +17,16 @@ from shared.events.streams import STREAMS
 from shared.secrets.envelope import KeyRing
 from shared.ssh.asyncssh import new_key_pair
 from shared.testing.sshd import PrivateSshd
+from tests.harness.patience import WAIT
 from tests.integration.backup.yard import SERVERS_BORG, Yard
 
 PRIVATE, PUBLIC = new_key_pair("yard")
+
+
+@pytest.fixture(autouse=True)
+def patient_look_for_own_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place of which a slow machine does not say in time what it is would be backed up."""
+    monkeypatch.setattr("services.backup.create.remote.OWN_SECONDS", int(WAIT))
 
 
 @pytest.fixture(scope="session")

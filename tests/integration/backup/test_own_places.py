@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.backup.create.own_places import SCRIPT
+from tests.harness.patience import WAIT
 from tests.integration.backup.yard import Yard, files
 
 
@@ -54,7 +55,7 @@ def test_each_shell_finds_the_same_places(tmp_path: Path, shell: list[str]) -> N
 
     def asked(*sources: str) -> list[str]:
         done = subprocess.run(
-            [*shell, "-c", SCRIPT, "sh", "5", known, *sources], capture_output=True, text=True, check=True,
+            [*shell, "-c", SCRIPT, "sh", f"{WAIT:.0f}", known, *sources], capture_output=True, text=True, check=True,
             env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
         )  # fmt: skip
         assert done.stderr == ""

@@ -43,7 +43,7 @@ class Yard:
 
     def __init__(self, directory: Path, db: Database, bus: MemoryBus, sshd: PrivateSshd, tools: Path) -> None:
         self.directory, self.db, self.bus, self.sshd, self.tools = directory, db, bus, sshd, tools
-        self.ssh = AsyncSsh(SshSettings())
+        self.ssh = AsyncSsh(SshSettings(connect_timeout=WAIT, login_timeout=WAIT, keepalive_interval=WAIT))
         self.node = BorgNode(NODES_BORG, directory / "state")
         self.storage = NodeStorage(self.node, 600)
         self.servers = RemoteServers(self.ssh, self.node, WAIT)
