@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.backup.create.sources import SCRIPT, read_sources
+from services.backup.create.sources import SCRIPT, SECONDS, read_sources
 from services.backup.truth.evidence import Kind
 from tests.harness.hanging import hanging
 from tests.harness.patience import WAIT
@@ -29,7 +29,7 @@ def test_one_that_hangs_costs_only_itself_and_is_ended(tmp_path: Path, shell: st
     token = f"token-{os.getpid()}-{shell}"
     with hanging(tmp_path / "nas"):
         sources = [str(tmp_path / name) for name in ("a", "nas", "nas/deep", "z")]
-        argv = [shell, *(["ash"] if shell == "busybox" else []), "-c", SCRIPT, token, "5", *sources]
+        argv = [shell, *(["ash"] if shell == "busybox" else []), "-c", SCRIPT, token, str(SECONDS), *sources]
         environment = os.environ | {"TMPDIR": str(temporary)}
         done = subprocess.run(argv, capture_output=True, check=True, env=environment, timeout=WAIT)
         # It tells all mounts of this machine, and another test's may have a name that is no UTF-8.

@@ -126,11 +126,8 @@ async def test_what_one_file_system_leaves_out_is_told_once(yard: Yard, tmp_path
         assert (await yard.run(definition, "succeeded")).warnings == []
 
 
-async def test_a_source_that_hangs_costs_only_itself(
-    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_source_that_hangs_costs_only_itself(yard: Yard, tmp_path: Path) -> None:
     """B6: the server answers; one mount does not."""
-    monkeypatch.setattr("services.backup.create.remote.SOURCE_SECONDS", 5)
     good = files(tmp_path / "good", 4)
     with hanging(tmp_path / "nas") as nas:
         definition = await yard.backup_job(good, nas)
