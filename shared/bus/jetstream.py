@@ -38,6 +38,7 @@ _log = structlog.get_logger()
 _PUBLISH_SECONDS = 5.0
 _CONNECT_SECONDS = 8.0
 _CLOSE_SECONDS = 5.0
+_HEALTHY_SECONDS = 2.0
 _INBOX = re.compile(r"_INBOX(_[\w-]+)?\.")
 _HEARTBEAT, _NOTHING = "100", ("404", "408", "409")
 """What the server answers to a fetch: it lives; no message came, or not to this fetch."""
@@ -297,7 +298,7 @@ class JetStreamBus:
         """Tell whether JetStream answers, not only TCP."""
         try:
             with _translated():
-                async with asyncio.timeout(2):
+                async with asyncio.timeout(_HEALTHY_SECONDS):
                     await self._js.account_info()
         except (Transient, Permanent):
             return False

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from shared.bus import jetstream, servers
 from shared.bus.jetstream import connect
 from shared.bus.memory import MemoryBus
 from shared.config.settings import NatsSettings
@@ -18,8 +19,10 @@ from shared.db.migrations import migrate
 from shared.db.session import Database
 from shared.events.streams import STREAMS
 from shared.secrets.envelope import KeyRing
+from tests.harness.databases import PatientDatabase
 from tests.harness.mariadb import MariaServer
 from tests.harness.nats_server import NatsServer
+from tests.harness.patience import WAIT
 
 _counter = itertools.count(1)
 
@@ -29,6 +32,14 @@ def contract_nats(scratch: Path) -> Iterator[NatsServer]:
     server = NatsServer(scratch / "contract-nats").start()
     yield server
     server.stop()
+
+
+@pytest.fixture(autouse=True)
+def patient_bus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no question to nats-server fail because this machine stood still for a few seconds."""
+    for name in ("_PUBLISH_SECONDS", "_CONNECT_SECONDS", "_HEALTHY_SECONDS"):
+        monkeypatch.setattr(jetstream, name, WAIT)
+    monkeypatch.setattr(servers, "_ASK_SECONDS", WAIT)
 
 
 @pytest.fixture(params=["memory", "jetstream"])
@@ -56,7 +67,7 @@ async def db(request: pytest.FixtureRequest, tmp_path: Path, migrated_sqlite: Pa
     else:
         maria: MariaServer = request.getfixturevalue("maria")
         url = await asyncio.to_thread(maria.migrated)
-    made = Database(url, key_ring=KeyRing([bytes(32)]))
+    made = PatientDatabase(url, key_ring=KeyRing([bytes(32)]))
     yield made
     await made.close()
 

@@ -29,6 +29,7 @@ from shared.runtime.service import Parts
 from shared.secrets.envelope import KeyRing
 from shared.secrets.tokens import api_token_digest
 from tests.harness.commit_cutter import CommitCutter, Cut
+from tests.harness.databases import PatientDatabase
 from tests.harness.mariadb import MariaServer
 from tests.harness.patience import WAIT
 
@@ -157,7 +158,7 @@ async def test_an_answer_with_a_secret_is_replayed_and_lies_nowhere_in_plain(
 async def test_twenty_at_once_through_two_gateways_make_one(
     api: httpx2.AsyncClient, db: Database, tmp_path: Path
 ) -> None:
-    second = Database(str(db.engine.url.render_as_string(hide_password=False)), key_ring=KeyRing([bytes(32)]))
+    second = PatientDatabase(str(db.engine.url.render_as_string(hide_password=False)), key_ring=KeyRing([bytes(32)]))
     try:
         async with gateway(second, tmp_path) as beside:
             sent = [client.post("/api/servers", json=WEB1, headers=key("k")) for client in (api, beside) * 10]
@@ -204,7 +205,7 @@ async def test_mariadb_cut_at_every_byte_of_commit_and_answer_a_request_is_done_
     url = await asyncio.to_thread(maria.migrated)
     cutter = CommitCutter(maria.port)
     port = await cutter.start()
-    db = Database(url.replace(f":{maria.port}/", f":{port}/"), key_ring=KeyRing([bytes(32)]))
+    db = PatientDatabase(url.replace(f":{maria.port}/", f":{port}/"), key_ring=KeyRing([bytes(32)]))
     try:
         await add_tokens(db)
         async with gateway(db, tmp_path) as api:

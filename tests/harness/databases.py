@@ -6,12 +6,24 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.db.session import Database
 from shared.db.tables import Base
 from shared.secrets.envelope import KeyRing
+from tests.harness.patience import WAIT
+
+
+class PatientDatabase(Database):
+    """One whose limits a machine that stands still for seconds does not meet, neither in a read nor in a request."""
+
+    def __init__(self, url: str, **given: Any) -> None:
+        super().__init__(url, **{"seconds": WAIT, "retry_for": WAIT} | given)
+
+    def for_requests(self, retry_for: float = WAIT) -> Database:
+        return super().for_requests(max(retry_for, WAIT))
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from shared.db.tables import Base
 from shared.events.streams import STREAMS
 from shared.runtime.service import Parts
 from shared.secrets.envelope import KeyRing
+from tests.harness.databases import PatientDatabase
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,7 @@ def no_sockets() -> Iterator[None]:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    made = Database(f"sqlite+aiosqlite:///{tmp_path / 'unit.db'}", key_ring=KeyRing([bytes(32)]))
+    made = PatientDatabase(f"sqlite+aiosqlite:///{tmp_path / 'unit.db'}", key_ring=KeyRing([bytes(32)]))
     async with made.engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     yield made
