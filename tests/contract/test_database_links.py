@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,16 +15,25 @@ from shared.bus.memory import MemoryBus
 from shared.db.engines import Link
 from shared.db.session import Database
 from shared.errors import Transient
+from shared.runtime import health as health_module
 from shared.runtime.health import Health
 from shared.secrets.envelope import KeyRing
 from shared.tls import Certificates
 from tests.harness.authority import Authority, Pair
+from tests.harness.databases import PatientDatabase
 from tests.harness.mariadb import MariaServer
+from tests.harness.patience import WAIT
 
 
 @pytest.fixture(scope="module")
-def authority(scratch: Path) -> Authority:
-    return Authority(scratch / "ca")
+def place(scratch: Path) -> Path:
+    """A directory of each time: tests of this module may come to one process in two parts, others between them."""
+    return Path(tempfile.mkdtemp(prefix="tls-", dir=scratch))
+
+
+@pytest.fixture(scope="module")
+def authority(place: Path) -> Authority:
+    return Authority(place / "ca")
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +42,9 @@ def pair(authority: Authority) -> Pair:
 
 
 @pytest.fixture(scope="module")
-def server(scratch: Path, authority: Authority, pair: Pair) -> Iterator[MariaServer]:
+def server(place: Path, authority: Authority, pair: Pair) -> Iterator[MariaServer]:
     server = MariaServer(
-        scratch / "tls-maria", f"--ssl-ca={authority.file}", f"--ssl-cert={pair.cert}", f"--ssl-key={pair.key}"
+        place / "maria", f"--ssl-ca={authority.file}", f"--ssl-cert={pair.cert}", f"--ssl-key={pair.key}"
     ).start()
     # Who is root may write whatever `read_only` says; services are not.
     server.sql("CREATE USER app@'%' REQUIRE SSL; CREATE USER known@'%' REQUIRE X509; GRANT ALL ON *.* TO known@'%'")
@@ -45,7 +55,7 @@ def server(scratch: Path, authority: Authority, pair: Pair) -> Iterator[MariaSer
 
 def opened(url: str, user: str, link: Link) -> Database:
     made = url.replace("root@", f"{user}@")
-    return Database(made, key_ring=KeyRing([]), retry_for=0, link=link)
+    return PatientDatabase(made, key_ring=KeyRing([]), retry_for=0, link=link)
 
 
 async def cipher(db: Database) -> str:
@@ -116,7 +126,10 @@ async def test_a_demoted_primary_is_left_at_the_first_refused_write(db: Database
     assert await write(db) != before
 
 
-async def test_a_service_on_a_server_that_can_only_be_read_is_not_ready(db: Database, server: MariaServer) -> None:
+async def test_a_service_on_a_server_that_can_only_be_read_is_not_ready(
+    db: Database, server: MariaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_module, "_PROBE_SECONDS", WAIT)
     bus = MemoryBus()
     health = Health(db, bus, CollectorRegistry())
     assert await health.problems() == {}
@@ -127,7 +140,7 @@ async def test_a_service_on_a_server_that_can_only_be_read_is_not_ready(db: Data
 
 
 async def test_many_at_once_open_no_connection_again(maria: MariaServer) -> None:
-    db = Database(maria.database(), key_ring=KeyRing([]), pool_size=4)
+    db = PatientDatabase(maria.database(), key_ring=KeyRing([]), pool_size=4)
     connected: list[object] = []
     event.listen(db.engine.sync_engine, "connect", lambda connection, _record: connected.append(connection))
     for _ in range(10):
