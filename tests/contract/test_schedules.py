@@ -14,6 +14,7 @@ from sqlalchemy import func, insert, select, update
 from services.api.features.schedules.forecast import forecast_runs
 from services.api.kernel.schedules import ScheduleIn
 from services.api.kernel.scheduling import Owner, replace_schedules
+from services.scheduler import schedules
 from services.scheduler.ahead import AheadOfTime
 from services.scheduler.schedules import LEASE, Schedules
 from services.scheduler.targets import Target
@@ -31,6 +32,7 @@ from shared.db.tables import (
 )
 from shared.domain.ids import new_id
 from shared.domain.schedule import next_run
+from tests.harness.patience import WAIT
 
 DAILY = ScheduleIn.model_validate({"when": {"kind": "days", "times": ["02:30"]}})
 
@@ -157,7 +159,10 @@ async def test_a_due_time_that_comes_back_makes_no_second_run_and_stops_no_other
     assert await runs(db) == Counter({fleet[0]: 1, fleet[1]: 2, fleet[2]: 2})
 
 
-async def test_only_the_leader_works_and_another_takes_over_when_it_is_gone(db: Database, fleet: Any) -> None:
+async def test_only_the_leader_works_and_another_takes_over_when_it_is_gone(
+    db: Database, fleet: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedules, "_LEASE_SECONDS", 10 * WAIT)  # it is gone when it says so, not when it is slow
     first, second = scheduler(db), scheduler(db)
     await first.tick()
     await due(db, timedelta(minutes=1))
