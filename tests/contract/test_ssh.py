@@ -42,7 +42,7 @@ async def ssh(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[t
     sshd.start()
     sshd.authorize(PUBLIC)
     (sshd.home / ".bashrc").write_text("echo noise; echo noise >&2\n")
-    adapter = AsyncSsh(SshSettings(connect_timeout=5, login_timeout=5))
+    adapter = AsyncSsh(SshSettings(connect_timeout=WAIT, login_timeout=WAIT))
     yield adapter, Target("s", "127.0.0.1", sshd.port, login_user(), await adapter.host_key("127.0.0.1", sshd.port))
     sshd.stop()
 
@@ -52,7 +52,7 @@ async def real_connection(directory: Path) -> AsyncIterator[Any]:
     sshd = PrivateSshd(directory / "sshd")
     sshd.start()
     sshd.authorize(PUBLIC)
-    adapter = AsyncSsh(SshSettings())
+    adapter = AsyncSsh(SshSettings(connect_timeout=WAIT, login_timeout=WAIT))
     target = Target("s", "127.0.0.1", sshd.port, login_user(), await adapter.host_key("127.0.0.1", sshd.port))
     try:
         async with adapter.connect(target, Credentials(private_key=PRIVATE)) as connection:
@@ -76,7 +76,7 @@ async def test_a_leashed_command_gives_lines_output_and_status(ssh: Any) -> None
     async with adapter.connect(target, Credentials(private_key=PRIVATE)) as connection:
         done = await connection.run_leashed(
             ["sh", "-c", "echo out; echo line one >&2; echo line two >&2; exit 5"],
-            secret="s", on_line=lines.append, gentle=lambda: False, silence=30,
+            secret="s", on_line=lines.append, gentle=lambda: False, silence=WAIT,
         )  # fmt: skip
     assert (done.exit_status, done.stdout, lines) == (5, "out\n", ["line one", "line two"])
 
