@@ -126,10 +126,11 @@ async def test_an_error_that_breaks_its_judge_ends_its_job_and_stops_no_slot(ker
 async def test_a_database_that_is_away_while_it_is_judged_costs_no_slot(
     kernel: Kernel, failed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = itertools.count()
+    asked: list[Context] = []
 
-    async def requested(_ctx: Context) -> bool:
-        if next(asked) == 0:
+    async def requested(ctx: Context) -> bool:
+        asked.append(ctx)
+        if len(asked) == 1:
             raise Transient("the database is away", code="database_unreachable", retry_after=0.05)
         return True
 
@@ -139,8 +140,9 @@ async def test_a_database_that_is_away_while_it_is_judged_costs_no_slot(
     monkeypatch.setattr(Context, "requested", requested)
     job = await kernel.queue()
     async with kernel.working(handler):
-        while await kernel.parts.bus.count(JOBS, kernel.subject) or next(asked) < 2:
-            await kernel.row(job)
+        async with asyncio.timeout(WAIT):
+            while len(asked) < 2 or await kernel.parts.bus.count(JOBS, kernel.subject):
+                await kernel.row(job)
     assert failed == []
 
 
