@@ -20,6 +20,7 @@ from shared.errors import Conflict
 from shared.events.streams import JOBS
 from shared.runtime.relay import Relay
 from shared.telemetry.metrics import KernelMetrics
+from tests.harness.patience import WAIT
 
 PAIRS = pytest.mark.parametrize(("bus", "db"), [("memory", "sqlite"), ("jetstream", "mariadb")], indirect=True)
 TYPES = ("backup_of_later", "", "BACKUP_CREATE", "backup_create ", "x" * 30, "backup\u2028create")
@@ -111,7 +112,7 @@ async def test_a_lost_message_is_missed_though_another_job_of_its_node_runs(bus:
     await relay.publish_all()
     await db.run(lambda tx: tx.jobs.claim(running.id, lease="a", seconds=600))
     consumer = await bus.consumer(JOBS, f"backup.requested.{node}", ack_wait=600)
-    await (await consumer.fetch(60)).ack()
+    await (await consumer.fetch(WAIT)).ack()
     await consumer.close()
     await change(db, lost, sent_at=db_now(-3600))
     depth = await db.run(lambda tx: tx.outbox.depth())
