@@ -154,12 +154,13 @@ async def test_progress_is_in_the_row_of_the_job(quick_parts: Parts) -> None:
 
 
 async def test_a_cancelled_run_is_stopped_and_ends_as_cancelled(kernel: Kernel) -> None:
-    cleaned = asyncio.Event()
+    holding, cleaned = asyncio.Event(), asyncio.Event()
 
     async def runs(event: BackupRequested, ctx: Context) -> None:
         await ctx.claim(event.job_id)
         await ctx.hold("thing", "a thing", on_beat=lambda _epoch: None)
         try:
+            holding.set()
             await asyncio.sleep(WAIT)
         finally:
             assert ctx.abort is Abort.CANCELLED
@@ -167,7 +168,7 @@ async def test_a_cancelled_run_is_stopped_and_ends_as_cancelled(kernel: Kernel) 
 
     job = await kernel.queue()
     async with kernel.working(runs):
-        await kernel.until(job, lambda row: row.state == "running")
+        await asyncio.wait_for(holding.wait(), WAIT)
         await kernel.parts.db.run(lambda tx: tx.jobs.request_cancel(job.id))
         row = await kernel.until(job, ended)
     assert (row.state, row.code) == ("cancelled", "cancelled")
