@@ -16,6 +16,7 @@ from shared.db.session import Database
 from shared.db.tables.kernel import Lease
 from shared.errors import Conflict, LeaseLost, Permanent, Transient
 from shared.runtime import board as board_module
+from shared.runtime import health as health_module
 from shared.runtime import supervisor
 from shared.runtime.board import STEADY_SECONDS, Board
 from shared.runtime.health import Health
@@ -187,7 +188,11 @@ def test_an_error_of_another_s_making_never_shows_its_words_to_whoever_asks(regi
     assert "hunter2" not in str(board.problems())
 
 
-async def test_a_failing_task_is_not_woken_out_of_its_pause(registry: CollectorRegistry) -> None:
+async def test_a_failing_task_is_not_woken_out_of_its_pause(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_module, "_RETRY_FIRST", 10 * WAIT)  # a pause that does not end by itself meanwhile
+    monkeypatch.setattr(board_module, "_RETRY_CAP", 10 * WAIT)
     wake = asyncio.Event()
     wake.set()
     work = Fails(RuntimeError(), times=100, lasting=False)
@@ -276,6 +281,7 @@ def process(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> Process:
     monkeypatch.setattr(supervisor, "Board", Kept)
     monkeypatch.setattr(supervisor, "serve", serve)
     monkeypatch.setattr(board_module, "_RETRY_FIRST", 0.001)
+    monkeypatch.setattr(health_module, "_PROBE_SECONDS", WAIT)
     return Process(parts, boards)
 
 
