@@ -80,15 +80,18 @@ async def test_whatever_fails_in_a_beat_stops_the_run_after_one_lease_and_not_be
     quick_parts: Parts, monkeypatch: pytest.MonkeyPatch, call: str, error: Exception
 ) -> None:
     on(monkeypatch, call, failing(error))
-    ctx = await claimed(quick_parts, quick_parts.settings.worker.lease)
     loop, lease = asyncio.get_running_loop(), quick_parts.settings.worker.lease
-    began = loop.time()
+    began = loop.time()  # before the claim, which may take longer than the lease: it is over then before the first beat
+    ctx = await claimed(quick_parts, lease)
     await beating(quick_parts, ctx, Message(), lambda: ctx.abort)
     assert ctx.abort is Abort.LEASE_LOST
     # A lease that is not renewed counts from the claim, however long that took; one that is, from the first failure.
     assert ctx.lease_left() <= lease * 0.1 if call == "beat" else loop.time() - began >= lease * 0.9
+    # On a slow machine the last beat may have hung instead, which is no fault of the run either.
+    met = ctx.heart_failed
+    assert isinstance(met, (type(error), TimeoutError))
     verdict = decide(asyncio.CancelledError(), ctx, max_failures=3).verdict
-    assert verdict is (Verdict.HAND_OVER if isinstance(error, Transient) else Verdict.RETRY)
+    assert verdict is (Verdict.HAND_OVER if isinstance(met, (Transient, TimeoutError)) else Verdict.RETRY)
 
 
 async def test_a_grant_that_cannot_be_written_stops_the_run_though_the_lease_is_renewed(quick_parts: Parts) -> None:
