@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -448,11 +448,34 @@ async def test_the_post_hook_runs_whatever_ended_the_run(hooked: World, reason: 
     assert await owed(hooked) == [False]
 
 
-async def test_the_post_hook_runs_at_the_time_limit_and_after_an_unknown_error(db: Database, bus: MemoryBus) -> None:
-    world = await World(db, bus).build(pre_hook="pre", post_hook="post", time_limit_seconds=1)
+LIMIT = 86_399
+"""Seconds that no run takes, and a number by which the run's limit is told from others."""
+
+
+@pytest.fixture
+def limit_passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return what lets a run's limit pass at once: by the clock, it would pass elsewhere on a slow machine."""
+    limits: list[asyncio.Timeout] = []
+    real = asyncio.timeout
+
+    def timeout(seconds: float | None) -> asyncio.Timeout:
+        made = real(seconds)
+        if seconds == LIMIT:
+            limits.append(made)
+        return made
+
+    monkeypatch.setattr(asyncio, "timeout", timeout)
+    return lambda: limits[-1].reschedule(asyncio.get_running_loop().time())
+
+
+async def test_the_post_hook_runs_at_the_time_limit_and_after_an_unknown_error(
+    db: Database, bus: MemoryBus, limit_passes: Callable[[], None]
+) -> None:
+    world = await World(db, bus).build(pre_hook="pre", post_hook="post", time_limit_seconds=LIMIT)
 
     async def long() -> None:
-        await asyncio.sleep(600)
+        limit_passes()
+        await asyncio.Event().wait()
 
     world.server.on_hook = {"pre": long}
     assert (await world.refused(await world.request())).code == "time_limit"
@@ -748,11 +771,14 @@ async def test_what_a_shutdown_cut_off_is_recorded_by_the_next_attempt(hooked: W
     assert (archive.trusted, codes(archive), hooked.server.created) == (True, [], 1)
 
 
-async def test_a_time_limit_that_passes_in_the_post_hook_is_a_doubt_and_no_loss(db: Database, bus: MemoryBus) -> None:
-    world = await World(db, bus).build(post_hook="post", time_limit_seconds=4, hook_seconds=60)
+async def test_a_time_limit_that_passes_in_the_post_hook_is_a_doubt_and_no_loss(
+    db: Database, bus: MemoryBus, limit_passes: Callable[[], None]
+) -> None:
+    world = await World(db, bus).build(post_hook="post", time_limit_seconds=LIMIT, hook_seconds=60)
 
     async def long() -> None:
-        await asyncio.sleep(4)
+        limit_passes()
+        await asyncio.sleep(0.05)
 
     world.server.on_hook = {"post": long}
     job = await world.request()
