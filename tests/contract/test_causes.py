@@ -23,6 +23,7 @@ from shared.db.tables import Job
 from shared.domain.ids import new_id
 from shared.errors import AppError, Permanent, Transient
 from shared.secrets.envelope import KeyRing
+from tests.harness.databases import PatientDatabase
 from tests.harness.hanging import mounted
 from tests.harness.mariadb import MariaServer
 
@@ -150,7 +151,7 @@ async def failure(of: Any) -> AppError:
 
 @contextlib.asynccontextmanager
 async def opened(file: Path) -> AsyncGenerator[Database]:
-    db = Database(f"sqlite+aiosqlite:///{file}", key_ring=RING, retry_for=0)
+    db = PatientDatabase(f"sqlite+aiosqlite:///{file}", key_ring=RING, retry_for=0)
     try:
         yield db
     finally:
@@ -234,7 +235,7 @@ async def test_a_full_disk_under_mariadb_is_told_and_tried_again(tmp_path: Path,
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=2m", "tmpfs") as disk:
         small = ("--tmp-table-size=1024", "--max-heap-table-size=16384", "--sort-buffer-size=32768")
         server = await asyncio.to_thread(MariaServer(scratch / "full", f"--tmpdir={disk}", *small).start)
-        db = Database(server.database(), key_ring=RING)
+        db = PatientDatabase(server.database(), key_ring=RING)
         sort = "SELECT CONCAT(seq, REPEAT('x', 900)) AS a FROM seq_1_to_20000 ORDER BY CONCAT(a, seq) DESC LIMIT 19999"
         try:
             error = await failure(db.run(lambda tx: tx.session.execute(text(sort)), retry_for=0))
@@ -251,7 +252,7 @@ async def unprivileged(maria: MariaServer) -> AsyncIterator[Database]:
     url = await asyncio.to_thread(maria.migrated)
     name = url.rpartition("/")[2]
     maria.sql(f"CREATE USER u_{name}@'127.0.0.1' IDENTIFIED BY 'pass'; GRANT ALL ON {name}.* TO u_{name}@'127.0.0.1'")
-    db = Database(url.replace("root@", f"u_{name}:pass@"), key_ring=RING)
+    db = PatientDatabase(url.replace("root@", f"u_{name}:pass@"), key_ring=RING)
     yield db
     await db.close()
 
@@ -270,7 +271,7 @@ async def test_a_mariadb_that_is_read_only_is_told_and_tried_again(maria: MariaS
 async def test_a_wrong_password_and_a_wrong_name_are_told_as_that(unprivileged: Database) -> None:
     right = unprivileged.engine.url.render_as_string(hide_password=False)
     for wrong, code in ((right.replace("pass@", "other@"), "database_denied"), (f"{right}x", "database_denied")):
-        db = Database(wrong, key_ring=RING)
+        db = PatientDatabase(wrong, key_ring=RING)
         error = await failure(write(db))
         await db.close()
         assert isinstance(error, Permanent)
@@ -279,7 +280,7 @@ async def test_a_wrong_password_and_a_wrong_name_are_told_as_that(unprivileged: 
 
 
 async def test_a_name_that_the_server_does_not_have_is_told(maria: MariaServer) -> None:
-    db = Database(f"mariadb+aiomysql://root@127.0.0.1:{maria.port}/nowhere", key_ring=RING)
+    db = PatientDatabase(f"mariadb+aiomysql://root@127.0.0.1:{maria.port}/nowhere", key_ring=RING)
     error = await failure(write(db))
     await db.close()
     assert error.code == "database_unknown"
@@ -311,7 +312,7 @@ async def test_a_server_with_lax_defaults_cuts_no_value_and_makes_no_table_witho
     await asyncio.to_thread(migrate, url)
     engines = lax.sql("SELECT DISTINCT engine FROM information_schema.tables WHERE table_schema = 'lax'")
     assert engines.split() == ["InnoDB"]
-    db = Database(url, key_ring=RING)
+    db = PatientDatabase(url, key_ring=RING)
     try:
         for values in ({"title": "y" * 900}, {"priority": 2**40}):
             row = {"id": new_id(), "type": "backup_create"} | values

@@ -19,7 +19,7 @@ from borgfleet.recovery import kit, kit_as_text
 from shared.config.settings import DatabaseSettings, NatsSettings, Settings
 from shared.db.session import Database
 from shared.db.stores.secrets import FLEET_KEY, MASTER_PROBE, repository_passphrase
-from shared.db.tables import Repository, Secret, Server, StoragePool
+from shared.db.tables import Repository, Secret, Server, StoragePool, db_now
 from shared.domain.ids import new_id
 from shared.errors import Permanent
 from shared.secrets.envelope import make_key_file, read_key_ring
@@ -237,6 +237,23 @@ async def test_doctor_opens_the_probe_too(db: Database, tmp_path: Path, monkeypa
     assert not await examine(two, said.append)
     assert any(line.startswith("PROBLEM  master key") and key in line for line in said)
     assert any(line.startswith("ok       database and clock") for line in said), "it says what it can all the same"
+
+
+async def test_doctor_takes_no_slow_machine_for_one_with_another_clock(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, close = machine(db, tmp_path / "one"), Database.close
+
+    async def slowly(self: Database) -> None:
+        await asyncio.sleep(0.3)
+        await close(self)
+
+    monkeypatch.setattr(Database, "close", slowly)
+    monkeypatch.setattr(doctor, "_CLOCK_SECONDS", 0.1)
+    assert "clocks differ by 0.0 s" in await doctor._database(one)
+    for seconds in (-60.0, 60.0):
+        monkeypatch.setattr(doctor, "db_now", lambda seconds=seconds: db_now(seconds))
+        assert (await refusal(doctor._database(one))).code == "clocks_differ"
 
 
 async def test_of_machines_that_begin_at_once_one_gives_its_key_and_the_others_are_told(
