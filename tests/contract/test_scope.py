@@ -31,6 +31,7 @@ from shared.db.visible import LIMITED, seeing
 from shared.domain.files import SEARCH, Hit, SearchAnswer, SearchAsked, subject
 from shared.domain.permissions import FLEET_ONLY, Permission
 from shared.events.streams import STREAMS
+from tests.harness.patience import WAIT
 from tests.harness.world import NOW, RESTORE, WHY, World, about, body_for
 
 ROUTES = [
@@ -282,7 +283,10 @@ def test_every_table_says_whether_it_is_limited() -> None:
     assert with_server - limited == set()
 
 
-async def test_a_search_goes_through_the_repositories_of_ones_own_servers_whatever_a_node_answers(world: World) -> None:
+async def test_a_search_goes_through_the_repositories_of_ones_own_servers_whatever_a_node_answers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.api.features.files.times.CATALOGUE_SECONDS", WAIT)  # else a slow node is left out
     asked: list[SearchAsked] = []
 
     async def answered(payload: bytes) -> bytes:
