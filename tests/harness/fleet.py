@@ -34,7 +34,13 @@ from tests.harness.untraced import untraced
 
 BIN = Path(sys.executable).parent
 ENDED = ("succeeded", "warning", "failed", "cancelled")
-ACK_WAIT = 12.0
+ACK_WAIT = 30.0
+"""As in production: a run keeps its lease while its worker, the database or the bus stands still for ten seconds."""
+PATIENT = {
+    "BORGFLEET_SSH__CONNECT_TIMEOUT": "60", "BORGFLEET_SSH__LOGIN_TIMEOUT": "60", "BORGFLEET_SSH__KEEPALIVE_COUNT_MAX": "6",
+    "BORGFLEET_STATS__ANSWER_SECONDS": "60",
+}  # fmt: skip
+"""Limits that a server on a busy machine keeps."""
 
 
 class ServiceProcess:
@@ -337,6 +343,7 @@ class Fleet:
             "BORGFLEET_BACKUP__CATALOGUE_EVERY": "0",
             "BORGFLEET_STATS__CONCURRENCY": "32",
             "BORGFLEET_LOG__LEVEL": "debug",
+            **PATIENT,
         }  # fmt: skip
 
 
