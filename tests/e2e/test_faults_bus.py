@@ -116,7 +116,7 @@ def test_relay_killed_on_either_side_of_publishing_loses_and_doubles_nothing(
     fleet: Fleet, data: Path, where: str
 ) -> None:
     definition = fleet.backup_job([data])
-    gateway = fleet.restart("api", BORGFLEET_CRASH_AT=where)
+    gateway = fleet.doomed("api", where)
     run, key = f"/api/backup-jobs/{definition['id']}/run", {"Idempotency-Key": str(uuid.uuid4())}
     with contextlib.suppress(httpx2.TransportError):  # it may die before its answer is on its way
         fleet.http.post(run, headers=key)

@@ -38,7 +38,7 @@ def test_worker_killed_after_borg_before_the_commit_records_that_archive_and_mak
     fleet: Fleet, data: Path
 ) -> None:
     definition = fleet.backup_job([data])
-    worker = fleet.restart("backup", BORGFLEET_CRASH_AT="after_borg_before_commit")
+    worker = fleet.doomed("backup", "after_borg_before_commit")
     job = fleet.run(definition)
     worker.wait_dead()
     assert fleet.backups(definition) == []
@@ -52,7 +52,7 @@ def test_worker_killed_after_borg_before_the_commit_records_that_archive_and_mak
 
 def test_worker_killed_after_the_commit_before_the_ack_does_nothing_twice(fleet: Fleet, data: Path) -> None:
     definition = fleet.backup_job([data])
-    worker = fleet.restart("backup", BORGFLEET_CRASH_AT="after_commit_before_ack")
+    worker = fleet.doomed("backup", "after_commit_before_ack")
     job = fleet.run(definition)
     worker.wait_dead()
     assert fleet.finished(job, "succeeded")["attempt"] == 1
@@ -68,7 +68,7 @@ def test_worker_killed_in_a_prune_finds_no_loss_in_its_own_deletions(fleet: Flee
         fleet.finished(fleet.run(definition), "succeeded")
     path = f"/api/repositories/{definition['repository_id']}"
     fleet.call("PUT", path, {"retention": {"keep_last": 1}, "prune_after_backup": False})
-    worker = fleet.restart("backup", BORGFLEET_CRASH_AT="after_delete_before_commit")
+    worker = fleet.doomed("backup", "after_delete_before_commit")
     job = fleet.post(f"{path}/prune", {})
     worker.wait_dead()
     assert (len(fleet.listed(definition)), len(fleet.backups(definition))) == (1, 3)
@@ -83,7 +83,7 @@ def test_worker_killed_in_a_check_keeps_what_it_had_read(fleet: Fleet, data: Pat
     definition = fleet.backup_job([data])
     for _ in range(3):
         fleet.finished(fleet.run(definition), "succeeded")
-    worker = fleet.restart("backup", BORGFLEET_CRASH_AT="after_an_archive_was_read")
+    worker = fleet.doomed("backup", "after_an_archive_was_read")
     job = fleet.post(f"/api/repositories/{definition['repository_id']}/check", {"depth": "data"})
     worker.wait_dead()
     assert [bool(backup["verified_at"]) for backup in fleet.backups(definition)].count(True) == 1
@@ -101,7 +101,7 @@ def test_worker_killed_after_the_deletion_before_the_commit_finds_it_gone_and_is
     definition = fleet.backup_job([data])
     fleet.finished(fleet.run(definition), "succeeded")
     fleet.finished(fleet.run(definition), "succeeded")
-    worker = fleet.restart("backup", BORGFLEET_CRASH_AT="after_delete_before_commit")
+    worker = fleet.doomed("backup", "after_delete_before_commit")
     job = fleet.call("DELETE", f"/api/backups/{fleet.backups(definition)[1]['id']}")
     worker.wait_dead()
     fleet.spawn("backup")

@@ -21,7 +21,7 @@ def test_killed_in_a_restore_to_a_new_directory(fleet: Fleet, data: Path, tmp_pa
     definition = fleet.backup_job([data])
     fleet.finished(fleet.run(definition), "succeeded")
     backup, target = fleet.backups(definition)[0], tmp_path / "new" / "place"
-    worker = fleet.restart("backup", BORGFLEET_CRASH_AT=phase)
+    worker = fleet.doomed("backup", phase)
     job = fleet.post(f"/api/backups/{backup['id']}/restores", {"target_path": str(target), "verify": "all"})
     worker.wait_dead()
     late = phase in ("restore_placed", "restore_noted", "after_place_before_commit")
@@ -46,7 +46,7 @@ def test_killed_in_a_merge_nothing_that_was_there_is_lost(fleet: Fleet, data: Pa
     body = {"items": [{"path": item}], "mode": "merge", "existing": "replace"}
     preview = fleet.finished(fleet.post(f"{path}/preview", body), "succeeded")
     assert preview["result"]["existing"]["count"] == 20, fleet.told(preview)
-    worker = fleet.restart("backup", BORGFLEET_CRASH_AT=phase)
+    worker = fleet.doomed("backup", phase)
     job = fleet.post(path, body | {"confirm": preview["id"]})
     worker.wait_dead()
     fleet.spawn("backup")

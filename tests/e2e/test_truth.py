@@ -93,7 +93,7 @@ def test_a_worker_that_dies_after_borg_takes_no_warning_with_it(fleet: Fleet, da
     trace = tmp_path / "trace"
     definition = fleet.backup_job([data, data / "nowhere"], pre_hook=f"echo pre >>{trace}",
                                   post_hook=f"echo post >>{trace}; exit 4")  # fmt: skip
-    worker = fleet.restart("backup", BORGFLEET_CRASH_AT="after_borg_before_commit")
+    worker = fleet.doomed("backup", "after_borg_before_commit")
     job = fleet.run(definition)
     worker.wait_dead()
     fleet.spawn("backup")

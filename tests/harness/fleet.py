@@ -175,6 +175,11 @@ class Fleet:
         self.services[name].stop()
         return self.spawn(name, **extra)
 
+    def doomed(self, name: str, where: str) -> ServiceProcess:
+        """Let a service die at a named place; first all that ran before ends: it is not to die of a run of another test."""
+        until(lambda: not self.unfinished(), lambda: f"everything ends; not: {self.unfinished()}", 5 * WAIT)
+        return self.restart(name, BORGFLEET_CRASH_AT=where)
+
     def spawn(self, name: str, **extra: str) -> ServiceProcess:
         """Start a service in the place of one that ended."""
         self.services[name] = ServiceProcess(self, name, **extra)
@@ -305,10 +310,13 @@ class Fleet:
     def at_rest(self, definition: dict[str, Any]) -> Path:
         """Return a repository's directory when no job of ours works on it: after a run it is verified, by itself."""
         repository = definition["repository_id"]
-        until(lambda: not any(job["repository_id"] == repository for state in ("queued", "running")
-                              for job in self.get(f"/api/jobs?state={state}&limit=500")["items"]),
+        until(lambda: repository not in {job["repository_id"] for job in self.unfinished()},
               f"nothing works on {repository}", 5 * WAIT)  # fmt: skip
         return Path(self.kit_entry(repository)["path"])
+
+    def unfinished(self) -> list[dict[str, Any]]:
+        states = ("running", "queued", "running")  # a job may begin, or go back to the queue, while we ask
+        return [job for state in states for job in self.get(f"/api/jobs?state={state}&limit=500")["items"]]
 
     def kit_entry(self, repository_id: str) -> dict[str, str]:
         return next(entry for entry in asyncio.run(kit(self.settings())) if entry["id"] == repository_id)

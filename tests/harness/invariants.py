@@ -31,9 +31,7 @@ def no_job_vanished(fleet: Fleet) -> None:
     """I1: every accepted run ends, and so does what follows it by itself: a prune, the proof of what it wrote."""
 
     def unfinished() -> list[str]:
-        states = ("running", "queued", "running")  # a job may begin while we ask
-        jobs = (job for state in states for job in fleet.get(f"/api/jobs?state={state}")["items"])
-        return [f"{job['type']} of {job['title']}: {job['state']}" for job in jobs]
+        return [f"{job['type']} of {job['title']}: {job['state']}" for job in fleet.unfinished()]
 
     until(lambda: not unfinished(), lambda: f"everything ends; not: {unfinished()}")
 
