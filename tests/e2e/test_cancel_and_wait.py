@@ -69,17 +69,20 @@ def test_two_jobs_on_one_repository_wait_visibly_and_a_waiting_one_can_be_cancel
     assert recorded == set(fleet.listed(first))
 
 
-def test_a_lock_of_a_live_foreign_writer_is_waited_for(fleet: Fleet, data: Path) -> None:
+def test_a_lock_of_a_live_foreign_writer_is_waited_for(fleet: Fleet, data: Path, tmp_path: Path) -> None:
     definition = fleet.backup_job([data])
     fleet.finished(fleet.run(definition), "succeeded")
+    repository, go = str(fleet.at_rest(definition)), tmp_path / "go"
     entry = fleet.kit_entry(definition["repository_id"])
     holder = subprocess.Popen(
-        [str(BIN / "borg"), "with-lock", entry["path"], "sleep", "6"],
+        [str(BIN / "borg"), "with-lock", repository, "sh", "-c", f"while [ ! -e {go} ]; do sleep 0.1; done"],
         env={"BORG_PASSPHRASE": entry["passphrase"], "BORG_BASE_DIR": str(fleet.directory / "outside"),
              "PATH": "/usr/bin:/bin", "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes"},
     )  # fmt: skip
-    until((Path(entry["path"]) / "lock.exclusive").exists, "the foreign writer holds the lock")
+    until((Path(repository) / "lock.exclusive").exists, "the foreign writer holds the lock")
     job = fleet.run(definition)
+    until(lambda: fleet.processes("borg create", str(data)), "ours would write, too")
+    go.touch()
     fleet.finished(job, "succeeded")
     assert holder.wait(timeout=WAIT) == 0
     assert_invariants(fleet, definition)
