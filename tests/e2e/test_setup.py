@@ -114,7 +114,7 @@ def test_a_bare_debian_is_set_up_from_a_password_with_sudo_and_real_apt(fleet: F
     root = _bare_debian(scratch / "debian")
     sshd = _ChrootSshd(root)
     sshd.start()
-    password = "canary-first-password-1618033"
+    password = "canary-bare-debian-1618033"  # its own: tests beside this one have another in their commands
     try:
         server = fleet.post(
             "/api/servers",
@@ -166,7 +166,7 @@ def _bare_debian(root: Path) -> Path:
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     for command in (
         ["useradd", "-m", "-s", "/bin/bash", "admin"],
-        ["sh", "-c", "echo admin:canary-first-password-1618033 | chpasswd"],
+        ["sh", "-c", "echo admin:canary-bare-debian-1618033 | chpasswd"],
         ["sh", "-c", "echo 'admin ALL=(root) NOPASSWD: ALL' >/etc/sudoers.d/admin"],
         ["sh", "-c", "echo 'echo noisy login; echo noisy >&2' >>/home/admin/.bashrc"],
         ["sh", "-c", "mkdir -p /run/sshd && rm -f /etc/apt/sources.list.d/*"],
