@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from tests.harness.untraced import untraced
 LIVING = "living"
 RECORDED = "recorded"
 """Answers at once with what this machine said when it was asked first: what is measured then is not the servers."""
+WAITING = "waiting"
+"""Answers as RECORDED, but not while `answers_no_more`."""
 HANGING = "hanging"
 GARBLING = "garbling"
 CLOSING = "closing"
@@ -45,6 +48,17 @@ def mass_ssh(directory: Path, fleet_key: str, *behaviours: str) -> Iterator[dict
         process.stdout.close()
 
 
+@contextmanager
+def answers_no_more(directory: Path) -> Iterator[None]:
+    """Let each server that is WAITING give no answer while the block lasts."""
+    mark = directory / "waiting"
+    mark.touch()
+    try:
+        yield
+    finally:
+        mark.unlink()
+
+
 def logins(directory: Path) -> int:
     return (directory / "logins").stat().st_size
 
@@ -56,8 +70,8 @@ async def _serve(directory: Path, behaviours: list[str]) -> None:
     for behaviour in behaviours:
         server = await asyncssh.create_server(
             lambda: _Server(directory), "127.0.0.1", 0, server_host_keys=[key], encoding=None,
-            authorized_client_keys=str(directory / "authorized"), process_factory=_FACTORIES[behaviour],
-            server_version="test",
+            authorized_client_keys=str(directory / "authorized"), server_version="test",
+            process_factory=_FACTORIES.get(behaviour) or partial(_waiting, directory / "waiting"),
         )  # fmt: skip
         ports.append(server.sockets[0].getsockname()[1])
     public = " ".join(key.export_public_key("openssh").decode().split()[:2])
@@ -105,6 +119,12 @@ async def _recorded(process: asyncssh.SSHServerProcess[bytes]) -> None:
     for stream, said in zip((process.stdout, process.stderr), (await _recordings[asked])[:2], strict=True):
         stream.write(said.replace(b"token", token.encode()) if token else said)
     process.exit(0)
+
+
+async def _waiting(mark: Path, process: asyncssh.SSHServerProcess[bytes]) -> None:
+    while mark.exists():
+        await asyncio.sleep(0.1)
+    await _recorded(process)
 
 
 async def _hanging(_process: asyncssh.SSHServerProcess[bytes]) -> None:
