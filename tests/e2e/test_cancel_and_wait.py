@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.conftest import SLOWLY
 from tests.harness.fleet import BIN, Fleet, until
+from tests.harness.held import held
 from tests.harness.invariants import OneWriter, assert_invariants, no_job_vanished, no_orphans, nothing_in_flight
 from tests.harness.patience import WAIT
 
@@ -20,10 +23,11 @@ def test_cancel_while_running_stops_borg_within_seconds_and_leaves_the_repositor
     fleet: Fleet, slow_data: Path, transport: str
 ) -> None:
     definition = fleet.backup_job([slow_data], transport=transport, **SLOWLY)
-    job = fleet.run(definition)
-    fleet.reading(job)
-    assert fleet.post(f"/api/jobs/{job['id']}/cancel")["cancel_requested"] is True
-    ended = fleet.finished(job, "cancelled")
+    with held(slow_data):
+        job = fleet.run(definition)
+        fleet.reading(job)
+        assert fleet.post(f"/api/jobs/{job['id']}/cancel")["cancel_requested"] is True
+        ended = fleet.finished(job, "cancelled")
     assert ended["code"] == "cancelled"
     no_orphans(fleet)
     entry = fleet.kit_entry(definition["repository_id"])
@@ -54,13 +58,14 @@ def test_two_jobs_on_one_repository_wait_visibly_and_a_waiting_one_can_be_cancel
     first = fleet.backup_job([slow_data], **SLOWLY)
     second = fleet.backup_job([data], repository_id=first["repository_id"])
     with OneWriter(fleet):
-        running = fleet.run(first)
-        fleet.reading(running)
-        waiting, cancelled = fleet.run(second), fleet.run(second)
-        for job in (waiting, cancelled):
-            shown = until(lambda job=job: found if (found := fleet.job(job))["waiting_for"] else None, "it waits")
-            assert (shown["state"], shown["waiting_for"]) == ("queued", f"host1/{first['repository']}")
-        assert fleet.post(f"/api/jobs/{cancelled['id']}/cancel")["state"] == "cancelled"
+        with held(slow_data):
+            running = fleet.run(first)
+            fleet.reading(running)
+            waiting, cancelled = fleet.run(second), fleet.run(second)
+            for job in (waiting, cancelled):
+                shown = until(lambda job=job: found if (found := fleet.job(job))["waiting_for"] else None, "it waits")
+                assert (shown["state"], shown["waiting_for"]) == ("queued", f"host1/{first['repository']}")
+            assert fleet.post(f"/api/jobs/{cancelled['id']}/cancel")["state"] == "cancelled"
         assert fleet.finished(running, "succeeded")["attempt"] == 1
         ended = fleet.finished(waiting, "succeeded")
     assert (ended["attempt"], ended["failures"]) == (1, 0)
@@ -90,12 +95,14 @@ def test_a_lock_of_a_live_foreign_writer_is_waited_for(fleet: Fleet, data: Path,
 
 def test_a_lock_of_a_dead_writer_of_this_node_is_cleared(fleet: Fleet, slow_data: Path) -> None:
     definition = fleet.backup_job([slow_data], **SLOWLY)
-    job = fleet.run(definition)
-    fleet.reading(job)
-    fleet.services["backup"].signal(signal.SIGSTOP)
-    for process in fleet.processes("--restrict-to-repository"):
-        process.kill()
-    fleet.services["backup"].kill()
+    with held(slow_data):
+        job = fleet.run(definition)
+        fleet.reading(job)
+        fleet.services["backup"].signal(signal.SIGSTOP)
+        for process in fleet.processes("--restrict-to-repository"):
+            with contextlib.suppress(psutil.NoSuchProcess):  # the guard ends after the command that it guards
+                process.kill()
+        fleet.services["backup"].kill()
     entry = fleet.kit_entry(definition["repository_id"])
     assert (Path(entry["path"]) / "lock.exclusive").exists()
     fleet.spawn("backup")

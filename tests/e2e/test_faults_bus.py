@@ -15,6 +15,7 @@ import nats
 import pytest
 
 from tests.harness.fleet import Fleet, until
+from tests.harness.held import held
 from tests.harness.idle_worker import start_idle_worker
 from tests.harness.invariants import assert_invariants, queued
 from tests.harness.patience import WAIT
@@ -185,10 +186,11 @@ def _states(fleet: Fleet, node: str) -> dict[str, int]:
 
 def test_nats_killed_in_mid_backup_does_not_stop_borg(fleet: Fleet, data: Path, slow_data: Path) -> None:
     definition = fleet.backup_job([slow_data], upload_limit_kib=1024, compression="none")
-    job = fleet.run(definition)
-    fleet.reading(job)
-    fleet.nats.kill()
-    fleet.nats.start()
+    with held(slow_data):
+        job = fleet.run(definition)
+        fleet.reading(job)
+        fleet.nats.kill()
+        fleet.nats.start()
     assert fleet.finished(job, "succeeded")["attempt"] == 1
     assert_invariants(fleet, definition)
 

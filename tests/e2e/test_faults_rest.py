@@ -12,17 +12,23 @@ import pymysql
 
 from tests.e2e.conftest import SLOWLY
 from tests.harness.fleet import Fleet, until
+from tests.harness.held import held
 from tests.harness.invariants import OneWriter, assert_invariants
 from tests.harness.patience import WAIT
 
 
 def test_mariadb_restarted_in_mid_backup_does_not_stop_borg(fleet: Fleet, slow_data: Path) -> None:
     definition = fleet.backup_job([slow_data], **SLOWLY)
-    job = fleet.run(definition)
-    fleet.reading(job)
-    fleet.maria.kill()
-    fleet.maria.start()
-    ended = fleet.finished(job, "succeeded")
+    fleet.restart("backup", BORGFLEET_WORKER__ACK_WAIT=str(WAIT))  # no lease is to end before the database is back
+    try:
+        with held(slow_data):
+            job = fleet.run(definition)
+            fleet.reading(job)
+            fleet.maria.kill()
+            fleet.maria.start()
+        ended = fleet.finished(job, "succeeded")
+    finally:
+        fleet.restart("backup")
     assert ended["attempt"] == 1
     assert_invariants(fleet, definition)
 
@@ -88,10 +94,12 @@ def killed(connection: pymysql.Connection, mine: set[int]) -> set[int]:
 def test_ssh_cut_in_mid_backup_is_tried_again(fleet: Fleet, slow_data: Path) -> None:
     definition = fleet.backup_job([slow_data], **SLOWLY)
     with OneWriter(fleet):
-        job = fleet.run(definition)
-        fleet.reading(job)
-        fleet.server.stop()
-        fleet.server.start()
+        with held(slow_data):
+            job = fleet.run(definition)
+            fleet.reading(job)
+            fleet.server.stop()
+            fleet.server.start()
+            until(lambda: fleet.job(job)["failures"], "the cut is noticed")
         ended = fleet.finished(job, "succeeded")
     assert ended["attempt"] >= 2
     assert_invariants(fleet, definition)
@@ -102,13 +110,14 @@ def test_everything_killed_at_once_ends_every_job_and_keeps_every_invariant(
 ) -> None:
     slow = fleet.backup_job([slow_data], **SLOWLY)
     quick = fleet.backup_job([data])
-    jobs = [fleet.run(slow), *(fleet.run(quick) for _ in range(2))]
-    fleet.reading(jobs[0])
-    for service in fleet.services.values():
-        service.kill()
-    fleet.nats.kill()
-    fleet.maria.kill()
-    fleet.server.stop()
+    with held(slow_data):
+        jobs = [fleet.run(slow), *(fleet.run(quick) for _ in range(2))]
+        fleet.reading(jobs[0])
+        for service in fleet.services.values():
+            service.kill()
+        fleet.nats.kill()
+        fleet.maria.kill()
+        fleet.server.stop()
     fleet.server.start()
     fleet.maria.start()
     fleet.nats.start()

@@ -14,6 +14,7 @@ from shared.testing.sshd import PrivateSshd, login_user
 from tests.e2e.conftest import SLOWLY
 from tests.harness.faketime import wrong_clock
 from tests.harness.fleet import Fleet, until
+from tests.harness.held import can_be_held, held
 from tests.harness.invariants import assert_invariants
 from tests.harness.network import Namespace, NamespacedSshd, available
 
@@ -24,17 +25,19 @@ def test_a_half_open_connection_is_noticed_and_the_backup_is_done_again(
     if not available():
         pytest.skip("this machine does not let tests make network namespaces")
     with Namespace() as namespace:
-        sshd = NamespacedSshd(tmp_path / "far", address=namespace.inside)
+        far = can_be_held(tmp_path / "held")
+        sshd = NamespacedSshd(tmp_path / "far", address=namespace.inside, environment=far)
         sshd.namespace = namespace
         sshd.start()
         try:
             server = _tunnel_only(fleet, sshd)
             definition = fleet.backup_job([slow_data], host=server, **SLOWLY)
-            job = fleet.run(definition)
-            fleet.reading(job)
-            namespace.cut()
-            until(lambda: fleet.job(job)["state"] == "queued" or fleet.job(job)["code"], "the cut is noticed")
-            namespace.mend()
+            with held(slow_data):
+                job = fleet.run(definition)
+                fleet.reading(job)
+                namespace.cut()
+                until(lambda: fleet.job(job)["failures"], "the cut is noticed")
+                namespace.mend()
             ended = fleet.finished(job, "succeeded")
             assert ended["attempt"] >= 2
             assert_invariants(fleet, definition)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.conftest import SLOWLY
 from tests.harness.fleet import Fleet, ServiceProcess, until
+from tests.harness.held import held
 from tests.harness.invariants import OneWriter, assert_invariants
 
 STOPPED_SECONDS = 120
@@ -23,11 +24,12 @@ def test_worker_killed_in_borg_create_leaves_no_borg_and_the_job_is_done_again(
 ) -> None:
     definition = fleet.backup_job([slow_data], transport=transport, **SLOWLY)
     with OneWriter(fleet):
-        job = fleet.run(definition)
-        fleet.reading(job)
-        fleet.services["backup"].kill()
-        fleet.spawn("backup")
-        until(lambda: fleet.job(job)["attempt"] >= 2, "attempt 2")
+        with held(slow_data):
+            job = fleet.run(definition)
+            fleet.reading(job)
+            fleet.services["backup"].kill()
+            fleet.spawn("backup")
+            until(lambda: fleet.job(job)["attempt"] >= 2, "attempt 2")
         ended = fleet.finished(job, "succeeded")
     assert ended["attempt"] >= 2
     assert len(fleet.backups(definition)) == 1
@@ -115,9 +117,10 @@ def test_sigterm_in_mid_backup_hands_the_job_over_and_the_next_run_goes_on_from_
 ) -> None:
     definition = fleet.backup_job([slow_data], **SLOWLY)
     with OneWriter(fleet):
-        job = fleet.run(definition)
-        fleet.reading(job, 2 * 1024 * 1024)
-        assert fleet.services["backup"].stop() == 0
+        with held(slow_data):
+            job = fleet.run(definition)
+            fleet.reading(job, 2 * 1024 * 1024)
+            assert fleet.services["backup"].stop() == 0
         handed_over = fleet.job(job)
         assert handed_over["state"] == "queued"
         assert handed_over["failures"] == 0
@@ -145,9 +148,10 @@ def test_worker_stopped_for_two_minutes_and_woken_writes_nothing_more(fleet: Fle
     definition = fleet.backup_job([slow_data], **SLOWLY)
     sleeper = fleet.services["backup"]
     with OneWriter(fleet):
-        job = fleet.run(definition)
-        fleet.reading(job)
-        sleeper.signal(signal.SIGSTOP)
+        with held(slow_data):
+            job = fleet.run(definition)
+            fleet.reading(job)
+            sleeper.signal(signal.SIGSTOP)
         stopped_at = time.monotonic()
         try:
             second = ServiceProcess(fleet, "backup").wait_ready()
@@ -165,13 +169,14 @@ def test_worker_stopped_for_two_minutes_and_woken_writes_nothing_more(fleet: Fle
 
 def test_borg_on_the_server_killed_is_tried_again(fleet: Fleet, slow_data: Path) -> None:
     definition = fleet.backup_job([slow_data], **SLOWLY)
-    job = fleet.run(definition)
-    fleet.reading(job)
-    for process in fleet.processes("borg create", str(slow_data)):
-        line = process.info["cmdline"]
-        if "setsid" not in line and "sh" not in line[0]:
-            with contextlib.suppress(psutil.NoSuchProcess):  # a helper that has ended since it was listed
-                process.kill()
+    with held(slow_data):
+        job = fleet.run(definition)
+        fleet.reading(job)
+        for process in fleet.processes("borg create", str(slow_data)):
+            line = process.info["cmdline"]
+            if "setsid" not in line and "sh" not in line[0]:
+                with contextlib.suppress(psutil.NoSuchProcess):  # a helper that has ended since it was listed
+                    process.kill()
     ended = fleet.finished(job, "succeeded")
     assert ended["attempt"] >= 2
     assert ended["failures"] == 1
@@ -180,12 +185,13 @@ def test_borg_on_the_server_killed_is_tried_again(fleet: Fleet, slow_data: Path)
 
 def test_borg_serve_killed_is_tried_again_and_the_lock_is_cleared(fleet: Fleet, slow_data: Path) -> None:
     definition = fleet.backup_job([slow_data], transport="direct", **SLOWLY)
-    job = fleet.run(definition)
-    fleet.reading(job)
-    for process in fleet.processes("serve", "--append-only"):
-        if "guard.sh" not in " ".join(process.info["cmdline"]):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+    with held(slow_data):
+        job = fleet.run(definition)
+        fleet.reading(job)
+        for process in fleet.processes("serve", "--append-only"):
+            if "guard.sh" not in " ".join(process.info["cmdline"]):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
     ended = fleet.finished(job, "succeeded")
     assert ended["attempt"] >= 2
     assert_invariants(fleet, definition)

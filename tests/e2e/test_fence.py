@@ -19,6 +19,7 @@ from tests.e2e.conftest import SLOWLY
 from tests.harness.attacks import ATTACKS
 from tests.harness.fleet import Fleet, until
 from tests.harness.forger import forged_manifest
+from tests.harness.held import held
 from tests.harness.patience import WAIT
 from tests.harness.rpc import MANIFEST, Gone, RawClient, RemoteError
 
@@ -195,14 +196,17 @@ def test_a_manifest_without_archives_is_a_loss_that_is_told_and_all_is_still_the
 
 def test_by_the_tunnel_a_second_session_is_refused_and_told(fleet: Fleet, slow_data: Path, tmp_path: Path) -> None:
     definition = fleet.backup_job([slow_data], transport="tunnel", **SLOWLY)
-    job = fleet.run(definition)
-    fleet.reading(job)
-    path = sockets(fleet, str(slow_data)).pop()
-    with socket.socket(socket.AF_UNIX) as attacker:
-        attacker.settimeout(WAIT)
-        attacker.connect(str(path))
-        attacker.sendall(msgpack.packb({b"i": 1, b"m": b"destroy", b"a": {}}, use_bin_type=False))
-        assert attacker.recv(1000) == b""
+    with held(slow_data):
+        job = fleet.run(definition)
+        fleet.reading(job)
+        path = sockets(fleet, str(slow_data)).pop()
+        with socket.socket(socket.AF_UNIX) as attacker:
+            attacker.settimeout(WAIT)
+            attacker.connect(str(path))
+            # Where it is closed before all was sent or read there, that is told as an error.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                attacker.sendall(msgpack.packb({b"i": 1, b"m": b"destroy", b"a": {}}, use_bin_type=False))
+                assert attacker.recv(1000) == b""
     ended = fleet.finished(job, "failed")
     assert (ended["code"], "second session" in ended["reason"]) == ("hostile_client", True)
     assert len(fleet.listed(definition)) == 1

@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.conftest import SLOWLY
 from tests.harness.fleet import Fleet
+from tests.harness.held import held
 from tests.harness.invariants import OneWriter, assert_invariants, secrets_are_nowhere
 
 
@@ -61,12 +62,14 @@ def test_no_secret_is_in_a_log_a_message_argv_or_the_database_while_borg_runs_an
     fleet: Fleet, slow_data: Path, transport: str
 ) -> None:
     definition = fleet.backup_job([slow_data], transport=transport, **SLOWLY)
-    job = fleet.run(definition)
-    fleet.reading(job)
-    secrets = [
-        fleet.kit_entry(definition["repository_id"])["passphrase"], fleet.token_file.read_text(), "OPENSSH PRIVATE KEY",
-    ]  # fmt: skip
-    assert fleet.processes("borg create", str(slow_data))
-    secrets_are_nowhere(fleet, secrets)
+    with held(slow_data):
+        job = fleet.run(definition)
+        fleet.reading(job)
+        secrets = [
+            fleet.kit_entry(definition["repository_id"])["passphrase"], fleet.token_file.read_text(),
+            "OPENSSH PRIVATE KEY",
+        ]  # fmt: skip
+        assert fleet.processes("borg create", str(slow_data))
+        secrets_are_nowhere(fleet, secrets)
     fleet.finished(job, "succeeded")
     secrets_are_nowhere(fleet, secrets)

@@ -46,6 +46,7 @@ def test_an_emptied_manifest_is_noticed_and_one_command_brings_every_archive_bac
         (name,) = {one["name"] for one in fleet.backups(definition)} - contents.keys()
         contents[name] = {str(f.relative_to(data)): f.read_bytes() for f in data.rglob("*") if f.is_file()}
     until(lambda: all(one["proven_at"] for one in fleet.backups(definition)), "all that they added is proven")
+    fleet.at_rest(definition)  # or its lock is held yet
 
     entry = fleet.kit_entry(definition["repository_id"])
     assert entry["key"].startswith("BORG_KEY ")

@@ -28,6 +28,7 @@ from borgfleet.recovery import kit
 from shared.config.settings import Settings
 from shared.testing.sshd import PrivateSshd, free_port, login_user, wait_for_listener
 from tests.harness.accounts import Accounts, violations
+from tests.harness.held import can_be_held
 from tests.harness.mariadb import MariaServer
 from tests.harness.patience import WAIT
 from tests.harness.untraced import untraced
@@ -101,7 +102,7 @@ class Fleet:
         self.database_url = maria.database()
         self.accounts = Accounts(directory / "seeds")
         self.nats = self.accounts.server(directory / "nats", tests_log_in=True)
-        self.server = PrivateSshd(directory / "server")
+        self.server = PrivateSshd(directory / "server", environment=can_be_held(directory / "held"))
         self.pool_path = directory / "pool"
         self.api_port, self.endpoint_port = free_port(), free_port()
         self.token_file = directory / "token"
