@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,8 @@ import httpx2
 import pytest
 
 from shared.testing.sshd import PrivateSshd, free_port, login_user, wait_for_listener
-from tests.harness.fleet import BIN, ENDED, until
+from tests.harness.fleet import ACK_WAIT, BIN, ENDED, PATIENT, until
+from tests.harness.held import can_be_held, held
 from tests.harness.patience import WAIT
 from tests.harness.untraced import untraced
 
@@ -33,26 +33,24 @@ class Standalone:
             "BORGFLEET_HEALTH__PORT": str(free_port()),
             "BORGFLEET_BACKUP__ENDPOINT_PORT": str(free_port()),
             "BORGFLEET_BACKUP__ENDPOINT_USER": login_user(),
-            "BORGFLEET_WORKER__ACK_WAIT": "12",
+            "BORGFLEET_WORKER__ACK_WAIT": str(ACK_WAIT),
             "BORGFLEET_WORKER__REAP_EVERY": "0.5",
             "BORGFLEET_URL": f"http://127.0.0.1:{self.port}",
+            **PATIENT,
         }
         self.link = ""
-        self.process: subprocess.Popen[str] | None = None
-        self.reader: threading.Thread | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> str:
         """Start; return what it printed up to the token, or up to its address."""
-        log = self.directory / "log"
-        with log.open("a") as file:
+        said = self.directory / "said"
+        with (self.directory / "log").open("a") as log, said.open("w") as out:
             self.process = subprocess.Popen(
                 [str(BIN / "borgfleet"), "up", "--data-dir", str(self.directory / "data")], env=untraced(self.environment),
-                stdout=subprocess.PIPE, stderr=file, text=True, start_new_session=True,
+                stdout=out, stderr=log, start_new_session=True,
             )  # fmt: skip
-        lines: list[str] = []
-        self.reader = threading.Thread(target=lambda out=self.process.stdout: lines.extend(out or ()), daemon=True)
-        self.reader.start()
-        wait_for_listener("127.0.0.1", self.port)
+        wait_for_listener("127.0.0.1", self.port)  # all that it prints, it printed before
+        lines = said.read_text().splitlines()
         token = next((line.strip() for line in lines if line.startswith("  bf_")), "")
         self.link = next((line.strip() for line in lines if "/setup#" in line), "")
         if token:
@@ -63,12 +61,7 @@ class Standalone:
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        status = self.process.wait(timeout=WAIT)
-        if self.reader is not None:
-            self.reader.join()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-        return status
+        return self.process.wait(timeout=WAIT)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         answer = self.http.request(method, path, json=body)
@@ -84,12 +77,12 @@ class Standalone:
 
     def finished(self, job: dict[str, Any]) -> dict[str, Any]:
         return until(lambda: found if (found := self.call("GET", f"/api/jobs/{job['id']}"))["state"] in ENDED else None,
-                     "the job ends")  # fmt: skip
+                     "the job ends", 5 * WAIT)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def server(scratch: Path) -> Iterator[PrivateSshd]:
-    sshd = PrivateSshd(scratch / "standalone-server")
+    sshd = PrivateSshd(scratch / "standalone-server", environment=can_be_held(scratch / "standalone-held"))
     sshd.start()
     yield sshd
     sshd.stop()
@@ -167,6 +160,14 @@ def maintenance_by_command_line(one: Standalone) -> None:
     assert "either --hours or --until" in one.cli("maintenance", "add", status=1)
 
 
+def killed_while_borg_reads(one: Standalone, source: Path) -> dict[str, Any]:
+    with held(source):
+        job = one.call("POST", f"/api/backup-jobs/{one.call('GET', '/api/backup-jobs')['items'][1]['id']}/run")
+        until(lambda: (one.call("GET", f"/api/jobs/{job['id']}")["progress"] or {}).get("original_size"), "borg reads")
+        one.stop(signal.SIGKILL)
+    return job
+
+
 def test_the_whole_journey_by_command_line_and_a_kill_in_the_middle(
     scratch: Path, server: PrivateSshd, slow_data: Path
 ) -> None:
@@ -207,9 +208,7 @@ def test_the_whole_journey_by_command_line_and_a_kill_in_the_middle(
             one.cli("job", "add", name, "alone", str(slow_data), "--repository", transport, "--pool", "main",
                     "--transport", transport, "--upload-limit", "1024", "--compression", "none")  # fmt: skip
         assert "succeeded" in one.cli("job", "run", "alone-direct")
-        job = one.call("POST", f"/api/backup-jobs/{one.call('GET', '/api/backup-jobs')['items'][1]['id']}/run")
-        until(lambda: (one.call("GET", f"/api/jobs/{job['id']}")["progress"] or {}).get("original_size"), "borg reads")
-        one.stop(signal.SIGKILL)
+        job = killed_while_borg_reads(one, slow_data)
         assert one.start() == ""  # the token is printed once
         ended = one.finished(job)
         assert (ended["state"], ended["attempt"] >= 2) == ("succeeded", True)
