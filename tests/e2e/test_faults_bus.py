@@ -28,7 +28,7 @@ def publish(fleet: Fleet, subject: str, *payloads: bytes) -> None:
         client = await nats.connect(fleet.nats.url)
         for payload in payloads:
             await client.publish(subject, payload)
-        await client.flush()
+        await client.flush(timeout=WAIT)
         await client.close()
 
     asyncio.run(send())
@@ -37,7 +37,7 @@ def publish(fleet: Fleet, subject: str, *payloads: bytes) -> None:
 def dead_letters(fleet: Fleet) -> list[dict[str, Any]]:
     async def read() -> list[dict[str, Any]]:
         client = await nats.connect(fleet.nats.url)
-        js = client.jetstream()
+        js = client.jetstream(timeout=WAIT)
         info = await js.stream_info("DEAD")
         first = info.state.first_seq if info.state.messages else info.state.last_seq + 1
         letters = [
@@ -170,7 +170,7 @@ def test_nats_down_while_a_thousand_runs_are_posted_runs_each_once(fleet: Fleet)
     fleet.nats.start()
     worker = start_idle_worker(fleet, "idle")
     try:
-        until(lambda: _states(fleet, "idle") == {"succeeded 1": len(jobs)}, "each ran once")
+        until(lambda: _states(fleet, "idle") == {"succeeded 1": len(jobs)}, "each ran once", 5 * WAIT)
         # The reaper may have re-sent runs that waited long: their messages too must go while somebody takes them.
         until(lambda: not _unsent(fleet) and not queued(fleet), lambda: f"no message is left; left: {queued(fleet)}")
     finally:

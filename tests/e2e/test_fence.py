@@ -172,6 +172,7 @@ def test_a_flood_ends_at_the_repositorys_quota(fleet: Fleet, data: Path, tmp_pat
             client.call("put", id=number.to_bytes(32, "big")[::-1], data=os.urandom(1 << 18))
     fleet.finished(job)
     target.assert_nothing_is_lost()
+    fleet.at_rest(target.definition)
     assert sum(f.stat().st_size for f in Path(target.path).rglob("*") if f.is_file()) < 2 * quota
 
 

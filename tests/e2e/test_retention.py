@@ -50,7 +50,7 @@ def test_a_scheduled_run_is_made_by_itself_and_pruned_after(fleet: Fleet, data: 
     changed = fleet.call("PUT", f"/api/backup-jobs/{definition['id']}", body | {"schedules": [{"when": when}]})
     assert changed["schedules"][0]["next_run_at"].startswith(f"{soon:%Y-%m-%dT%H:%M}:00")
     jobs = f"/api/jobs?backup_job_id={definition['id']}"
-    run = until(lambda: found[0] if len(found := fleet.get(jobs)["items"]) == 2 else None, "it is made")
+    run = until(lambda: found[0] if len(found := fleet.get(jobs)["items"]) == 2 else None, "it is made", 5 * WAIT)
     fleet.finished(run, "succeeded")
     begun = datetime.fromisoformat(run["created_at"])
     assert timedelta(0) <= begun - soon.replace(microsecond=0) < timedelta(seconds=WAIT)

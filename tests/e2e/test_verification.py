@@ -11,6 +11,7 @@ import pytest
 
 from tests.harness.fleet import Fleet, until
 from tests.harness.invariants import assert_invariants
+from tests.harness.patience import WAIT
 
 
 def largest_segment(fleet: Fleet, definition: dict[str, Any]) -> Path:
@@ -119,7 +120,7 @@ def test_a_check_is_made_by_its_schedule_and_another_does_not_pile_up(fleet: Fle
     (schedule,) = shown["schedules"]
     assert (schedule["task"], schedule["check"]["depth"]) == ("check", "data")
     due = datetime.fromisoformat(schedule["next_run_at"])
-    until(lambda: repository(fleet, definition)["checked_at"], "it is checked")
+    until(lambda: repository(fleet, definition)["checked_at"], "it is checked", 5 * WAIT)
     fleet.call("PUT", path, {"schedules": []})
     jobs = [
         job for job in fleet.get("/api/jobs?limit=100")["items"] if job["repository_id"] == definition["repository_id"]

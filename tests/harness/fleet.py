@@ -162,7 +162,10 @@ class Fleet:
             service.process.wait(timeout=WAIT)
 
     def ensure_running(self, *names: str) -> None:
-        """Start whatever is not running; wait until all is ready."""
+        """Start whatever is not running, as what a test that failed left dead; wait until all is ready."""
+        for server in (self.maria, self.nats, self.server):
+            if server.process is None:
+                server.start()
         names = names or ("api", "scheduler", "setup", "backup", "stats")
         for name in names:
             if name not in self.services or self.services[name].process.poll() is not None:
@@ -287,7 +290,7 @@ class Fleet:
         return self.get(f"/api/backups?backup_job_id={definition['id']}")["items"]
 
     def logs(self) -> str:
-        return "\n".join(file.read_text()[-3000:] for file in self.directory.glob("*.log"))
+        return "\n".join(file.read_text(errors="replace")[-3000:] for file in self.directory.glob("*.log"))
 
     # -- from outside -------------------------------------------------------------------------------------
 
@@ -298,7 +301,7 @@ class Fleet:
             "BORG_PASSPHRASE": entry["passphrase"], "BORG_BASE_DIR": str(self.directory / base), "TZ": "UTC",
             "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
         }  # fmt: skip
-        argv = [str(BIN / "borg"), "--lock-wait=20", *(a.replace("{repo}", entry["path"]) for a in arguments)]
+        argv = [str(BIN / "borg"), f"--lock-wait={WAIT:.0f}", *(a.replace("{repo}", entry["path"]) for a in arguments)]
         done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, cwd=cwd)
         assert done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout

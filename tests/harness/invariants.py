@@ -90,7 +90,7 @@ def queued(fleet: Fleet) -> dict[str, int]:
 
     async def ask() -> dict[str, int]:
         client = await nats.connect(fleet.nats.url)
-        info = await client.jetstream().stream_info("JOBS", subjects_filter=">")
+        info = await client.jetstream(timeout=WAIT).stream_info("JOBS", subjects_filter=">")
         await client.close()
         return info.state.subjects or {}
 
