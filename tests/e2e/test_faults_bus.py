@@ -14,7 +14,7 @@ import httpx2
 import nats
 import pytest
 
-from tests.harness.fleet import Fleet, until
+from tests.harness.fleet import Fleet, asked, until
 from tests.harness.held import held
 from tests.harness.idle_worker import start_idle_worker
 from tests.harness.invariants import assert_invariants, queued
@@ -123,7 +123,7 @@ def test_relay_killed_on_either_side_of_publishing_loses_and_doubles_nothing(
         fleet.http.post(run, headers=key)
     gateway.wait_dead()
     fleet.spawn("api")
-    again = fleet.http.post(run, headers=key)
+    again = asked(fleet.http, "POST", run, key=key["Idempotency-Key"])
     assert again.headers["Idempotency-Replayed"] == "true", again.text
     job = again.json()
     assert fleet.finished(job, "succeeded")["attempt"] == 1

@@ -52,7 +52,7 @@ def test_mariadb_out_of_connections_is_told_in_time_and_makes_no_second_run(flee
     definition = fleet.backup_job([data])
     run = f"/api/backup-jobs/{definition['id']}/run"
     with all_connections_taken(fleet):
-        for answer in (fleet.request("GET", "/api/servers"), fleet.request("POST", run)):
+        for answer in (fleet.http.get("/api/servers"), fleet.http.post(run)):
             assert (answer.status_code, answer.json()["code"]) == (503, "database_busy")
             assert "Retry-After" in answer.headers
     job = fleet.run(definition)

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from shared.testing.sshd import PrivateSshd, free_port, login_user, wait_for_listener
-from tests.harness.fleet import ACK_WAIT, BIN, ENDED, PATIENT, until
+from tests.harness.fleet import ACK_WAIT, BIN, ENDED, PATIENT, asked, until
 from tests.harness.held import can_be_held, held
 from tests.harness.patience import WAIT
 from tests.harness.untraced import untraced
@@ -64,7 +64,7 @@ class Standalone:
         return self.process.wait(timeout=WAIT)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self.http.request(method, path, json=body)
+        answer = asked(self.http, method, path, body)
         assert answer.status_code < 400, answer.text
         return answer.json() if answer.content else None
 

@@ -201,15 +201,11 @@ class Fleet:
 
     # -- the public API -----------------------------------------------------------------------------------
 
-    def request(self, method: str, path: str, body: Any = None, **headers: str) -> httpx2.Response:
-        return self.http.request(method, path, json=body, headers=headers)
+    def request(self, method: str, path: str, body: Any = None) -> httpx2.Response:
+        return asked(self.http, method, path, body)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Ask for something; where the gateway says that it is busy, ask again as its remedy says, with the same key."""
-        key = {} if method == "GET" else {"Idempotency-Key": uuid.uuid4().hex}
-        deadline = time.monotonic() + WAIT
-        while (answer := self.request(method, path, body, **key)).status_code == 503 and time.monotonic() < deadline:
-            time.sleep(float(answer.headers.get("Retry-After", "1")))
+        answer = self.request(method, path, body)
         assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
@@ -357,6 +353,17 @@ class Fleet:
             "BORGFLEET_LOG__LEVEL": "debug",
             **PATIENT,
         }  # fmt: skip
+
+
+def asked(http: httpx2.Client, method: str, path: str, body: Any = None, key: str = "") -> httpx2.Response:
+    """Ask as a client should: who is told that the database is busy comes again with the same key, and all is done once."""
+    headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+
+    def answered() -> httpx2.Response | None:
+        answer = http.request(method, path, json=body, headers=headers)
+        return None if answer.status_code == 503 and "Retry-After" in answer.headers else answer
+
+    return until(answered, f"{method} {path} is answered")
 
 
 def until(probe: Callable[[], Any], what: str | Callable[[], str], seconds: float = WAIT) -> Any:
