@@ -23,11 +23,15 @@ export interface Product {
   call(method: string, path: string, body?: unknown): Promise<unknown>
 }
 
-export const test = base.extend<{ calm: undefined }, { product: Product }>({
+export const test = base.extend<{ calm: undefined }, { house: string; networks: string; product: Product }>({
+  /** Each file of journeys names its own, and has a product of its own. */
+  house: ['', { option: true, scope: 'worker' }],
+  /** Private networks that notifications may go to. */
+  networks: ['[]', { option: true, scope: 'worker' }],
   product: [
-    // biome-ignore lint/correctness/noEmptyPattern: Playwright reads from the pattern what a fixture needs
-    async ({}, use) => {
+    async ({ networks }, use) => {
       const child = spawn('../.venv/bin/python', ['../scripts/product.py'], {
+        env: { ...process.env, BORGFLEET_NOTIFY__ALLOWED_NETWORKS: networks },
         stdio: ['pipe', 'pipe', 'inherit'],
       })
       const ended = once(child, 'exit').then(([code]) => {

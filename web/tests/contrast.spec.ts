@@ -39,6 +39,7 @@ describe.each([
       ['muted', `${tone}-soft`, 4.5],
     ]),
     ['on-accent', 'accent', 4.5],
+    ['on-accent', 'accent-strong', 4.5],
     ...GROUNDS.map((ground): [string, string, number] => ['field', ground, 3]),
   ]
   it.each(pairs)('%s on %s is at least %s : 1', (ink, ground, least) => {

@@ -1,6 +1,7 @@
 import { ADA, accessible, expect, type Product, signedIn, test } from '../product'
 
 test.describe.configure({ mode: 'serial' })
+test.use({ house: 'access' })
 
 const EVE = { name: 'eve', password: 'four other words here', next: 'five quite other words here' }
 

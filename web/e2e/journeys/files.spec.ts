@@ -3,6 +3,7 @@ import type { Page } from '@playwright/test'
 import { accessible, expect, type Product, signedIn, test } from '../product'
 
 test.describe.configure({ mode: 'serial' })
+test.use({ house: 'files' })
 
 interface Named {
   id: string

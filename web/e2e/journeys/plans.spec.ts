@@ -1,6 +1,7 @@
 import { accessible, expect, type Product, signedIn, test } from '../product'
 
 test.describe.configure({ mode: 'serial' })
+test.use({ house: 'plans' })
 
 interface Named {
   id: string

@@ -1,6 +1,7 @@
 import { ADA, accessible, expect, signedIn, test } from '../product'
 
 test.describe.configure({ mode: 'serial' })
+test.use({ house: 'servers' })
 
 test('the printed link makes the first administrator, once, and the empty fleet greets him', async ({
   page,

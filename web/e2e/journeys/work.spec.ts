@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs'
 import { accessible, expect, type Product, signedIn, test } from '../product'
 
 test.describe.configure({ mode: 'serial' })
+test.use({ house: 'work' })
 
 interface Named {
   id: string
