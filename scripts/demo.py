@@ -342,7 +342,7 @@ def tell(demo: Demo) -> None:
     started = time.monotonic()
     say("Starting Borgfleet (one process, its own nats-server, SQLite) and two servers")
     demo.start()
-    say(f"  the API is at {demo.url}")
+    say(f"  the web UI and the API are at {demo.url}")
     say("Setting the servers up")
     servers = set_up(demo)
     say("Collecting statistics")

@@ -72,4 +72,6 @@ def _below(root: Path, excludes: list[str] | None = None) -> Iterator[Path]:
 
 
 def _excluded(path: Path, excludes: list[str]) -> bool:
-    return path.is_socket() or any(fnmatch.fnmatch(path.name, one.rpartition("/")[2]) for one in excludes)
+    # Caches are left out by default, as pytest's and ruff's in a checkout whose tests have run.
+    tagged = not path.is_symlink() and (path / "CACHEDIR.TAG").is_file()
+    return path.is_socket() or tagged or any(fnmatch.fnmatch(path.name, one.rpartition("/")[2]) for one in excludes)
