@@ -60,11 +60,12 @@ describe('the report', () => {
       ['db1-logs', 2],
       ['web1-system', 1],
     ])
-    expect(totals(lines)).toEqual({ kept: 1, of: 2, risk: 0, breached: 1 })
+    expect(totals(lines)).toEqual({ kept: 1, of: 2, risk: 0, breached: 1, without: 0 })
   })
 
   it('what is off neither keeps a target nor misses one', () => {
-    expect(totals([{ worst: off, jobs: 1 }])).toEqual({ kept: 0, of: 0, risk: 0, breached: 0 })
+    expect(totals([{ worst: off, jobs: 1 }])).toEqual({ kept: 0, of: 0, risk: 0, breached: 0, without: 0 })
+    expect(totals([{ worst: row({ state: 'no_target' }), jobs: 1 }]).without).toBe(1)
     expect(isKept({ worst: off, jobs: 1 })).toBe(true)
     expect(isKept({ worst: row({ state: 'no_target' }), jobs: 1 })).toBe(false)
   })

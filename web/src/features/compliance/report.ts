@@ -38,11 +38,17 @@ export function byServer(rows: Compliance[]): Line[] {
 
 export const byJob = (rows: Compliance[]): Line[] => worstFirst(rows).map((worst) => ({ worst, jobs: 1 }))
 
-/** What is switched off, or has no target, can neither keep nor miss it. */
-export function totals(lines: Line[]): { kept: number; of: number; risk: number; breached: number } {
+/** What is switched off, or has no target, can neither keep nor miss it; that there is none is told. */
+export function totals(lines: Line[]): {
+  kept: number
+  of: number
+  risk: number
+  breached: number
+  without: number
+} {
   const having = (state: State): number => lines.filter((line) => line.worst.state === state).length
   const [ok, risk, breached] = [having('ok'), having('at_risk'), having('breached')]
-  return { kept: ok + risk, of: ok + risk + breached, risk, breached }
+  return { kept: ok + risk, of: ok + risk + breached, risk, breached, without: having('no_target') }
 }
 
 export const isKept = (line: Line): boolean => line.worst.state === 'ok' || line.worst.state === 'off'
