@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -47,12 +47,23 @@ class Service:
         return self
 
 
+class Server:
+    """Stands for MariaDB, nats-server or sshd: `process` is None when it does not run."""
+
+    def __init__(self) -> None:
+        self.process: object | None = object()
+
+    def start(self) -> None:
+        self.process = object()
+
+
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(harness, "ServiceProcess", Service)
     monkeypatch.setattr(harness, "wait_for_listener", lambda *_: None)
     made = Fleet.__new__(Fleet)
     made.directory, made.services, made.api_port = tmp_path, {}, 0
+    made.maria, made.nats, made.server = (cast("Any", Server()) for _ in range(3))
     yield made
     for service in made.services.values():
         service.process.kill()
@@ -64,6 +75,14 @@ def test_at_rest_every_service_was_asked_to_end_and_has_ended(fleet: Fleet) -> N
     fleet.rest()
     assert [service.process.returncode for service in fleet.services.values()] == [0] * len(NAMES)
     fleet.rest()  # again, with nothing to end
+
+
+def test_a_server_that_a_failed_test_left_dead_is_started_again(fleet: Fleet) -> None:
+    running = fleet.maria.process
+    fleet.nats.process = None
+    fleet.ensure_running()
+    assert fleet.nats.process
+    assert fleet.maria.process is running
 
 
 def test_whatever_does_not_run_is_started_and_nothing_twice(fleet: Fleet) -> None:
