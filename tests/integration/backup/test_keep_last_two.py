@@ -16,7 +16,7 @@ from shared.db.tables import BackupJob
 from tests.harness.hanging import mounted
 from tests.integration.backup.yard import NODES_BORG, Yard, emptied, files
 
-NIGHTS = 3
+NIGHTS = 2
 
 
 @dataclass
