@@ -226,7 +226,7 @@ def jobs() -> str:
 
 def labels_of(registry: CollectorRegistry, name: str) -> str:
     """Return a metric's labels."""
-    metric: Any = registry._names_to_collectors[name]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    metric: Any = registry._names_to_collectors[name]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - it lists them nowhere else
     return ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001 - not shown otherwise
 
 
