@@ -60,12 +60,28 @@ def own_log_handlers() -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the end-to-end tests first, the longest at their head.
+    """Run the end-to-end tests first, the longest at their head, at two of the processes.
 
-    Then one of the processes has nearly all of them, and one fleet is started instead of several that idle to the end.
+    Two fleets are started then, instead of several that idle to the end, and no process has them all before it.
     """
     fleets = config.rootpath / "tests" / "e2e"
-    items.sort(key=lambda item: (not item.path.is_relative_to(fleets), item.get_closest_marker("slow") is None))
+    modules = sorted({item.path for item in items if item.path.is_relative_to(fleets)})
+    shares: tuple[list[pytest.Item], list[pytest.Item]] = ([], [])
+    others: list[pytest.Item] = []
+    for item in items:
+        (shares[modules.index(item.path) % 2] if item.path in modules else others).append(item)
+    for share in shares:
+        share.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    between = max(_second_half(len(items)) - len(shares[0]), 0)
+    items[:] = [*shares[0], *others[:between], *shares[1], *others[between:]]
+
+
+def _second_half(tests: int) -> int:
+    """Tell where what the second half of pytest-xdist's processes begin with starts: each has a part of the whole list."""
+    left, processes = tests, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    for number in range(processes // 2):
+        left -= left // (processes - number)
+    return tests - left
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -24,7 +24,9 @@ exec 9<&- </dev/null
 trap 'kill -TERM "$child" 2>/dev/null' TERM HUP
 trap 'kill -INT "$child" 2>/dev/null' INT
 # The file and the clock are asked by two processes: where the file's disk hangs, the last end that was read still comes.
+# What they do not use they close by exec: a group's own redirections keep the old end open, and who reads would wait.
 {
+    exec 2>/dev/null 8>&-
     while sleep 2; do
         look
         echo "until $until" || exit
@@ -32,7 +34,8 @@ trap 'kill -INT "$child" 2>/dev/null' INT
     while sleep 2; do
         echo "now $(date +%s)" || exit
     done
-} 2>/dev/null 8>&- | {
+} | {
+    exec >/dev/null 2>&1 8>&-
     now=0
     while [ "$now" -lt "$until" ] && read -r what seconds; do
         case $what in until) until=$seconds ;; now) now=$seconds ;; esac
@@ -40,7 +43,7 @@ trap 'kill -INT "$child" 2>/dev/null' INT
     kill -TERM "$child"
     sleep 5
     kill -KILL "$child"
-} >/dev/null 2>&1 8>&- &
+} &
 watcher=$! # of what ends the command: the others end when they have nobody to tell
 while :; do
     wait "$child"

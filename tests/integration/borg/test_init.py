@@ -136,12 +136,13 @@ async def test_what_an_older_version_left_half_made_is_moved_aside(tmp_path: Pat
             env=os.environ | {"BORG_PASSPHRASE": "canary", "BORG_BASE_DIR": str(tmp_path / "base"), "BORG_HOST_ID": host},
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        deadline = time.monotonic() + WAIT
-        while not place.path.exists() and time.monotonic() < deadline:
-            await asyncio.sleep(0.002)
-        await asyncio.sleep(seconds * moment)
-        init.send_signal(signal.SIGKILL)
-        init.wait()
+        if moment:
+            deadline = time.monotonic() + WAIT
+            while not place.path.exists() and time.monotonic() < deadline:
+                await asyncio.sleep(0.002)
+            await asyncio.sleep(seconds * moment)
+            init.send_signal(signal.SIGKILL)
+        init.wait(WAIT)
         told = await place.expect_success()
         aside += len(list(place.pool.glob(".broken-*")))
         assert all("without any archive" in sentence for sentence in told)

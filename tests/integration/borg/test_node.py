@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -62,6 +66,34 @@ async def test_with_a_current_grant_borg_works_and_its_passphrase_is_checked(nod
     with pytest.raises(Permanent) as caught:
         await node.run(grant, commands.list_archives(BORG, grant.path), passphrase="canary-wrong")
     assert caught.value.code == "passphrase_wrong"
+
+
+async def sleepers(file: Path) -> list[int]:
+    """Wait until both watchers of a guard sleep, and return their process ids."""
+    async with asyncio.timeout(WAIT):
+        while not file.exists() or len(file.read_text().splitlines()) < 2:
+            await asyncio.sleep(0.05)
+    return [int(pid) for pid in file.read_text().split()]
+
+
+async def test_what_the_guard_starts_beside_a_command_keeps_nobody_waiting_for_its_end(
+    node: BorgNode, grant: Grant, tmp_path: Path
+) -> None:
+    """Each command of the node took two seconds: a sleeping watcher held its log open, and its repository too."""
+    (tmp_path / "bin").mkdir()
+    sleep = tmp_path / "bin" / "sleep"
+    sleep.write_text(f'#!/bin/sh\necho "$$" >>{tmp_path / "sleepers"}\nexec /bin/sleep 3600\n')
+    sleep.chmod(0o755)
+    node._environment["PATH"] = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    try:
+        async with asyncio.timeout(WAIT):
+            await node.run(grant, commands.list_archives(BORG, grant.path), passphrase="canary-right")
+        with (node.state_dir / "locks" / f"{grant.repository_id.hex}.own").open("ab") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        for pid in await sleepers(tmp_path / "sleepers"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("how", ["revoked", "expired", "superseded"])
