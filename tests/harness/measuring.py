@@ -7,6 +7,11 @@ unmeasured.
 from __future__ import annotations
 
 import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import coverage
 import pytest
@@ -24,6 +29,8 @@ class Measuring:
     def __init__(self) -> None:
         self._coverage = coverage.Coverage.current()
         self._on = self._coverage is not None
+        if self._on:
+            ThreadPoolExecutor.submit = _submit_measured  # type: ignore[method-assign] - the same call, for every pool
 
     def turn(self, *, on: bool) -> None:
         if self._coverage is None or on == self._on:
@@ -34,6 +41,20 @@ class Measuring:
         else:
             self._coverage.stop()
             os.environ.pop(PROCESS, None)
+
+
+_submit = ThreadPoolExecutor.submit
+
+
+def _submit_measured(pool: ThreadPoolExecutor, work: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+    return _submit(pool, _measured, work, *args, **named)
+
+
+def _measured(work: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
+    """Measure in a pool's thread as in the one that asks: it may have begun in a test that is not measured."""
+    if sys.gettrace() is None:
+        sys.settrace(threading.gettrace())
+    return work(*args, **named)
 
 
 def measured(item: pytest.Item) -> bool:

@@ -56,6 +56,7 @@ WORK = "def first():\n    return 1\n\n\ndef second():\n    return 2\n\n\ndef thi
 CHILD = "import work; work.{}()"
 STORY = f"""
 import json, os, subprocess, sys
+from concurrent.futures import ThreadPoolExecutor
 import work
 from tests.harness.measuring import PROCESS, Measuring
 
@@ -63,20 +64,28 @@ def child(name):
     subprocess.run([sys.executable, "-c", {CHILD!r}.format(name)], check=True)
     return PROCESS in os.environ
 
+def in_the_pool(work):
+    return pool.submit(work).result()
+
 measuring = Measuring()
+pool = ThreadPoolExecutor(1)
 told = [child("first")]
 measuring.turn(on=False)
 measuring.turn(on=False)
 told.append(child("second"))
 work.second()
+in_the_pool(work.second)
 measuring.turn(on=True)
 measuring.turn(on=True)
-told.append(child("third") if sys.argv[1] == "in a child" else work.third())
+third = {{"in a child": lambda: child("third"), "here": work.third, "in a pool": lambda: in_the_pool(work.third)}}
+told.append(third[sys.argv[1]]())
+measuring.turn(on=False)
+in_the_pool(work.second)
 print(json.dumps(told))
 """
 
 
-@pytest.mark.parametrize("where", ["in a child", "here"])
+@pytest.mark.parametrize("where", ["in a child", "here", "in a pool"])
 def test_what_runs_while_it_is_off_is_not_measured_and_the_rest_is_programs_that_are_started_too(
     tmp_path: Path, where: str
 ) -> None:
