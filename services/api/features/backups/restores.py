@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -14,6 +14,7 @@ from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut
 from services.api.kernel.pages import require
 from services.api.kernel.scope import require_for
+from shared.db.clock import read_now
 from shared.db.stores.requests import request_restore
 from shared.db.tables.job import Job
 from shared.db.tables.server import Server
@@ -79,7 +80,7 @@ async def _confirmed(tx: UnitOfWork, archive: Archive, asked: RestoreAsked, conf
     if job is None or job.archive_id != archive.id or job.state != JobState.SUCCEEDED.value or not job.result:
         raise stale
     wanted = asked.model_copy(update={"preview": True}).model_dump(mode="json", exclude_none=True)
-    too_old = job.finished_at is None or datetime.now(UTC) - job.finished_at > timedelta(minutes=_MINUTES)
+    too_old = job.finished_at is None or await read_now(tx.session) - job.finished_at > timedelta(minutes=_MINUTES)
     if job.type != JobType.ARCHIVE_RESTORE.value or job.params != wanted or too_old:
         raise stale
     return asked.model_copy(update={"shown": job.result["shown"]})

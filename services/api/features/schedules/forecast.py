@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import select
 
 from services.api.features.schedules.schemas import ExpectedRun
+from shared.db.clock import read_now
 from shared.db.queries.retention import latest_good
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import db_now
@@ -43,7 +44,7 @@ async def forecast_runs(session: AsyncSession, span: timedelta) -> list[Expected
     """Return the runs of the time to come by their beginning: 500, and one more if there are more."""
     rows, paused = await _enabled(session), await _paused(session)
     typical = await _typical_seconds(session, list({row[0].backup_job_id for row in rows if row[0].backup_job_id}))
-    now = datetime.now(UTC)
+    now = await read_now(session)
     runs = [
         ExpectedRun(
             task=schedule.task, name=name, backup_job_id=schedule.backup_job_id, server=server, repository=repository,

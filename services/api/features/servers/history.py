@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from services.api.features.servers.statistics_schemas import Point, Range
+from shared.db.clock import read_now
 from shared.db.tables.stats import ServerRollup, ServerStats, weighted
 from shared.domain.messages.servers import BAD_SPAN, STEP_TOO_SMALL
 from shared.errors import Invalid
@@ -51,7 +52,7 @@ async def history(
     session: AsyncSession, server_id: uuid.UUID, start: datetime, end: datetime, step: int
 ) -> tuple[int, list[Point]]:
     """Return the step that could be had, in seconds, and its points."""
-    now = datetime.now(UTC)
+    now = await read_now(session)
     if step < FIVE_MINUTES and start >= now - _RAW_REACHES:
         return step, await _raw(session, server_id, start, end, step)
     fine = start >= now - _FIVE_MINUTES_REACH

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
@@ -15,6 +15,7 @@ from services.api.kernel.dependencies import Parts
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut
 from services.api.kernel.pages import require
+from shared.db.clock import read_now
 from shared.db.stores.requests import request_collect
 from shared.db.tables.job import Job
 from shared.db.tables.server import Server
@@ -68,10 +69,10 @@ async def server_history(
     step: Annotated[int | None, Query(ge=60, le=30 * 86_400, description="Seconds; default: about 500 points.")] = None,
 ) -> HistoryOut:
     """Return a server's history: raw for 48 hours, five minutes for 14 days, hours and days for two years."""
-    end = to or datetime.now(UTC)
-    start = from_ or end - timedelta(days=1)
-    seconds = chosen_step(start, end, step)
     async with parts.db.read() as session:
+        end = to or await read_now(session)
+        start = from_ or end - timedelta(days=1)
+        seconds = chosen_step(start, end, step)
         require(await session.get(Server, server_id), "server")
         seconds, points = await history(session, server_id, start, end, seconds)
     return HistoryOut(server_id=server_id, step=seconds, points=points)

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 from sqlalchemy import update
 
+from services.api.features.backups import restores
 from shared.db.tables import Job, db_now
 from shared.runtime.service import Parts
 from tests.unit.services.api.test_accept import archive
@@ -80,6 +81,26 @@ async def test_a_merge_asks_for_the_preview_of_the_very_same(api: httpx2.AsyncCl
     asked = await params((await api.post(path, json=confirmed)).json())
     assert (asked["mode"], asked["shown"], asked["preview"]) == ("merge", "digest", False)
     assert await code({"items": [{"path": "srv/www"}], "mode": "beside"}) == "queued"
+
+
+@pytest.mark.parametrize("off", [timedelta(days=1), timedelta(days=-1)], ids=["behind", "ahead"])
+@pytest.mark.parametrize(("minutes", "status"), [(1, 202), (16, 409)])
+async def test_a_preview_is_as_old_as_the_database_says_however_wrong_our_clock_is(
+    api: httpx2.AsyncClient, parts: Parts, monkeypatch: pytest.MonkeyPatch, off: timedelta, minutes: int, status: int
+) -> None:
+    """By our own clock an old preview was taken for a fresh one, and none was ever fresh enough."""
+    backup, *_ = await archive(api, parts, {"state": "succeeded"})
+    path, body = f"/api/backups/{backup}/restores", {"items": [{"path": "srv/www"}], "mode": "merge"}
+    preview = (await api.post(f"{path}/preview", json=body)).json()["id"]
+    now = datetime.now(UTC) + off
+
+    async def by_the_database(_session: object) -> datetime:
+        return now
+
+    monkeypatch.setattr(restores, "read_now", by_the_database, raising=False)
+    values = {"state": "succeeded", "result": {"shown": "x"}, "finished_at": now - timedelta(minutes=minutes)}
+    await parts.db.run(lambda tx: tx.session.execute(update(Job).where(Job.id == uuid.UUID(preview)).values(values)))
+    assert (await api.post(path, json=body | {"confirm": preview})).status_code == status
 
 
 async def test_what_is_unknown_is_not_found(api: httpx2.AsyncClient, parts: Parts) -> None:
