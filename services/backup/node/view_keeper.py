@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from services.backup.node.pools import pools_of
 from shared.db.tables.job import Job
 from shared.domain.job import TERMINAL
 from shared.errors import AppError
+from shared.runtime.outcome import outcome
 from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
@@ -24,6 +26,22 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _EVERY_SECONDS = 3600.0
+
+
+class _Failed:
+    """What could not be done in one round: what is foreseen is told, the rest is kept for whoever watches."""
+
+    def __init__(self) -> None:
+        self.unforeseen: list[BaseException] = []
+
+    def add(self, error: BaseException | None, pool: str) -> None:
+        """Take how a part of the round ended; only the end of the process ends the round."""
+        if isinstance(error, asyncio.CancelledError):
+            raise error
+        if isinstance(error, AppError):
+            _log.warning("views_not_tidied", pool=pool, code=error.code, reason=error.message)
+        elif error is not None:
+            self.unforeseen.append(error)
 
 
 class ViewKeeper:
@@ -51,20 +69,25 @@ class ViewKeeper:
             self._using.discard(name)
 
     async def tidy(self) -> None:
-        """Remove what nobody reads any more; a pool that gives no answer is left for the next time."""
+        """Remove what nobody reads any more; what fails is left for the next time, and keeps nothing else.
+
+        Raises, at the end, what nobody foresaw.
+        """
         async with self._db.read() as session:
             pools = await pools_of(session, node=self._node)
+        failed = _Failed()
         for pool in pools:
-            try:
-                await self._tidied(pool)
-            except AppError as error:
-                _log.warning("views_not_tidied", pool=pool.name, code=error.code, reason=error.message)
+            failed.add(await outcome(self._tidied(pool, failed)), pool.name)
+        if failed.unforeseen:
+            raise failed.unforeseen[0]
 
-    async def _tidied(self, pool: PoolPlace) -> None:
+    async def _tidied(self, pool: PoolPlace, failed: _Failed) -> None:
         there = await self._storage.views_in(pool)
         for name in there - await self._in_use(there):
-            await self._storage.remove_view_named(pool, name)
-            _log.info("view_removed", pool=pool.name, view=name.hex)
+            error = await outcome(self._storage.remove_view_named(pool, name))
+            failed.add(error, pool.name)
+            if error is None:
+                _log.info("view_removed", pool=pool.name, view=name.hex)
         if pool.id not in self._told and not await self._storage.can_link(pool):
             self._told.add(pool.id)
             _log.warning("pool_without_links", pool=pool.name, reason="no view can be made: reading excludes backups")
