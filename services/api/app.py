@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from services.api.features import ROUTERS
+from services.api.features.events.live import Live
 from services.api.kernel.dependencies import Gateway
 from services.api.kernel.errors import install_error_handlers
 from services.api.kernel.guard import GuardedRoute
@@ -52,6 +53,7 @@ def build_app(parts: Parts) -> FastAPI:
     )
     app.public_url = parts.settings.api.public_url
     app.state.gateway = Gateway(parts.db, parts.bus, ChildSender(parts.settings.notify.networks()))
+    app.state.live = Live(parts.bus)
     app.state.authenticate = Accounts(parts.db, parts.settings.api)
     app.add_middleware(HeadAsGet)
     app.add_middleware(WebFiles)  # before whoever is asked for a token: the UI's files are public, and hold no data

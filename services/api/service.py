@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from services.api.app import build_app
 from services.api.audit.seal import Sealer
+from services.api.features.events.schemas import LIVE
 from shared.config.settings import HealthSettings
 from shared.domain.files import VERBS, subject
 from shared.events.archive import ArchiveAccepted
@@ -31,8 +32,14 @@ def build(parts: Parts) -> Service:
 
     return Service(
         name="api",
-        tasks=(Supervised("http", http), Sealer(parts.db).task()),
+        tasks=(
+            Supervised("http", http),
+            Supervised("live", app.state.live.run),
+            Supervised("live-feed", app.state.live.hear),
+            Sealer(parts.db).task(),
+        ),
         emits=(*COMMANDS, ArchiveAccepted, JobChanged),
+        hears=tuple(kind.fact for kind in LIVE.values()),
         reads=(JobProgress,),
         asks=tuple(subject(verb, "*") for verb in VERBS),
         needs_bus=False,

@@ -16,6 +16,7 @@ class AlertFact(Event):
     alert_id: uuid.UUID
     kind: str = Field(description="What is wrong, as `disk`.")
     about: str = Field(description="What it is wrong with, as `server:web1:/srv`.")
+    server: str = Field(default="", description="The name of the server it belongs to; empty for none.")
     level: str = Field(description="warning or critical")
     value: float
     threshold: float | None = None

@@ -8,6 +8,7 @@ from services.api.features.backup_jobs.routes import router as backup_jobs_route
 from services.api.features.backups.restores import router as restores_router
 from services.api.features.backups.routes import router as backups_router
 from services.api.features.channels.routes import router as channels_router
+from services.api.features.events.routes import router as events_router
 from services.api.features.files.routes import router as files_router
 from services.api.features.files.times import router as file_times_router
 from services.api.features.groups.routes import router as groups_router
@@ -54,4 +55,5 @@ ROUTERS = (
     tokens_router,
     audit_router,
     errors_router,
+    events_router,
 )

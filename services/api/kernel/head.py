@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
+HEAD_ONLY = "borgfleet.head_only"
+"""In the scope of a request whose body nobody is sent: an answer that would go on ends with its head."""
+
+
 class HeadAsGet:
     """ASGI middleware: asks the application for GET, and leaves the body out."""
 
@@ -26,7 +30,7 @@ class HeadAsGet:
                 message = {**message, "body": b""}
             await send(message)
 
-        asked = {**scope, "method": "GET"}
+        asked = {**scope, "method": "GET", HEAD_ONLY: True}
         try:
             await self._app(asked, receive, without_body)
         finally:

@@ -159,6 +159,7 @@ async def _record(tx: UnitOfWork, situation: Situation, changes: Sequence[tuple[
                 alert_id=row.id,
                 kind=row.kind,
                 about=row.subject,
+                server=row.server or "",
                 level=row.level,
                 value=row.value,
                 threshold=row.threshold,

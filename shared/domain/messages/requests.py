@@ -73,6 +73,19 @@ TOKEN_MISSING = Message(
 TOKEN_UNKNOWN = Message(
     "unauthenticated", 401, "this token is not known", "use the token that was printed at the first start", "unknown"
 )
+TOO_MANY_STREAMS = Message(
+    "too_many_streams",
+    503,
+    "as many live connections are open as this gateway serves",
+    "try again in a minute; what is shown is asked for every few seconds meanwhile",
+)
+TOO_MANY_STREAMS_OF_ONE = Message(
+    "too_many_streams",
+    503,
+    "you have {most} live connections open, which is the most for one person",
+    "close some, as windows of the web UI or programs that follow events",
+    "one",
+)
 UNKNOWN_PARAMETER = Message(
     "unknown_parameter",
     422,
