@@ -10,6 +10,7 @@ from services.api.features.events.live import Live
 from services.api.features.events.schemas import LiveEvent, Topic
 from services.api.features.events.stream import EventStream
 from services.api.kernel.guard import Allow, GuardedRoute, Open
+from shared.domain.values import CleanText
 
 router = APIRouter(tags=["live events"], route_class=GuardedRoute)
 
@@ -25,7 +26,8 @@ async def follow_events(
     request: Request,
     topics: Annotated[list[Topic] | None, Query(description="Only these; all without.", max_length=10)] = None,
     last_event_id: Annotated[
-        str | None, Header(description="`id` of the last event one had: what came after it follows.", max_length=64)
+        CleanText | None,
+        Header(description="`id` of the last event one had: what came after it follows.", max_length=64),
     ] = None,
 ) -> EventStream:
     """Follow what happens, as server-sent events: of each topic that one may read, and of the servers one may see.
@@ -34,5 +36,4 @@ async def follow_events(
     an earlier one ended.
     """
     live: Live = request.app.state.live
-    del last_event_id  # the stream reads the header itself: one that is no id of ours means a reset
-    return EventStream(live, request, topics or tuple(Topic))
+    return EventStream(live, request, topics or tuple(Topic), last_event_id or "")

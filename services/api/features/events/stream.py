@@ -49,11 +49,12 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, live: Live, request: Request, topics: Collection[Topic]) -> None:
-        """Prepare a stream for whoever asks."""
+    def __init__(self, live: Live, request: Request, topics: Collection[Topic], last_id: str) -> None:
+        """Prepare a stream for whoever asks, from after the event that he had last; empty: from now on."""
         super().__init__()
         self._live = live
         self._request = request
+        self._last_id = last_id
         self._sight = _Sight(request, topics)
 
     @override
@@ -80,7 +81,7 @@ class EventStream(Response):
 
     async def _follow(self, left: asyncio.Task[None], send: Send) -> None:
         ring, until = self._live.ring, time.monotonic() + LONGEST_SECONDS
-        place = ring.resumed(self._request.headers.get("last-event-id", ""))
+        place = ring.resumed(self._last_id)
         first = b": live\n\n"
         if place is None:
             place, first = ring.head, _reset(ring.epoch, ring.head)
@@ -122,7 +123,7 @@ class _Sight:
         if who is self._who and time.monotonic() < self._until:
             return False
         before, first = self._servers, self._who is None
-        self._servers = {topic.value: one for topic in self._topics if (one := await self._of(who, topic)) != set()}
+        self._servers = {topic.value: await self._of(who, topic) for topic in self._topics}
         self._who, self._until = who, time.monotonic() + SEEN_SECONDS
         return not first and before != self._servers
 
@@ -130,9 +131,7 @@ class _Sight:
         """Tell whether an entry is for this reader."""
         if entry.topic == FOR_ALL:
             return True
-        if entry.topic not in self._servers:
-            return False
-        servers = self._servers[entry.topic]
+        servers = self._servers.get(entry.topic, frozenset())
         return servers is None or entry.server in servers
 
     async def _of(self, who: Principal, topic: Topic) -> frozenset[str] | None:

@@ -1,7 +1,7 @@
 // A list of the API, page by page: what is loaded stays, the next page is asked for when somebody wants it.
 import { type QueryKey, useInfiniteQuery } from '@tanstack/vue-query'
 import { computed, type MaybeRefOrGetter, toValue } from 'vue'
-import { POLL } from './polling'
+import { POLL, pollInterval } from './polling'
 
 export interface Page<T> {
   items: T[]
@@ -11,7 +11,7 @@ export interface Page<T> {
 export function usePages<T>(
   key: MaybeRefOrGetter<QueryKey>,
   ask: (after: { after?: string }) => Promise<Page<T>>,
-  interval: (items: T[]) => number | false = () => POLL,
+  interval: (items: T[]) => number | false = pollInterval,
   staleTime = POLL,
 ) {
   const query = useInfiniteQuery({

@@ -1,0 +1,88 @@
+import { QueryClient } from '@tanstack/vue-query'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { jobInterval, live, POLL, POLL_LIVE, POLL_RUNNING, pollInterval } from './polling'
+import { followEvents, gatherer } from './stream'
+
+class Source extends EventTarget {
+  static readonly CLOSED = 2
+  static made: Source[] = []
+  readyState = 1
+  onopen?: () => void
+  onerror?: () => void
+  close = vi.fn()
+  constructor(readonly url: string) {
+    super()
+    Source.made.push(this)
+  }
+}
+
+class Channel {
+  onmessage = null
+  postMessage = vi.fn()
+  close = vi.fn()
+}
+
+beforeEach(() => {
+  vi.useFakeTimers()
+  Source.made = []
+  vi.stubGlobal('EventSource', Source)
+  vi.stubGlobal('BroadcastChannel', Channel)
+  vi.stubGlobal('navigator', {})
+})
+afterEach(() => {
+  vi.useRealTimers()
+  vi.unstubAllGlobals()
+  live.value = 'none'
+})
+
+function watched() {
+  const queries = new QueryClient()
+  return { queries, asked: vi.spyOn(queries, 'invalidateQueries') }
+}
+
+describe('live events', () => {
+  it('are gathered: what several touch is asked for once', () => {
+    const { queries, asked } = watched()
+    const gather = gatherer(queries)
+    for (const event of ['job.changed', 'job.changed', 'alert.changed', 'unknown']) gather(event)
+    vi.runAllTimers()
+    expect(asked.mock.calls).toEqual(['jobs', 'alerts', 'overview'].map((key) => [{ queryKey: [key] }]))
+  })
+
+  it('ask for everything after a reset', () => {
+    const { queries, asked } = watched()
+    const gather = gatherer(queries)
+    gather('job.changed')
+    gather('reset')
+    vi.runAllTimers()
+    expect(asked.mock.calls).toEqual([[{ queryKey: [] }]])
+  })
+
+  it('slow the polling down for as long as they come', () => {
+    const stop = followEvents(watched().queries)
+    const [source] = Source.made
+    expect([source?.url, pollInterval(), jobInterval('queued')]).toEqual(['/api/events', POLL, POLL_RUNNING])
+    source?.onopen?.()
+    expect([live.value, pollInterval(), jobInterval('queued')]).toEqual(['live', POLL_LIVE, POLL_LIVE])
+    source?.onerror?.()
+    source?.onopen?.()
+    vi.runAllTimers()
+    expect(live.value).toBe('live')
+    source?.onerror?.()
+    vi.runAllTimers()
+    expect([live.value, pollInterval()]).toEqual(['off', POLL])
+    stop()
+    expect(source?.close).toHaveBeenCalled()
+    expect(live.value).toBe('none')
+  })
+
+  it('are asked for again after they were refused', () => {
+    const stop = followEvents(watched().queries)
+    const [source] = Source.made
+    if (source) source.readyState = Source.CLOSED
+    source?.onerror?.()
+    vi.runAllTimers()
+    expect(Source.made).toHaveLength(2)
+    stop()
+  })
+})
