@@ -11,7 +11,7 @@ export interface Page<T> {
 export function usePages<T>(
   key: MaybeRefOrGetter<QueryKey>,
   ask: (after: { after?: string }) => Promise<Page<T>>,
-  interval: (items: T[]) => number | false = pollInterval,
+  interval?: (items: T[]) => number | false,
   staleTime = POLL,
 ) {
   const query = useInfiniteQuery({
@@ -19,7 +19,8 @@ export function usePages<T>(
     queryFn: ({ pageParam }) => ask(pageParam ? { after: pageParam } : {}),
     initialPageParam: '',
     getNextPageParam: (last) => last.next ?? null,
-    refetchInterval: (asked) => interval(asked.state.data?.pages.flatMap((page) => page.items) ?? []),
+    refetchInterval: (asked) =>
+      interval ? interval(asked.state.data?.pages.flatMap((page) => page.items) ?? []) : pollInterval(asked),
     staleTime,
     // While another filter is being asked for, the rows of the one before stay.
     placeholderData: (before) => before,

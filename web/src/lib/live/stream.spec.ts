@@ -40,6 +40,12 @@ function watched() {
   return { queries, asked: vi.spyOn(queries, 'invalidateQueries') }
 }
 
+/** Of what events tell all of, of what they do not, of a job that waits and of one that works. */
+function intervals(): number[] {
+  const polled = ['jobs', 'plans'].map((key) => pollInterval({ queryKey: [key, 'list'] }))
+  return [...polled, jobInterval('queued'), jobInterval('running')]
+}
+
 describe('live events', () => {
   it('are gathered: what several touch is asked for once', () => {
     const { queries, asked } = watched()
@@ -58,19 +64,19 @@ describe('live events', () => {
     expect(asked.mock.calls).toEqual([[{ queryKey: [] }]])
   })
 
-  it('slow the polling down for as long as they come', () => {
+  it('slow down the polling of what they tell all of, for as long as they come', () => {
     const stop = followEvents(watched().queries)
     const [source] = Source.made
-    expect([source?.url, pollInterval(), jobInterval('queued')]).toEqual(['/api/events', POLL, POLL_RUNNING])
+    expect([source?.url, ...intervals()]).toEqual(['/api/events', POLL, POLL, POLL_RUNNING, POLL_RUNNING])
     source?.onopen?.()
-    expect([live.value, pollInterval(), jobInterval('queued')]).toEqual(['live', POLL_LIVE, POLL_LIVE])
+    expect([live.value, ...intervals()]).toEqual(['live', POLL_LIVE, POLL, POLL, POLL_RUNNING])
     source?.onerror?.()
     source?.onopen?.()
     vi.runAllTimers()
     expect(live.value).toBe('live')
     source?.onerror?.()
     vi.runAllTimers()
-    expect([live.value, pollInterval()]).toEqual(['off', POLL])
+    expect([live.value, ...intervals()]).toEqual(['off', POLL, POLL, POLL_RUNNING, POLL_RUNNING])
     stop()
     expect(source?.close).toHaveBeenCalled()
     expect(live.value).toBe('none')
