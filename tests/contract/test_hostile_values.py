@@ -339,7 +339,8 @@ async def test_a_wrong_method_is_told_every_right_one_and_head_is_get_without_a_
         if "get" in methods:
             get, head = await world.ask("get", place), await world.http.head(place)
             assert (head.status_code, head.content) == (get.status_code, b""), path
-            assert head.headers["content-length"] == get.headers["content-length"] or "log" in path, path
+            if path != "/api/events":  # how long that is nobody knows
+                assert head.headers["content-length"] == get.headers["content-length"] or "log" in path, path
 
 
 @pytest.mark.parametrize(
