@@ -137,7 +137,7 @@ def test_every_variable_is_a_setting(manifests: list[dict[str, Any]], monkeypatc
             settings = Settings()
         assert {key for key in given if not key.startswith("BORGFLEET_")} == set(), name
         port = container["ports"][[one["name"] for one in container["ports"]].index("health")]["containerPort"]
-        assert (settings.health.port, settings.health.host) == (port, "0.0.0.0"), name  # noqa: S104
+        assert (settings.health.port, settings.health.host) == (port, "0.0.0.0"), name  # noqa: S104 - what is looked for
         mounts = [one["mountPath"] for one in container["volumeMounts"]]
         secrets = (
             settings.master_key_file, settings.database.password_file, settings.nats.token_file, settings.nats.key_file,

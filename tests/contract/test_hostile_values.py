@@ -356,7 +356,7 @@ async def test_no_path_is_a_redirect_to_the_host_that_the_client_names(world: Wo
 
 async def test_a_request_that_is_cut_off_does_nothing_and_gets_no_answer(world: World) -> None:
     """A body cut off is no empty body: the routes that need none would run."""
-    app: Any = world.http._transport.app  # type: ignore[attr-defined]
+    app: Any = world.http._transport.app  # type: ignore[attr-defined] - the client was made with an ASGI transport
 
     async def jobs() -> list[str]:
         return [job["id"] for job in (await world.ask("get", "/api/jobs?limit=500")).json()["items"]]

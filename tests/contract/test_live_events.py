@@ -14,6 +14,7 @@ import httpx2
 import pytest
 from sqlalchemy import delete, update
 
+from services.api.features.events import stream
 from services.api.features.events.live import MOST_OF_ONE, Live
 from services.api.features.events.ring import Ring
 from shared.config.settings import HealthSettings
@@ -50,6 +51,12 @@ class Reader:
                 if line and name:
                     found[name] = value
         return found
+
+    async def comments(self, count: int) -> None:
+        """Wait for so many comments."""
+        async with asyncio.timeout(WAIT):
+            while count:
+                count -= (await anext(self._lines)).startswith(":")
 
     async def row(self) -> dict[str, Any]:
         return json.loads((await self.next())["data"])["row"]
@@ -158,6 +165,34 @@ async def test_topics_narrow_it_and_others_are_refused(gateway: Gateway) -> None
         assert (await reader.next())["event"] == "server.status"
     async with gateway.follow("all", "/api/events?topics=weather") as reader:
         assert reader.answer.status_code == 422
+
+
+async def test_what_nobody_can_read_is_left_out_and_ends_nothing(gateway: Gateway) -> None:
+    async with gateway.follow("all") as reader:
+        await reader.next()
+        for payload in (b"", b"{", b"[]", b"\xff\xfe", b'{"job_id": 1}', b'{"state": "\\ud800"}', b"[" * 100_000):
+            await gateway.world.bus.publish("job.changed", payload, {"Nats-Msg-Id": str(uuid.uuid4())})
+        title = "sound\n\nevent: reset\r\u2028\x85\x0b é 😀"
+        await gateway.say(job(title=title))
+        assert (await reader.row())["title"] == title
+
+
+async def test_a_connection_is_kept_alive_though_all_that_happens_is_for_others(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "COMMENT_SECONDS", 0.5)
+    other = str(gateway.world.other["server_id"])
+
+    async def busy() -> None:
+        while True:
+            gateway.live.ring.put("job.changed", "{}", topic="job", server=other)
+            await asyncio.sleep(0.02)
+
+    async with gateway.follow("eu") as reader:
+        await reader.next()
+        others = asyncio.create_task(busy())
+        await reader.comments(3)
+        others.cancel()
 
 
 async def test_who_comes_back_misses_nothing_or_is_told_to_ask_anew(gateway: Gateway) -> None:

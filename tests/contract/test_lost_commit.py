@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete, func, insert, select
-from sqlalchemy.exc import OperationalError
 
 from shared.db.session import Database, Pace
 from shared.db.stores.requests import request_backup
@@ -20,6 +19,7 @@ from shared.domain.job import JobState
 from shared.errors import Conflict, Transient
 from shared.secrets.envelope import KeyRing
 from tests.harness.commit_cutter import CommitCutter, Cut
+from tests.harness.commits import lose_commits
 from tests.harness.databases import PatientDatabase
 from tests.harness.mariadb import MariaServer
 from tests.harness.patience import WAIT
@@ -240,18 +240,14 @@ def lossy(db: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], Non
     def arm(committed: bool) -> None:
         cutter = LossyCutter(0)
         _cutters[id(db)] = cutter, Cut()
-        real = UnitOfWork.commit
 
-        async def lost(self: UnitOfWork) -> None:
+        def lost() -> bool:
             if cutter.cut is None:
-                await real(self)
-                return
+                return False
             cutter.cut, cutter.cuts = None, cutter.cuts + 1
-            if committed:
-                await real(self)
-            raise OperationalError("COMMIT", {}, Exception(2013, "Lost connection to server during query"))
+            return True
 
-        monkeypatch.setattr(UnitOfWork, "commit", lost)
+        lose_commits(monkeypatch, lost, committed=committed)
 
     return arm
 

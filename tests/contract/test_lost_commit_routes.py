@@ -11,18 +11,17 @@ import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import func, select
-from sqlalchemy.exc import OperationalError
 
 from services.api.app import build_app
 from shared.bus.memory import MemoryBus
 from shared.config.settings import Settings
 from shared.db.session import Database
 from shared.db.tables import Base
-from shared.db.unit_of_work import UnitOfWork
 from shared.events.streams import STREAMS
 from shared.runtime.service import Parts
 from shared.secrets.envelope import KeyRing
 from tests.contract.test_hostile_values import NoSender, World, furnish
+from tests.harness.commits import lose_commits
 from tests.harness.databases import PatientDatabase
 from tests.harness.hostile import spelled
 
@@ -39,19 +38,14 @@ class Loss:
         self.armed = False
         self.lost = 0
         self.due = False
-        real = UnitOfWork.commit
+        lose_commits(monkeypatch, self._next_is_lost, committed=committed)
 
-        async def commit(work: UnitOfWork) -> None:
-            if not (self.armed and self.due):
-                self.due = True
-                await real(work)
-                return
-            self.due, self.lost = False, self.lost + 1
-            if committed:
-                await real(work)
-            raise OperationalError("COMMIT", {}, Exception(2013, "Lost connection to server during query"))
-
-        monkeypatch.setattr(UnitOfWork, "commit", commit)
+    def _next_is_lost(self) -> bool:
+        if not self.armed:
+            return False
+        lost, self.due = self.due, not self.due
+        self.lost += lost
+        return lost
 
 
 @asynccontextmanager

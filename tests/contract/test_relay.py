@@ -64,7 +64,7 @@ def doors(bus: Any) -> Doors:
 
 @pytest.fixture
 def relay(db: Database, doors: Doors) -> Relay:
-    return Relay(db, doors, KernelMetrics(CollectorRegistry()))  # type: ignore[arg-type]
+    return Relay(db, doors, KernelMetrics(CollectorRegistry()))  # type: ignore[arg-type] - stands for the bus, and can be closed
 
 
 def subject() -> str:
@@ -284,7 +284,7 @@ async def test_a_long_outage_fills_no_memory(
 
 @PAIRS
 async def test_two_relays_make_one_message_of_each_event(db: Database, doors: Doors) -> None:
-    relays = [Relay(db, doors, KernelMetrics(CollectorRegistry())) for _ in range(2)]  # type: ignore[arg-type]
+    relays = [Relay(db, doors, KernelMetrics(CollectorRegistry())) for _ in range(2)]  # type: ignore[arg-type] - stands for the bus, and can be closed
     name = subject()
     await outbox(db, *((name, "{}") for _ in range(30)))
     await asyncio.gather(*(one.publish_all() for one in relays))

@@ -260,9 +260,9 @@ async def test_statements_of_every_form_are_limited(world: World) -> None:
             union = select(Server.name).where(Server.name == "mine").union_all(select(Server.name))
             assert sorted(row[0] for row in await session.execute(union)) == ["mine", "mine"]
             changed = await session.execute(update(Job).values(title="taken"))
-            assert changed.rowcount == 1  # type: ignore[attr-defined]
+            assert changed.rowcount == 1  # type: ignore[attr-defined] - of an UPDATE
             gone = await session.execute(delete(JobLog).where(JobLog.job_id == other["job_id"]))
-            assert gone.rowcount == 0  # type: ignore[attr-defined]
+            assert gone.rowcount == 0  # type: ignore[attr-defined] - of a DELETE
         with seeing(session, frozenset()):
             assert (await session.scalars(select(Server.name))).all() == []
         assert sorted((await session.scalars(select(Server.name))).all()) == ["mine", "other"]

@@ -10,7 +10,7 @@ from sqlalchemy import JSON, select, update
 
 from shared.db.session import Database
 from shared.db.tables import ApiToken, Base, Repository, Schedule, ServerStatus
-from tests.contract.test_hostile_values import (  # noqa: F401 # pyright: ignore[reportUnusedImport]
+from tests.contract.test_hostile_values import (  # noqa: F401 # pyright: ignore[reportUnusedImport] - fixtures are asked for by name
     World,
     everything_is_still_read,
     world,
@@ -30,7 +30,7 @@ JSON_COLUMNS = [
 
 
 @pytest.fixture
-async def furnished(world: World, db: Database) -> World:  # noqa: F811
+async def furnished(world: World, db: Database) -> World:  # noqa: F811 - fixtures are asked for by name
     """One row at least for each JSON column that the gateway shows."""
     when = {"kind": "days", "times": ["02:30"], "zone": "UTC"}
     body = (await world.ask("get", f"/api/backup-jobs/{world.ids['backup_job_id']}")).json()

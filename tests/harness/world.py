@@ -168,7 +168,7 @@ def body_for(route: GuardedRoute, ids: dict[str, uuid.UUID]) -> Any:
         "WizardIn": {"server_id": texts["server_id"], "pool_id": texts["pool_id"], "repository": "w", "job": job},
         "AcknowledgeIn": {},
     }
-    name = route.body_field.field_info.annotation.__name__ if route.body_field else ""  # type: ignore[union-attr]
+    name = route.body_field.field_info.annotation.__name__ if route.body_field else ""  # type: ignore[union-attr] - FastAPI leaves what a body is open
     return bodies[name] if name else None
 
 

@@ -19,7 +19,7 @@ def either_borg(request: pytest.FixtureRequest, yard: Yard) -> Yard:
 
 
 def codes(archive: object) -> list[str]:
-    return [reason["code"] for reason in archive.reasons]  # type: ignore[attr-defined]
+    return [reason["code"] for reason in archive.reasons]  # type: ignore[attr-defined] - any row that has reasons
 
 
 async def test_files_that_all_became_empty_are_doubted_however_small_they_were(

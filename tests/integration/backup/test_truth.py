@@ -15,7 +15,7 @@ from tests.integration.backup.yard import Yard, emptied, files
 
 
 def codes(archive: object) -> list[str]:
-    return [reason["code"] for reason in archive.reasons]  # type: ignore[attr-defined]
+    return [reason["code"] for reason in archive.reasons]  # type: ignore[attr-defined] - any row that has reasons
 
 
 async def test_an_emptied_source_is_doubted_every_night_until_a_person_accepts_it(yard: Yard, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ async def test_while_a_prune_holds_the_repository_no_view_is_taken(yard: Yard, t
                 met.append(error)
         return await listing(*arguments)
 
-    yard.storage.listing = listed  # type: ignore[method-assign]
+    yard.storage.listing = listed  # type: ignore[method-assign] - a stand-in for this one test
     assert (await yard.prune(definition)).state == "succeeded"
     assert [error.waiting_for for error in met if isinstance(error, Waiting)] == ["web1/job"]
     assert traces(yard) == []

@@ -274,7 +274,7 @@ def test_a_malformed_or_huge_frame_ends_the_session_and_nothing_else(world: Worl
         with contextlib.suppress(Gone):
             client.send(frame)
         with contextlib.suppress(BrokenPipeError):
-            client.process.stdin.close()  # type: ignore[union-attr]
+            client.process.stdin.close()  # type: ignore[union-attr] - it was opened with a pipe
         with pytest.raises((Gone, RemoteError)):
             client.answer()
     assert not (Path(world.grant.path) / "lock.exclusive").exists()
@@ -517,4 +517,4 @@ def test_a_borg_that_the_fence_does_not_fit_serves_nothing(world: World) -> None
     with knock(world, f"borgfleet-{world.grant.token} serve") as client:
         with pytest.raises(Gone):
             client.open(world.grant.path)
-        assert "does not fit" in client.process.stderr.read().decode()  # type: ignore[union-attr]
+        assert "does not fit" in client.process.stderr.read().decode()  # type: ignore[union-attr] - it was opened with a pipe

@@ -17,7 +17,7 @@ from shared.errors import AppError, Permanent
 from tests.harness.borg_client import Client, write_behind
 from tests.harness.hanging import hanging
 from tests.harness.patience import WAIT
-from tests.integration.borg.unfenced import Fleet, db, fleet  # noqa: F401 # pyright: ignore[reportUnusedImport]
+from tests.integration.borg.unfenced import Fleet, db, fleet  # noqa: F401 # pyright: ignore[reportUnusedImport] - fixtures are asked for by name
 
 
 async def test_a_pool_that_is_unmounted_in_the_middle_of_a_run_is_named_and_the_proof_keeps_its_starting_point(
@@ -45,7 +45,7 @@ async def test_a_pool_that_is_unmounted_in_the_middle_of_a_run_is_named_and_the_
 
 
 async def test_a_flipped_bit_in_the_last_commit_is_damage_and_lets_no_borg_throw_the_last_run_away(
-    fleet: Fleet,  # noqa: F811
+    fleet: Fleet,  # noqa: F811 - fixtures are asked for by name
 ) -> None:
     mark = (await fleet.repository()).proven_transaction
     last = last_transaction(str(fleet.place))
@@ -69,7 +69,7 @@ async def test_a_flipped_bit_in_the_last_commit_is_damage_and_lets_no_borg_throw
     assert (await fleet.run()).state in ("succeeded", "warning")
 
 
-async def test_an_older_copy_of_a_repository_can_be_checked_and_recovered(fleet: Fleet) -> None:  # noqa: F811
+async def test_an_older_copy_of_a_repository_can_be_checked_and_recovered(fleet: Fleet) -> None:  # noqa: F811 - fixtures are asked for by name
     copy = fleet.directory / "copy"
     shutil.copytree(fleet.place, copy)
     await fleet.run()
@@ -87,7 +87,7 @@ async def test_an_older_copy_of_a_repository_can_be_checked_and_recovered(fleet:
 
 
 @pytest.mark.parametrize("what", ["older segments", "the whole data directory"])
-async def test_segments_that_are_gone_are_damage_and_prove_nothing(fleet: Fleet, what: str) -> None:  # noqa: F811
+async def test_segments_that_are_gone_are_damage_and_prove_nothing(fleet: Fleet, what: str) -> None:  # noqa: F811 - fixtures are asked for by name
     row = max(await fleet.rows(Archive), key=lambda row: row.segment)
     if what == "older segments":
         for file in fleet.place.glob("data/*/*"):
@@ -103,7 +103,7 @@ async def test_segments_that_are_gone_are_damage_and_prove_nothing(fleet: Fleet,
     assert (await fleet.repository()).segments_damage
 
 
-async def test_segments_that_our_own_compaction_took_are_no_damage(fleet: Fleet) -> None:  # noqa: F811
+async def test_segments_that_our_own_compaction_took_are_no_damage(fleet: Fleet) -> None:  # noqa: F811 - fixtures are asked for by name
     """Nobody has read them before: what it keeps it writes again further on, and that is read."""
     (fleet.server.directory / "file0").write_bytes(os.urandom(200_000))
     await fleet.run()
@@ -116,7 +116,7 @@ async def test_segments_that_our_own_compaction_took_are_no_damage(fleet: Fleet)
     assert (await fleet.repository()).frozen_reason == ""
 
 
-async def test_garbage_of_a_run_that_failed_is_found_and_no_honest_backup_is_blamed(fleet: Fleet) -> None:  # noqa: F811
+async def test_garbage_of_a_run_that_failed_is_found_and_no_honest_backup_is_blamed(fleet: Fleet) -> None:  # noqa: F811 - fixtures are asked for by name
     assert (await fleet.verify()).state == "succeeded"
     queued = {job.id for job in await fleet.rows(Job)}
 
@@ -154,7 +154,7 @@ class Impatient(Disks):
         return await super().read(disk, *asked)
 
 
-async def test_a_pool_that_hangs_in_the_middle_of_a_run_is_named(fleet: Fleet) -> None:  # noqa: F811
+async def test_a_pool_that_hangs_in_the_middle_of_a_run_is_named(fleet: Fleet) -> None:  # noqa: F811 - fixtures are asked for by name
     before = (await fleet.repository()).proven_transaction
     disks = fleet.storage._disks = Impatient()
     with contextlib.ExitStack() as hangs:
@@ -172,7 +172,7 @@ async def test_a_pool_that_hangs_in_the_middle_of_a_run_is_named(fleet: Fleet) -
 
 
 async def test_a_verification_whose_pool_hangs_ends_and_names_it(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch  # noqa: F811 - fixtures are asked for by name
 ) -> None:  # fmt: skip
     """Without an answer it would be silent for its whole limit, and hold one of the node's few slots."""
     monkeypatch.setattr("services.backup.node.storage._VERIFY_SILENCE", -29.0)

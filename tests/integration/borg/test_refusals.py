@@ -21,7 +21,7 @@ from shared.db.tables import AccessRefusal, OutboxRow, Repository, Server, Stora
 from shared.domain.alerts import AlertKind
 from shared.domain.ids import new_id
 from tests.integration.borg.conftest import World
-from tests.integration.borg.unfenced import ON_BOTH_DATABASES, db  # noqa: F401 # pyright: ignore[reportUnusedImport]
+from tests.integration.borg.unfenced import ON_BOTH_DATABASES, db  # noqa: F401 # pyright: ignore[reportUnusedImport] - fixtures are asked for by name
 
 
 def ask(world: World, server: uuid.UUID, command: str) -> None:
@@ -40,7 +40,7 @@ def sessions(world: World) -> Path:
     return world.node.state_dir / "sessions"
 
 
-async def two_servers(db: Database) -> dict[str, Any]:  # noqa: F811
+async def two_servers(db: Database) -> dict[str, Any]:  # noqa: F811 - fixtures are asked for by name
     async def add(tx: Any) -> dict[str, Any]:
         pool = StoragePool(name="main", node="node1", path="/pool")
         web1, web2 = Server(name="web1", host="h"), Server(name="web2", host="h")
@@ -57,14 +57,14 @@ async def two_servers(db: Database) -> dict[str, Any]:  # noqa: F811
     return await db.run(add)
 
 
-async def rows(db: Database, kind: Any) -> list[Any]:  # noqa: F811
+async def rows(db: Database, kind: Any) -> list[Any]:  # noqa: F811 - fixtures are asked for by name
     async with db.read() as session:
         return list((await session.scalars(select(kind))).all())
 
 
 @ON_BOTH_DATABASES
 async def test_who_asks_for_another_servers_repository_is_told_of_and_who_comes_late_is_not(
-    world: World, db: Database  # noqa: F811
+    world: World, db: Database  # noqa: F811 - fixtures are asked for by name
 ) -> None:  # fmt: skip
     ids = await two_servers(db)
     for repository in ("others", "others", "own"):
@@ -88,7 +88,7 @@ async def test_who_asks_for_another_servers_repository_is_told_of_and_who_comes_
     assert await alerts(db) == {"server:web1:web2/system": 0}  # and the incident closes
 
 
-async def alerts(db: Database) -> dict[str, float | None]:  # noqa: F811
+async def alerts(db: Database) -> dict[str, float | None]:  # noqa: F811 - fixtures are asked for by name
     async with db.read() as session:
         found = readings(await load_figures(session), growth={})
     return {one.subject: one.value for one in found if one.kind is AlertKind.ACCESS_REFUSED}
@@ -100,7 +100,7 @@ COMMANDS = [
 ]  # fmt: skip
 
 
-async def test_a_foreign_command_of_any_kind_is_told_in_one_clean_line(world: World, db: Database) -> None:  # noqa: F811
+async def test_a_foreign_command_of_any_kind_is_told_in_one_clean_line(world: World, db: Database) -> None:  # noqa: F811 - fixtures are asked for by name
     ids = await two_servers(db)
     for command in COMMANDS:
         ask(world, ids["web1"], command)
@@ -131,7 +131,7 @@ def test_a_flood_of_attempts_fills_no_disk_and_none_is_told_twice(world: World, 
     assert take_refused(sessions) == [later]
 
 
-async def test_many_repositories_asked_for_are_counted_together(world: World, db: Database) -> None:  # noqa: F811
+async def test_many_repositories_asked_for_are_counted_together(world: World, db: Database) -> None:  # noqa: F811 - fixtures are asked for by name
     ids = await two_servers(db)
 
     async def add(tx: Any) -> list[uuid.UUID]:

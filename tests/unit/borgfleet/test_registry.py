@@ -43,5 +43,5 @@ async def test_a_process_keeps_a_connection_for_each_slot_and_opens_no_other(
         monkeypatch.setenv("BORGFLEET_DATABASE__POOL_SIZE", given)
     db = open_database(Settings(), KeyRing([]), slots=slots)
     pool = db.engine.pool
-    assert (pool.size(), pool._max_overflow) == (size, 0)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    assert (pool.size(), pool._max_overflow) == (size, 0)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] - SQLAlchemy has no public name for it
     await db.close()

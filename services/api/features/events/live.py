@@ -66,7 +66,8 @@ class Live:
         kind = LIVE[subject]
         fact = kind.fact.model_validate_json(payload)
         server = fact.server if isinstance(fact, AlertFact) else getattr(fact, "server_id", None)
-        data = f'{{"fact":"{subject}","row":{fact.model_dump_json()}}}'
+        # In ASCII: there are clients that break lines at more signs than the format knows.
+        data = f'{{"fact":"{subject}","row":{fact.model_dump_json(ensure_ascii=True)}}}'
         self.ring.put(kind.event, data, topic=kind.topic, server=str(server) if server else None)
 
     @property

@@ -80,7 +80,8 @@ class EventStream(Response):
             left.cancel()
 
     async def _follow(self, left: asyncio.Task[None], send: Send) -> None:
-        ring, until = self._live.ring, time.monotonic() + LONGEST_SECONDS
+        ring, sent = self._live.ring, time.monotonic()
+        until = sent + LONGEST_SECONDS
         place = ring.resumed(self._last_id)
         first = b": live\n\n"
         if place is None:
@@ -89,7 +90,8 @@ class EventStream(Response):
         while self._live.running and not left.done() and time.monotonic() < until:
             news = ring.news()
             if place == ring.head:
-                await asyncio.wait({news, left}, timeout=COMMENT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                quiet = max(0.0, sent + COMMENT_SECONDS - time.monotonic())
+                await asyncio.wait({news, left}, timeout=quiet, return_when=asyncio.FIRST_COMPLETED)
             news.cancel()
             entries = ring.after(place)
             if entries is None or left.done():
@@ -102,8 +104,9 @@ class EventStream(Response):
             body = b"".join(entry.data for entry in entries if self._sight.sees(entry))
             # What he sees now and did not see before, he has never been told of.
             body = (_reset(ring.epoch, place) if changed else b"") + body
-            if body or not entries:
+            if body or time.monotonic() - sent >= COMMENT_SECONDS:  # what is not for him keeps no connection alive
                 await send({"type": "http.response.body", "body": body or b": live\n\n", "more_body": True})
+                sent = time.monotonic()
 
 
 class _Sight:

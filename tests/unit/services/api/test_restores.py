@@ -97,7 +97,7 @@ async def test_a_preview_is_as_old_as_the_database_says_however_wrong_our_clock_
     async def by_the_database(_session: object) -> datetime:
         return now
 
-    monkeypatch.setattr(restores, "read_now", by_the_database, raising=False)
+    monkeypatch.setattr(restores, "read_now", by_the_database)
     values = {"state": "succeeded", "result": {"shown": "x"}, "finished_at": now - timedelta(minutes=minutes)}
     await parts.db.run(lambda tx: tx.session.execute(update(Job).where(Job.id == uuid.UUID(preview)).values(values)))
     assert (await api.post(path, json=body | {"confirm": preview})).status_code == status

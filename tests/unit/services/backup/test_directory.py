@@ -114,7 +114,7 @@ async def answered(world: World, path: bytes = b"srv/data", archive: Archive | N
     """Ask as the gateway does."""
     archive = archive or await archived(world)
     world.storage.listed_entries = TREE
-    keeper = ViewKeeper(world.db, "node1", world.storage)  # type: ignore[arg-type]
+    keeper = ViewKeeper(world.db, "node1", world.storage)  # type: ignore[arg-type] - as much of a storage as it needs
     stopping = asyncio.Event()
     serving = asyncio.create_task(
         Answers(world.db, world.bus, "node1", world.storage, keeper, Path("/nowhere")).serve(stopping)
@@ -165,7 +165,7 @@ async def test_what_goes_wrong_reaches_who_asked_and_the_view_goes(world: World,
     async def fails(*_arguments: Any) -> None:
         raise error
 
-    world.storage.entries = fails  # type: ignore[method-assign]
+    world.storage.entries = fails  # type: ignore[method-assign] - a stand-in for this one test
     with pytest.raises(AppError) as caught:
         await answered(world)
     assert caught.value.code == code

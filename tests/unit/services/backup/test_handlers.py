@@ -100,7 +100,7 @@ async def test_a_run_over_its_limit_is_permanent(db: Database, bus: MemoryBus) -
 
 
 async def test_a_limit_of_something_within_a_run_is_not_told_as_the_runs(world: World) -> None:
-    world.server.fails = TimeoutError()  # type: ignore[assignment]
+    world.server.fails = TimeoutError()  # type: ignore[assignment] - what nobody foresaw
     with pytest.raises(TimeoutError):
         await world.backup(await world.request())
 

@@ -57,7 +57,7 @@ def stop(world: World, reason: Abort) -> Any:
     """Return what cancels the run as the worker would, from within."""
 
     async def cancel() -> None:
-        ctx, task = world.current  # type: ignore[attr-defined]
+        ctx, task = world.current  # type: ignore[attr-defined] - kept there by the test
         ctx.abort = reason
         task.cancel()
         await asyncio.sleep(0)
@@ -67,7 +67,7 @@ def stop(world: World, reason: Abort) -> Any:
 
 async def run_and(world: World, job: Job) -> BaseException | None:
     ctx, task = await begun(world, job)
-    world.current = (ctx, task)  # type: ignore[attr-defined]
+    world.current = (ctx, task)  # type: ignore[attr-defined] - kept there by the test
     await asyncio.wait({task})
     await world.db.run(ctx.release)
     return asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -84,7 +84,7 @@ class Message:
 async def disposed(world: World, job: Job) -> None:
     """Run an attempt to its end, and do with its job what the kernel does."""
     ctx, task = await begun(world, job)
-    world.current = (ctx, task)  # type: ignore[attr-defined]
+    world.current = (ctx, task)  # type: ignore[attr-defined] - kept there by the test
     await asyncio.wait({task})
     error = asyncio.CancelledError() if task.cancelled() else task.exception()
     await dispose(decide(error, ctx, max_failures=3), cast("Any", Message()), ctx, world.bus)
@@ -195,7 +195,7 @@ async def test_what_each_source_gave_is_kept_and_one_that_could_not_be_counted_i
 
 
 async def test_a_lost_lease_while_counting_or_looking_writes_nothing(hooked: World) -> None:
-    hooked.storage.gave = LeaseLost("passed")  # type: ignore[assignment]
+    hooked.storage.gave = LeaseLost("passed")  # type: ignore[assignment] - an error in the place of a verdict
     await hooked.db.run(lambda tx: tx.session.execute(update(type(hooked.definition)).values(sources=["/a", "/b"])))
     assert isinstance(await ended_with(hooked, await hooked.request()), LeaseLost)
     assert await hooked.rows(Archive) == []
@@ -826,7 +826,7 @@ async def test_a_report_that_names_an_archive_of_before_does_not_overwrite_its_r
         return type(made)(made.ended, kept, made.repository)
 
     made_as_ever = world.server.create
-    world.server.create = same  # type: ignore[method-assign]
+    world.server.create = same  # type: ignore[method-assign] - a stand-in for this one test
     assert (await world.refused(job)).code == "hostile_client"
     kept = await only(world)
     assert (kept.job_id, kept.name) == (first.job_id, first.name)

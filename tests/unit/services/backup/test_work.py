@@ -57,7 +57,7 @@ class Steps:
 
     async def place(self, tx: Any, job: Job) -> Any:
         await self.step("place")
-        place = await load_repository(tx, job.repository_id)  # type: ignore[arg-type]
+        place = await load_repository(tx, job.repository_id)  # type: ignore[arg-type] - these jobs have one
         return None if self.nothing_at == "place" else replace(place, to_server=False)
 
     async def load(self, _tx: Any, _job: Job, place: Any) -> Any:
@@ -93,7 +93,7 @@ async def do(world: World, job: Job, work: Work[Any, Any, Any], ctx: Context | N
     """Run one attempt; return how it ended."""
     ctx = ctx or Context(world.db, world.bus, key="k", lease_seconds=30)
     task = asyncio.create_task(work_on(RepositoryCheck(job_id=job.id), ctx, work=work, storage=world.storage))
-    world.current = task  # type: ignore[attr-defined]
+    world.current = task  # type: ignore[attr-defined] - kept there by the test
     await asyncio.wait({task})
     await world.db.run(ctx.release)
     return asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -127,7 +127,7 @@ async def test_nothing_is_loaded_before_the_repository_is_ours_and_it_is_ours_un
 
 async def test_what_only_reads_makes_no_backup_wait(world: World) -> None:
     steps, job = Steps(world), await requested(world)
-    place = await world.db.run(lambda tx: load_repository(tx, job.repository_id))  # type: ignore[arg-type]
+    place = await world.db.run(lambda tx: load_repository(tx, job.repository_id))  # type: ignore[arg-type] - these jobs have one
     assert await world.db.run(lambda tx: tx.leases.acquire(place.lease, "a backup", 60)) is not None
     assert await do(world, job, steps.work(alone=False, keep=None)) is None
     assert [name for name, _ in steps.seen] == ["place", "load", "run", "record"]
@@ -137,7 +137,7 @@ async def test_what_only_reads_makes_no_backup_wait(world: World) -> None:
 
 async def test_one_writer_a_repository_the_other_waits_and_says_for_what(world: World) -> None:
     steps, job = Steps(world), await requested(world)
-    place = await world.db.run(lambda tx: load_repository(tx, job.repository_id))  # type: ignore[arg-type]
+    place = await world.db.run(lambda tx: load_repository(tx, job.repository_id))  # type: ignore[arg-type] - these jobs have one
     assert await world.db.run(lambda tx: tx.leases.acquire(place.lease, "another", 60)) is not None
     error = await do(world, job, steps.work())
     assert isinstance(error, Waiting)
@@ -179,7 +179,7 @@ async def test_a_step_that_fails_ends_it_there_and_the_next_attempt_begins_anew(
     assert inside == [0]
     assert world.storage.calls.count("open") == (at != "place")
     assert (await world.job(job)).state == "running"  # to be disposed of by the kernel, which counts the failure
-    place = await world.db.run(lambda tx: load_repository(tx, job.repository_id))  # type: ignore[arg-type]
+    place = await world.db.run(lambda tx: load_repository(tx, job.repository_id))  # type: ignore[arg-type] - these jobs have one
     assert await world.db.run(lambda tx: tx.leases.acquire(place.lease, "the next", 60)) is not None
 
 
@@ -204,7 +204,7 @@ async def test_only_what_is_done_and_kept_is_recorded_whatever_is_asked_meanwhil
 
     def stop() -> None:
         ctx.abort = why
-        world.current.cancel()  # type: ignore[attr-defined]
+        world.current.cancel()  # type: ignore[attr-defined] - kept there by the test
 
     steps, job = Steps(world, stop=(at, stop)), await requested(world)
     error = await do(world, job, steps.work() if keeps else steps.work(keep=None), ctx)

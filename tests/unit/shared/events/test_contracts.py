@@ -33,4 +33,4 @@ def test_an_event_is_frozen_ignores_what_it_does_not_know_and_names_its_type() -
     assert event.type_name() == "backup.requested.v1"
     assert isinstance(event.event_id, uuid.UUID)
     with pytest.raises(ValidationError):
-        event.backup_job = "other"  # type: ignore[misc]
+        event.backup_job = "other"  # type: ignore[misc] - what is tried here

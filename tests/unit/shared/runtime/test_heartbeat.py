@@ -48,7 +48,7 @@ async def claimed(parts: Parts, seconds: float) -> Context:
 async def beating(parts: Parts, ctx: Context, message: Message, until: Callable[[], Any]) -> None:
     """Let a heart beat beside a run that goes on for ever, until something is so."""
     task = asyncio.create_task(asyncio.sleep(WAIT))
-    beat = asyncio.create_task(Heartbeat(message, ctx, task, parts.settings.worker).run())  # type: ignore[arg-type]
+    beat = asyncio.create_task(Heartbeat(message, ctx, task, parts.settings.worker).run())  # type: ignore[arg-type] - as much of a message as it needs
     try:
         async with asyncio.timeout(WAIT):
             while not until():
@@ -123,7 +123,7 @@ async def test_a_bus_that_is_away_does_not_let_the_lease_run_out(quick_parts: Pa
         await real()
         renewed.append(1)
 
-    ctx.beat = beat  # type: ignore[method-assign]
+    ctx.beat = beat  # type: ignore[method-assign] - a stand-in for this one test
     await beating(quick_parts, ctx, message, lambda: len(renewed) >= 3)
     assert ctx.abort is None
     assert message.held >= 3

@@ -30,7 +30,7 @@ def hostile_during(world: World, *reports: SessionReport) -> None:
         return await honest(*arguments)
 
     honest = world.server.create
-    world.server.create = create  # type: ignore[method-assign]
+    world.server.create = create  # type: ignore[method-assign] - a stand-in for this one test
 
 
 async def test_an_honest_run_is_not_judged(world: World) -> None:

@@ -43,7 +43,7 @@ async def test_a_free_repository_is_held_while_the_view_is_taken_and_not_while_i
         seen.append(await holders(world))
         return 1
 
-    world.storage.take_view = take  # type: ignore[method-assign]
+    world.storage.take_view = take  # type: ignore[method-assign] - a stand-in for this one test
     async with viewed(ctx, world.storage, place) as view:
         assert view.linked
         assert view.place.path != place.path
@@ -98,7 +98,7 @@ async def test_a_backup_that_ends_while_a_prune_takes_over_lets_it_be_taken_anew
             await prune.let_go(place.lease)
         return 1
 
-    world.storage.take_view = take  # type: ignore[method-assign]
+    world.storage.take_view = take  # type: ignore[method-assign] - a stand-in for this one test
     async with viewed(ctx, world.storage, place):
         assert len(taken) == 2
 
@@ -113,7 +113,7 @@ async def test_a_lease_that_passes_on_each_time_is_told_and_tried_again(world: W
 
     backup, _ = await begun(world, JobType.BACKUP_CREATE)
     await backup.hold(place.lease, "web1/system", on_beat=lambda _: None)
-    world.storage.take_view = take  # type: ignore[method-assign]
+    world.storage.take_view = take  # type: ignore[method-assign] - a stand-in for this one test
     with pytest.raises(Transient) as caught:
         async with viewed(ctx, world.storage, place):
             pytest.fail("it was read")
@@ -127,7 +127,7 @@ async def cannot(_place: Any, _view: Any) -> int:
 
 async def test_without_links_it_is_read_in_its_place_with_nobody_beside(world: World) -> None:
     ctx, place = await begun(world)
-    world.storage.take_view = cannot  # type: ignore[method-assign]
+    world.storage.take_view = cannot  # type: ignore[method-assign] - a stand-in for this one test
     async with viewed(ctx, world.storage, place, to_server=True) as view:
         assert (view.linked, view.place.path) == (False, place.path)
         assert not view.place.to_server  # nothing judges afterwards what its server did
@@ -163,7 +163,7 @@ async def test_a_view_that_cannot_be_removed_now_does_not_undo_what_was_read(wor
         message = "the pool does not answer"
         raise Transient(message, code="pool_silent")
 
-    world.storage.remove_view = hangs  # type: ignore[method-assign]
+    world.storage.remove_view = hangs  # type: ignore[method-assign] - a stand-in for this one test
     assert await through_view(ctx, world.storage, place, _said) is True
 
 

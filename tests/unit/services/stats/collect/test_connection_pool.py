@@ -47,7 +47,7 @@ class Line:
 
 
 def made(door: Door, limit: int = 2, idle: float = 100.0) -> ConnectionPool:
-    return ConnectionPool(door, limit=limit, idle_seconds=idle)  # type: ignore[arg-type]
+    return ConnectionPool(door, limit=limit, idle_seconds=idle)  # type: ignore[arg-type] - as much of a door as it needs
 
 
 async def test_a_second_look_pays_no_handshake() -> None:
