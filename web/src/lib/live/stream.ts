@@ -80,7 +80,10 @@ export function followEvents(queries: QueryClient): () => void {
   }
   let disconnect: (() => void) | undefined
   const hold = (): Promise<void> => {
-    others.onmessage = ({ data }) => data === 'state?' && others.postMessage({ state: live.value === 'live' })
+    others.onmessage = ({ data }) => {
+      // Who is still connecting knows of no interruption.
+      if (data === 'state?' && live.value !== 'none') others.postMessage({ state: live.value === 'live' })
+    }
     disconnect = connect((told) => {
       hear(told)
       others.postMessage(told)
