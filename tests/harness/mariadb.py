@@ -30,17 +30,19 @@ class MariaServer:
         self._schema = ""
 
     def start(self) -> MariaServer:
-        data = self.directory / "data"
+        data, temporary = self.directory / "data", self.directory / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
+        # One that starts removes all temporary tables in its directory: of a common one, also those that others use.
+        own = ["--no-defaults", f"--datadir={data}", f"--tmpdir={temporary}", f"--user={getpass.getuser()}"]
         if not data.exists():
-            self.directory.mkdir(parents=True, exist_ok=True)
             said(
-                ["mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}",
+                ["mariadb-install-db", *own,
                  "--auth-root-authentication-method=normal", "--skip-test-db"]
             )  # fmt: skip
         mariadbd = shutil.which("mariadbd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
         assert mariadbd, "no mariadbd"
         self.process = subprocess.Popen(
-            [mariadbd, "--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}", f"--port={self.port}",
+            [mariadbd, *own, f"--port={self.port}",
              "--bind-address=127.0.0.1", f"--socket={self._socket}", f"--pid-file={self.directory / 'pid'}",
              "--innodb-buffer-pool-size=256M", "--skip-name-resolve", "--max-connections=200",
              f"--log-error={self.directory / 'log'}", *self._options],
