@@ -12,11 +12,10 @@ from pytest_socket import disable_socket, enable_socket
 from shared.bus.memory import MemoryBus
 from shared.config.settings import Settings
 from shared.db.session import Database
-from shared.db.tables import Base
 from shared.events.streams import STREAMS
 from shared.runtime.service import Parts
 from shared.secrets.envelope import KeyRing
-from tests.harness.databases import PatientDatabase
+from tests.harness.databases import PatientDatabase, with_tables
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +27,7 @@ def no_sockets() -> Iterator[None]:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    made = PatientDatabase(f"sqlite+aiosqlite:///{tmp_path / 'unit.db'}", key_ring=KeyRing([bytes(32)]))
-    async with made.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
+    made = PatientDatabase(with_tables(tmp_path / "unit.db"), key_ring=KeyRing([bytes(32)]))
     yield made
     await made.close()
 
