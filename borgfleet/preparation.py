@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
 from sqlalchemy import func, select
 
 from borgfleet.master_key import first_database, link_to
@@ -28,6 +29,10 @@ from shared.ssh.asyncssh import new_key_pair
 if TYPE_CHECKING:
     from shared.config.settings import Settings
     from shared.db.unit_of_work import UnitOfWork
+
+_log = structlog.get_logger()
+_REPLICAS_SECONDS = 600.0
+"""How long a new replica may copy one stream: gigabytes, over a busy network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ async def prepare(settings: Settings) -> Prepared:
     bus = await connect(settings.nats, name="borgfleet-migrate")
     try:
         await bus.ensure_streams(STREAMS)
+        for change in await bus.shape_streams(STREAMS, within=_REPLICAS_SECONDS):
+            _log.info("stream_changed", change=change)
         with contextlib.suppress(Conflict):  # another process was first
             await db.run(_ensure_fleet_key)
         token = _first_token(settings)

@@ -1,4 +1,4 @@
-"""The bus on NATS JetStream; the only file that knows nats-py."""
+"""The bus on NATS JetStream; with `streams.py` the only file that knows nats-py."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import structlog
 from nats.aio.client import Client
 from nats.js import api
 
+from shared.bus import streams
 from shared.bus.asking import AT_ONCE, WITHIN_SECONDS, Desk, Open, Reply, check_request, nobody, read_reply, unanswered
 from shared.bus.headers import DESCRIPTION, STATUS, parse_headers
 from shared.bus.port import check_publishable, durable_name, too_large
@@ -172,19 +173,13 @@ class JetStreamBus:
 
     async def ensure_streams(self, specs: Sequence[StreamSpec]) -> list[str]:
         """Create what is missing, add subjects that a newer version brings, and leave the rest as it is."""
-        missing: list[str] = []
         with _translated():
-            for spec in specs:
-                try:
-                    there = (await self._js.stream_info(spec.name)).config
-                except nats.js.errors.NotFoundError:
-                    await self._js.add_stream(_stream_config(spec, self._settings.replicas))  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
-                    missing.append(spec.name)
-                    continue
-                subjects = there.subjects or []
-                if new := [subject for subject in spec.subjects if subject not in subjects]:
-                    await self._js.update_stream(there.evolve(subjects=[*subjects, *new]))  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
-        return missing
+            return await streams.ensure(self._js, specs, replicas=self._settings.replicas)
+
+    async def shape_streams(self, specs: Sequence[StreamSpec], *, within: float) -> list[str]:
+        """Change replicas and limits of one stream after another, and wait until each replica holds all."""
+        with _translated():
+            return await streams.shape(self._js, specs, replicas=self._settings.replicas, within=within)
 
     async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         """Publish and wait for the stream's acknowledgement."""
@@ -356,18 +351,6 @@ async def connect(settings: NatsSettings, *, name: str, denied: Callable[[str], 
         await client.close()
         raise
     return JetStreamBus(client, settings, watch)
-
-
-def _stream_config(spec: StreamSpec, replicas: int) -> api.StreamConfig:
-    queue, memory = spec.retention == "workqueue", spec.storage == "memory"
-    return api.StreamConfig(
-        name=spec.name, subjects=list(spec.subjects), max_age=spec.max_age, duplicate_window=120, allow_direct=True,
-        retention=api.RetentionPolicy.WORK_QUEUE if queue else api.RetentionPolicy.LIMITS,
-        storage=api.StorageType.MEMORY if memory else api.StorageType.FILE,
-        discard=api.DiscardPolicy.NEW if queue else api.DiscardPolicy.OLD,
-        max_msgs_per_subject=1 if spec.last_per_subject else -1, num_replicas=1 if memory else replicas,
-        allow_rollup_hdrs=False,  # a publisher's header `Nats-Rollup` would delete what others wait for
-    )  # fmt: skip
 
 
 class _translated:  # noqa: N801 - reads as a phrase: with _translated()

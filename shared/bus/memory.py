@@ -124,6 +124,13 @@ class MemoryBus:
         self._streams |= {spec.name: spec for spec in specs}
         return missing
 
+    async def shape_streams(self, specs: Sequence[StreamSpec], *, within: float) -> list[str]:  # noqa: ARG002 - nothing to wait for
+        """Remember the streams as they are meant; return what was changed."""
+        self._check()
+        changed = [spec.name for spec in specs if self._streams.get(spec.name, spec) != spec]
+        self._streams |= {spec.name: spec for spec in specs}
+        return changed
+
     async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         """Keep the message, once per message id."""
         self._check()

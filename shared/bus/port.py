@@ -89,6 +89,14 @@ class Bus(Protocol):
         """Create the streams that are missing, and return their names; add subjects that one lacks."""
         ...
 
+    async def shape_streams(self, specs: Sequence[StreamSpec], *, within: float) -> list[str]:
+        """Make streams that exist as they are meant: replicas, limits, subjects; return what was changed, in words.
+
+        Returns when every replica holds all that its stream holds; Transient `stream_not_current` after `within`
+        seconds for one. Permanent if a stream would have to be made anew, or has no room for its replicas.
+        """
+        ...
+
     async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         """Publish into a stream and wait for its acknowledgement.
 

@@ -103,7 +103,12 @@ class NatsSettings(_Certificates):
         default=(), description="The same for each server of a cluster; takes the place of `monitor_url`."
     )
     require_sync_always: bool = True
-    replicas: PositiveInt = 1
+    replicas: int = Field(
+        default=1,
+        ge=1,
+        le=5,
+        description="On how many servers of a cluster each stream is kept: 1, 3 or 5. `borgfleet migrate` changes it.",
+    )
 
     @property
     def servers(self) -> tuple[str, ...]:

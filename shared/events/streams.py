@@ -31,11 +31,12 @@ from shared.events.server import ServerReady, ServerRefused, ServerSetup, Server
 from shared.events.stats import ServerReachable, StatsCollect, StatsCollected
 
 _DAY = 86_400
+_MIB = 1024**2
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
-    """One JetStream stream; `max_age` in seconds, 0 keeps for ever."""
+    """One JetStream stream; `max_age` in seconds, 0 keeps for ever; `max_bytes` on each replica, 0 is no limit."""
 
     name: str
     subjects: tuple[str, ...]
@@ -43,6 +44,7 @@ class StreamSpec:
     storage: Literal["file", "memory"]
     max_age: int = 0
     last_per_subject: bool = False
+    max_bytes: int = 0
 
 
 COMMANDS: tuple[type[Command], ...] = (
@@ -70,14 +72,18 @@ def command_subjects() -> tuple[str, ...]:
 
 
 JOBS = StreamSpec("JOBS", command_subjects(), "workqueue", "file")
-FACTS_STREAM = StreamSpec("FACTS", tuple(fact.subject for fact in FACTS), "limits", "file", max_age=7 * _DAY)
+FACTS_STREAM = StreamSpec(
+    "FACTS", tuple(fact.subject for fact in FACTS), "limits", "file", max_age=7 * _DAY, max_bytes=1024 * _MIB
+)
+"""Like DEAD limited in size: what is only told must not fill the disk that jobs need."""
 PROGRESS = StreamSpec("PROGRESS", ("progress.*",), "limits", "memory", max_age=_DAY, last_per_subject=True)
-DEAD = StreamSpec("DEAD", ("dead.>",), "limits", "file", max_age=30 * _DAY)
+DEAD = StreamSpec("DEAD", ("dead.>",), "limits", "file", max_age=30 * _DAY, max_bytes=256 * _MIB)
 ADVISORIES = StreamSpec(
     "ADVISORIES",
     ("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>"),
     "limits",
     "file",
     max_age=7 * _DAY,
+    max_bytes=64 * _MIB,
 )
 STREAMS = (JOBS, FACTS_STREAM, PROGRESS, DEAD, ADVISORIES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -11,13 +12,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import httpx2
+
 from shared.testing.sshd import free_port, wait_for_listener
 from tests.harness.patience import WAIT
 
 _CONFIG = """\
 listen: "127.0.0.1:{port}"
 http: "127.0.0.1:{monitor}"
-server_name: test
+server_name: {name}
 jetstream {{ store_dir: "{store}", {sync} }}
 {more}
 """
@@ -42,11 +45,13 @@ class NatsServer:
         binary: str = "",
         more: str = "",
         environment: Mapping[str, str] | None = None,
+        name: str = "test",
     ) -> None:
         self.directory = directory
         self.port, self.monitor = free_port(), free_port()
         self.sync = sync
         self.more = more
+        self.name = name
         self.environment = os.environ | dict(environment or {})
         self.binary = binary or newest_server()
         self.process: subprocess.Popen[bytes] | None = None
@@ -67,7 +72,9 @@ class NatsServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "nats.conf"
         config.write_text(
-            _CONFIG.format(port=self.port, monitor=self.monitor, store=self.store, sync=self.sync, more=self.more)
+            _CONFIG.format(
+                port=self.port, monitor=self.monitor, store=self.store, sync=self.sync, more=self.more, name=self.name
+            )
         )
         self.process = subprocess.Popen(
             [self.binary, "-c", str(config), "-l", str(self.directory / "nats.log")], env=self.environment
@@ -100,3 +107,64 @@ class NatsServer:
     def wipe(self) -> None:
         assert self.process is None, "stop it first"
         shutil.rmtree(self.store)
+
+
+class NatsCluster:
+    """Several nats-servers that know each other; each can be killed and started again. Told of together, like one."""
+
+    def __init__(
+        self, directory: Path, size: int = 3, *, more: str = "", environment: Mapping[str, str] | None = None
+    ) -> None:
+        ports = [free_port() for _ in range(size)]
+        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+        self.servers = [
+            NatsServer(
+                directory / f"nats-{number}",
+                name=f"nats-{number}",
+                more=f'cluster {{ name: test, listen: "127.0.0.1:{port}", routes: [{routes}] }}\n{more}',
+                environment=environment,
+            )
+            for number, port in enumerate(ports)
+        ]
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return tuple(server.url for server in self.servers)
+
+    @property
+    def monitor_urls(self) -> tuple[str, ...]:
+        return tuple(server.monitor_url for server in self.servers)
+
+    @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """None if one of them does not run."""
+        return min((server.process for server in self.servers), key=lambda process: process is not None)
+
+    def start(self) -> NatsCluster:
+        """Start whoever does not run."""
+        for server in self.servers:
+            if server.process is None:
+                server.start()
+        return self
+
+    def stop(self) -> None:
+        for server in self.servers:
+            server.stop()
+
+    def named(self, name: str) -> NatsServer:
+        return next(server for server in self.servers if server.name == name)
+
+    def leads(self, stream: str = "") -> str | None:
+        """Return which server leads a stream, or the cluster itself; None while none does or none answers."""
+        for server in self.servers:
+            if server.process is None:
+                continue
+            with contextlib.suppress(httpx2.HTTPError):
+                told = httpx2.get(f"{server.monitor_url}/jsz?streams=1", timeout=WAIT).json()
+                if not stream:
+                    return told.get("meta_cluster", {}).get("leader")
+                found = [one for of in told.get("account_details", []) for one in of.get("stream_detail", [])]
+                names = {one.get("cluster", {}).get("leader") for one in found if one["name"] == stream}
+                if leader := next(iter(names - {None, ""}), None):
+                    return leader
+        return None

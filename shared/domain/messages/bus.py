@@ -115,3 +115,23 @@ NATS_NOT_DURABLE = Message(
     "set `jetstream {{ sync_interval: always }}` in nats-server's configuration",
 )
 BUS_BUSY_STOPPING = Message("bus_busy", 503, "whoever answers {subject} is stopping", "ask again", "stopping")
+STREAM_OF_ANOTHER_KIND = Message(
+    "stream_of_another_kind",
+    409,
+    "the stream {stream} has {what} {now}, and {wanted} is needed; nats-server changes that for none that exists",
+    "stop all services, wait until no message is in it, remove it with `nats stream rm {stream}`, and run "
+    "`borgfleet migrate`: the scheduler publishes again what was not taken",
+)
+STREAM_WITHOUT_ROOM = Message(
+    "stream_without_room",
+    409,
+    "nats-server has no room for the stream {stream} with {replicas} replicas: {description}",
+    "start as many nats-servers in the cluster as BORGFLEET_NATS__REPLICAS says, with room in `max_file_store`; or set "
+    "fewer replicas",
+)
+STREAM_NOT_CURRENT = Message(
+    "stream_not_current",
+    503,
+    "not all replicas of the stream {stream} hold its messages after {seconds:g} seconds: {behind}",
+    "see that each nats-server of the cluster runs and what its log says, then run `borgfleet migrate` again",
+)
