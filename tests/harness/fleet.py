@@ -30,6 +30,7 @@ from shared.testing.sshd import PrivateSshd, free_port, login_user, wait_for_lis
 from tests.harness.accounts import Accounts, violations
 from tests.harness.held import can_be_held
 from tests.harness.mariadb import MariaServer
+from tests.harness.nats_server import NatsServer
 from tests.harness.patience import WAIT
 from tests.harness.untraced import untraced
 
@@ -45,18 +46,19 @@ PATIENT = {
 
 
 class ServiceProcess:
-    """One `borgfleet run <service>` in its own process group."""
+    """One `borgfleet run <service>` in its own process group; further ones of a service are `<service>-2` and so on."""
 
     def __init__(self, fleet: Fleet, name: str, **extra: str) -> None:
         self.name = name
         self.health_port = free_port()
         self.log = fleet.directory / f"{name}-{next(fleet.counter)}.log"
+        service = name.partition("-")[0]
         own = {"BORGFLEET_HEALTH__PORT": str(self.health_port),
-               "BORGFLEET_NATS__NKEY_SEED_FILE": str(fleet.accounts.seed(name))}  # fmt: skip
-        environment = fleet.environment | own | extra
+               "BORGFLEET_NATS__NKEY_SEED_FILE": str(fleet.accounts.seed(service))}  # fmt: skip
+        environment = fleet.environment | own | fleet.own(name) | extra
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [str(BIN / "borgfleet"), "run", name],
+                [str(BIN / "borgfleet"), "run", service],
                 env=untraced(environment),
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -95,13 +97,15 @@ class ServiceProcess:
 class Fleet:
     """A whole distributed Borgfleet with one managed server; tests make repositories and jobs of their own."""
 
+    names: tuple[str, ...] = ("api", "scheduler", "setup", "backup", "stats")
+
     def __init__(self, directory: Path, maria: MariaServer) -> None:
         self.directory = directory
         self.counter = itertools.count(1)
         self.maria = maria
         self.database_url = maria.database()
         self.accounts = Accounts(directory / "seeds")
-        self.nats = self.accounts.server(directory / "nats", tests_log_in=True)
+        self.nats = self.bus()
         self.server = PrivateSshd(directory / "server", environment=can_be_held(directory / "held"))
         self.pool_path = directory / "pool"
         self.api_port, self.endpoint_port = free_port(), free_port()
@@ -113,6 +117,13 @@ class Fleet:
         self.environment = self._environment()
         self.pool: dict[str, Any] = {}
         self.host: dict[str, Any] = {}
+
+    def bus(self) -> NatsServer:
+        return self.accounts.server(self.directory / "nats", tests_log_in=True)
+
+    def own(self, name: str) -> dict[str, str]:
+        """Return what one process has set and the others of its service have not."""
+        return {}
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -166,7 +177,7 @@ class Fleet:
         for server in (self.maria, self.nats, self.server):
             if server.process is None:
                 server.start()
-        names = names or ("api", "scheduler", "setup", "backup", "stats")
+        names = names or self.names
         for name in names:
             if name not in self.services or self.services[name].process.poll() is not None:
                 self.services[name] = ServiceProcess(self, name)
@@ -334,8 +345,7 @@ class Fleet:
         return os.environ | {
             "BORGFLEET_DATA_DIR": str(self.data_dir),
             "BORGFLEET_DATABASE__URL": self.database_url,
-            "BORGFLEET_NATS__URL": self.nats.url,
-            "BORGFLEET_NATS__MONITOR_URL": self.nats.monitor_url,
+            **self.nats.settings,
             "BORGFLEET_API__PORT": str(self.api_port),
             "BORGFLEET_API__ADMIN_TOKEN_FILE": str(self.token_file),
             "BORGFLEET_WORKER__ACK_WAIT": str(ACK_WAIT),

@@ -89,7 +89,7 @@ def queued(fleet: Fleet) -> dict[str, int]:
     """Return what the work queue holds: subject -> messages."""
 
     async def ask() -> dict[str, int]:
-        client = await nats.connect(fleet.nats.url)
+        client = await nats.connect(list(fleet.nats.urls))
         info = await client.jetstream(timeout=WAIT).stream_info("JOBS", subjects_filter=">")
         await client.close()
         return info.state.subjects or {}

@@ -9,8 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -61,8 +62,17 @@ class NatsServer:
         return f"nats://127.0.0.1:{self.port}"
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        return (self.url,)
+
+    @property
     def monitor_url(self) -> str:
         return f"http://127.0.0.1:{self.monitor}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What a service's environment says of it."""
+        return {"BORGFLEET_NATS__URL": self.url, "BORGFLEET_NATS__MONITOR_URL": self.monitor_url}
 
     @property
     def store(self) -> Path:
@@ -136,6 +146,15 @@ class NatsCluster:
         return tuple(server.monitor_url for server in self.servers)
 
     @property
+    def settings(self) -> dict[str, str]:
+        """What a service's environment says of them."""
+        return {
+            "BORGFLEET_NATS__URLS": ",".join(self.urls),
+            "BORGFLEET_NATS__MONITOR_URLS": ",".join(self.monitor_urls),
+            "BORGFLEET_NATS__REPLICAS": str(len(self.servers)),
+        }
+
+    @property
     def process(self) -> subprocess.Popen[bytes] | None:
         """None if one of them does not run."""
         return min((server.process for server in self.servers), key=lambda process: process is not None)
@@ -156,15 +175,33 @@ class NatsCluster:
 
     def leads(self, stream: str = "") -> str | None:
         """Return which server leads a stream, or the cluster itself; None while none does or none answers."""
-        for server in self.servers:
-            if server.process is None:
-                continue
-            with contextlib.suppress(httpx2.HTTPError):
-                told = httpx2.get(f"{server.monitor_url}/jsz?streams=1", timeout=WAIT).json()
-                if not stream:
-                    return told.get("meta_cluster", {}).get("leader")
-                found = [one for of in told.get("account_details", []) for one in of.get("stream_detail", [])]
-                names = {one.get("cluster", {}).get("leader") for one in found if one["name"] == stream}
-                if leader := next(iter(names - {None, ""}), None):
-                    return leader
+        for told in self._told():
+            if not stream:
+                return told.get("meta_cluster", {}).get("leader") or None
+            if leader := next(
+                (one["leader"] for name, one in _streams(told) if name == stream and one["leader"]), None
+            ):
+                return leader
         return None
+
+    def whole(self) -> bool:
+        """Whether each stream is held by all servers, as its leader knows."""
+        led = {name: one for told in self._told() for name, one in _streams(told) if one["leader"] == told["server"]}
+        others = [one.get("replicas", []) for one in led.values()]
+        return bool(led) and all(
+            len(replicas) == len(self.servers) - 1 and all(peer["current"] for peer in replicas) for replicas in others
+        )
+
+    def _told(self) -> Iterator[dict[str, Any]]:
+        """What each server that answers says of JetStream."""
+        for server in self.servers:
+            if server.process is not None:
+                with contextlib.suppress(httpx2.HTTPError):
+                    told = httpx2.get(f"{server.monitor_url}/jsz?streams=1", timeout=WAIT).json()
+                    yield told | {"server": server.name}
+
+
+def _streams(told: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for account in told.get("account_details", []):
+        for stream in account.get("stream_detail", []):
+            yield stream["name"], {"leader": ""} | stream.get("cluster", {})
