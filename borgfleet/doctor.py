@@ -17,6 +17,7 @@ from borgfleet.master_key import open_database, proven_database
 from borgfleet.standalone import own_borg
 from shared.borg import fencing
 from shared.bus.jetstream import connect
+from shared.bus.servers import ServerState, Silent, look
 from shared.db.tables.base import db_now
 from shared.domain.messages.installation import (
     BORG_DOES_NOT_RUN,
@@ -25,7 +26,9 @@ from shared.domain.messages.installation import (
     CLOCKS_DIFFER,
     DISK_NEARLY_FULL,
     JETSTREAM_OFF,
+    NATS_SERVERS_AWAY,
     PACKAGE_NAME_TAKEN,
+    STREAMS_BEHIND,
 )
 from shared.errors import AppError, Permanent
 from shared.secrets.envelope import KeyRing
@@ -116,11 +119,19 @@ async def _database(settings: Settings) -> str:
 async def _bus(settings: Settings) -> str:
     bus = await connect(settings.nats, name="borgfleet-doctor")
     try:
-        if not await bus.healthy():
-            raise Permanent(JETSTREAM_OFF())
+        healthy = await bus.healthy()
     finally:
         await bus.close()
-    return "JetStream answers"
+    # Who is away tells more than that JetStream does not answer, which it causes.
+    states = await look(settings.nats)
+    if silent := [f"{state.url} ({state.reason})" for state in states if isinstance(state, Silent)]:
+        raise Permanent(NATS_SERVERS_AWAY(servers=silent))
+    if not healthy:
+        raise Permanent(JETSTREAM_OFF())
+    servers = [state for state in states if isinstance(state, ServerState)]
+    if behind := [one for server in servers for one in server.behind]:
+        raise Permanent(STREAMS_BEHIND(behind=behind))
+    return "; ".join(["JetStream answers", *map(str, servers)])
 
 
 async def _master_key(settings: Settings) -> str:

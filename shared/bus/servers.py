@@ -7,7 +7,7 @@ import json
 import re
 import urllib.request
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from shared.domain.messages.bus import (
     BUS_UNREACHABLE_MONITOR,
@@ -22,6 +22,7 @@ from shared.tls import Certificates
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Iterator
 
     from shared.config.settings import NatsSettings
 
@@ -35,6 +36,32 @@ class Silent:
 
     url: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """What one server's monitoring port says: how it keeps messages, and which streams it leads are not whole."""
+
+    url: str
+    name: str
+    version: str
+    sync_always: bool
+    peers: tuple[str, ...]
+    """The other servers of its cluster that it reaches."""
+    behind: tuple[str, ...]
+    """`<stream> on <server>` for each replica that does not hold all; of the streams that this server leads."""
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        sync = "each message on disk" if self.sync_always else "messages not on disk at once"
+        cluster = f", with {', '.join(self.peers)}" if self.peers else ""
+        return f"{self.name} {self.version}, {sync}{cluster}"
+
+
+async def look(settings: NatsSettings) -> list[ServerState | Silent]:
+    """Ask the monitoring port of every server, in the order of the settings."""
+    context = certificates(settings).context() if settings.encrypted else None
+    return await asyncio.gather(*(asyncio.to_thread(_looked_at, url, context) for url in settings.monitors))
 
 
 def inbox_of(user: str) -> str:
@@ -96,10 +123,38 @@ def _seed(settings: NatsSettings) -> str:
 def _syncs_always(url: str, context: ssl.SSLContext | None) -> bool | Silent:
     """Ask one server whether it writes to disk before it acknowledges."""
     try:
-        with urllib.request.urlopen(f"{url}/jsz", timeout=_ASK_SECONDS, context=_for(url, context)) as answer:  # noqa: S310 - an operator's own setting
-            return bool(json.load(answer).get("config", {}).get("sync_always"))
+        return bool(_told(f"{url}/jsz", context).get("config", {}).get("sync_always"))
     except (OSError, ValueError) as error:  # ValueError: something else answers there
         return Silent(url, str(error))
+
+
+def _looked_at(url: str, context: ssl.SSLContext | None) -> ServerState | Silent:
+    try:
+        about, jetstream = _told(f"{url}/varz", context), _told(f"{url}/jsz?streams=1", context)
+        routes = _told(f"{url}/routez", context).get("routes") or []
+    except (OSError, ValueError) as error:
+        return Silent(url, str(error))
+    name = str(about.get("server_name"))
+    sync = bool(jetstream.get("config", {}).get("sync_always"))
+    peers = sorted({str(route.get("remote_name")) for route in routes})
+    return ServerState(url, name, str(about.get("version")), sync, tuple(peers), tuple(_behind(jetstream, name)))
+
+
+def _behind(jetstream: dict[str, Any], leader: str) -> Iterator[str]:
+    for account in jetstream.get("account_details") or []:
+        for stream in account.get("stream_detail") or []:
+            cluster = stream.get("cluster") or {}
+            if cluster.get("leader") == leader:
+                late = [peer["name"] for peer in cluster.get("replicas") or [] if not peer.get("current")]
+                yield from (f"{stream['name']} on {name}" for name in late)
+
+
+def _told(url: str, context: ssl.SSLContext | None) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=_ASK_SECONDS, context=_for(url, context)) as answer:  # noqa: S310 - an operator's own setting
+        told: Any = json.load(answer)
+    if not isinstance(told, dict):
+        raise ValueError("no nats-server answers there")  # noqa: TRY004 - what came from outside is no type of ours
+    return cast("dict[str, Any]", told)
 
 
 def _for(url: str, context: ssl.SSLContext | None) -> ssl.SSLContext | None:

@@ -178,3 +178,15 @@ MASTER_KEY_OTHER = Message(
     "{path} (mode 0600), or name it in BORGFLEET_MASTER_KEY_FILE",
     "other",
 )
+NATS_SERVERS_AWAY = Message(
+    "nats_servers_away",
+    503,
+    "these nats-servers do not answer: {servers}",
+    "start them: the bus works while more than half of its servers do; or correct BORGFLEET_NATS__MONITOR_URLS",
+)
+STREAMS_BEHIND = Message(
+    "streams_behind",
+    503,
+    "these replicas do not hold all messages yet: {behind}",
+    "wait while they copy; if it does not end, see the log of that nats-server",
+)
