@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,10 @@ def test_the_leader_of_the_jobs_is_killed_three_times(fleet: ClusterFleet, data:
     definitions, jobs = queue(fleet, data)
     for number in range(3):
         until(lambda least=number: done(fleet, jobs) > least, "some have ended")
-        fleet.leader("JOBS").kill()
+        leader = fleet.leader("JOBS")
+        leader.kill()
+        if number == 1:
+            leader.wipe()  # a new machine under its name: it copies all from the others
         jobs.append(fleet.run(definitions[number]))
         fleet.whole()
     all_held(fleet, definitions, jobs)
@@ -93,3 +97,23 @@ def done(fleet: ClusterFleet, jobs: list[dict[str, Any]]) -> int:
 def readiness(fleet: ClusterFleet, name: str) -> int:
     port = fleet.services[name].health_port
     return httpx2.get(f"http://127.0.0.1:{port}/readyz", timeout=WAIT).status_code
+
+
+def test_a_backup_node_moves_to_another_place_with_its_state(fleet: ClusterFleet, data: Path, tmp_path: Path) -> None:
+    """As from a machine to another: the pool at the same path, the data directory copied while the service is stopped."""
+    definition = fleet.backup_job([data])
+    jobs = [fleet.run(definition)]
+    fleet.finished(jobs[0], "succeeded")
+    fleet.at_rest(definition)
+    assert fleet.services["backup"].stop() == 0
+    shutil.copytree(fleet.data_dir, tmp_path / "moved", symlinks=True)
+    fleet.spawn("backup", BORGFLEET_DATA_DIR=str(tmp_path / "moved"))
+    try:
+        jobs.append(fleet.run(definition))
+        all_held(fleet, [definition], jobs)
+        assert fleet.get(f"/api/repositories/{definition['repository_id']}")["frozen_for"] == []
+    finally:
+        # What it knows since, the others of this fleet must know too.
+        fleet.services["backup"].stop()
+        shutil.copytree(tmp_path / "moved" / "node", fleet.data_dir / "node", symlinks=True, dirs_exist_ok=True)
+        fleet.spawn("backup")
