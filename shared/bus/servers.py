@@ -131,7 +131,7 @@ def _syncs_always(url: str, context: ssl.SSLContext | None) -> bool | Silent:
 def _looked_at(url: str, context: ssl.SSLContext | None) -> ServerState | Silent:
     try:
         about, jetstream = _told(f"{url}/varz", context), _told(f"{url}/jsz?streams=1", context)
-        routes = _told(f"{url}/routez", context).get("routes") or []
+        routes: list[dict[str, Any]] = _told(f"{url}/routez", context).get("routes") or []
     except (OSError, ValueError) as error:
         return Silent(url, str(error))
     name = str(about.get("server_name"))
@@ -141,12 +141,14 @@ def _looked_at(url: str, context: ssl.SSLContext | None) -> ServerState | Silent
 
 
 def _behind(jetstream: dict[str, Any], leader: str) -> Iterator[str]:
-    for account in jetstream.get("account_details") or []:
-        for stream in account.get("stream_detail") or []:
-            cluster = stream.get("cluster") or {}
+    accounts: list[dict[str, Any]] = jetstream.get("account_details") or []
+    for account in accounts:
+        streams: list[dict[str, Any]] = account.get("stream_detail") or []
+        for stream in streams:
+            cluster: dict[str, Any] = stream.get("cluster") or {}
+            replicas: list[dict[str, Any]] = cluster.get("replicas") or []
             if cluster.get("leader") == leader:
-                late = [peer["name"] for peer in cluster.get("replicas") or [] if not peer.get("current")]
-                yield from (f"{stream['name']} on {name}" for name in late)
+                yield from (f"{stream['name']} on {peer['name']}" for peer in replicas if not peer.get("current"))
 
 
 def _told(url: str, context: ssl.SSLContext | None) -> dict[str, Any]:
