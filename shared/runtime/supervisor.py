@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shared.domain.messages.jobs import TASK_ENDED
-from shared.errors import LeaseLost, Permanent
+from shared.errors import AppError, LeaseLost, Permanent
 from shared.runtime.board import Board
 from shared.runtime.crashpoint import failpoint
 from shared.runtime.health import Health, serve
+from shared.runtime.node_place import NodePlace, here
 from shared.runtime.pause import pause
 from shared.runtime.presence import Presence
 from shared.runtime.tasks import Periodic, Supervised, named
@@ -131,6 +132,14 @@ async def run_services(
     """
     from shared.runtime.relay import Relay  # noqa: PLC0415 - relay and workers use what is above
 
+    places = [NodePlace(parts.db, node, here(parts.settings.state_dir)) for node in _nodes(services)]
+    try:
+        for place in places:
+            await place.take(stopping)
+    except AppError:
+        await parts.bus.close()
+        await parts.db.close()
+        raise
     metrics = KernelMetrics(parts.registry, board.metrics if board else None)
     board = board or Board(metrics.tasks)
     relay_stopping = asyncio.Event()
@@ -140,7 +149,7 @@ async def run_services(
     )
     watched = [
         asyncio.create_task(supervise(task, board, stopping), name=task.name)
-        for task in _tasks(services, parts, metrics, board)
+        for task in [*_tasks(services, parts, metrics, board), *(place.task(stopping) for place in places)]
     ]
     _log.info("started", services=[service.name for service in services])
     try:
@@ -152,9 +161,15 @@ async def run_services(
         relay_stopping.set()
         await asyncio.wait({relay}, timeout=_RELAY_SECONDS)
         await _end([relay] if not relay.done() else [], "relay_stopped_late")
+        for place in places:
+            await place.leave()
         await parts.bus.close()
         await parts.db.close()
         _log.info("stopped")
+
+
+def _nodes(services: Sequence[Service]) -> set[str]:
+    return {service.node for service in services if service.node}
 
 
 async def _stopped(stopping: asyncio.Event, watched: Sequence[asyncio.Task[None]]) -> None:

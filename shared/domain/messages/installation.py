@@ -190,3 +190,10 @@ STREAMS_BEHIND = Message(
     "these replicas do not hold all messages yet: {behind}",
     "wait while they copy; if it does not end, see the log of that nats-server",
 )
+NODE_TAKEN = Message(
+    "node_taken",
+    409,
+    "the backup node {node} is at work in another place: {by}; this one is {here}",
+    "stop the other process, or give this one a name of its own in BORGFLEET_BACKUP__NODE; processes of one node must "
+    "share a machine, its list of processes and the data directory",
+)
