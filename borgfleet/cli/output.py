@@ -181,11 +181,20 @@ def _show_end(job: dict[str, Any]) -> None:
         console.print(f"  {job['reason']}", soft_wrap=True)
     if job["remedy"] and job["state"] == "failed":
         console.print(Text.assemble("  ", ("→", "dim"), " ", clean(str(job["remedy"]))), soft_wrap=True)
-    result = job["result"]
+    _show_result(job["result"])
+    undo: dict[str, Any] = job["result"].get("undo") or {}
+    if undo.get("possible"):
+        console.print(f"  to undo it: borgfleet task undo {job['id']}", soft_wrap=True)
+
+
+def _show_result(result: dict[str, Any]) -> None:
     if result.get("target") is not None:
         restored, hashed = size(result["original_size"]), result["verified"]["hashed"]
         where = f"{clean(str(result['server']))}:{clean(str(result['target']))}"
         console.print(f"  {result['files']} files, {restored}, {hashed} files compared: {where}", soft_wrap=True)
+    elif result.get("put_back") is not None:
+        where = f"{clean(str(result['server']))}:{clean(str(result['place']))}"
+        console.print(f"  {result['put_back']} put back, {result['set_aside']} set aside: {where}", soft_wrap=True)
     elif result.get("files") is not None:
         new, whole = size(result["deduplicated_size"]), size(result["original_size"])
         console.print(f"  {result['files']} files, {whole}, of it new: {new}")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from borgfleet.cli.ask import confirmed
 from borgfleet.cli.client import Client, segment
 from borgfleet.cli.output import AsJson, Follow, console, finish, show, show_one
 from shared.domain.job_kinds import KIND_OF
@@ -79,6 +80,24 @@ def retry(task_id: str, follow: Follow = True, as_json: AsJson = False) -> None:
     """Queue a failed or cancelled task again."""
     client = Client()
     finish(client, client.post(f"/api/jobs/{segment(task_id)}/retry"), follow=follow, as_json=as_json)
+
+
+@app.command()
+def undo(
+    task_id: str,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    follow: Follow = True,
+    as_json: AsJson = False,
+) -> None:
+    """Undo a restore that swapped: what was there comes back, what was restored is set aside beside it."""
+    client = Client()
+    path = f"/api/jobs/{segment(task_id)}"
+    found = client.get(path)["result"]
+    if found.get("undo") and not yes:
+        typer.echo(f"{clean(str(found['server']))}:{clean(str(found['target']))}: what was there comes back", err=True)
+        if not confirmed("Go on?"):
+            raise typer.Exit(1)
+    finish(client, client.post(f"{path}/undo"), follow=follow, as_json=as_json)
 
 
 @app.command()

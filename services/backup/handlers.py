@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from shared.events.backup import BackupRequested
     from shared.runtime.context import Context
 
+_KEPT_DAYS = 90.0
+"""For so long an ended job is kept, where nobody says otherwise."""
+
 DELETE = Work(
     JobType.ARCHIVE_DELETE, place_of, load_delete, run_delete, record_deletion, accept=accept_delete_request,
     nothing={"absent": True}, before_commit="after_delete_before_commit",
@@ -66,11 +69,12 @@ def backup_by(servers: Servers) -> Work[Any, Any, Any]:
     )  # fmt: skip
 
 
-def restore_by(servers: RestoreServers) -> Work[Any, Any, Any]:
+def restore_by(servers: RestoreServers, kept_days: float = _KEPT_DAYS) -> Work[Any, Any, Any]:
     """Return the work that restores: it reads a view, so that no backup waits for it."""
     return Work(
-        JobType.ARCHIVE_RESTORE, place_to_restore, load_restore, partial(run_restore, servers=servers), record_restore,
-        alone=False, accept=accept_restore_request, before_commit="after_place_before_commit",
+        JobType.ARCHIVE_RESTORE, place_to_restore, load_restore, partial(run_restore, servers=servers),
+        partial(record_restore, kept_days=kept_days), alone=False, accept=accept_restore_request,
+        before_commit="after_place_before_commit",
     )  # fmt: skip
 
 
@@ -87,7 +91,9 @@ async def make_backup(event: BackupRequested, ctx: Context, *, storage: Storage,
     await work_on(event, ctx, work=backup_by(servers), storage=storage)
 
 
-def works(servers: Servers, restoring: RestoreServers, catalogues: Path) -> tuple[Work[Any, Any, Any], ...]:
+def works(
+    servers: Servers, restoring: RestoreServers, catalogues: Path, kept_days: float = _KEPT_DAYS
+) -> tuple[Work[Any, Any, Any], ...]:
     """Return each kind of work on a repository; `catalogues`: the directory that holds them."""
-    backup, restore = backup_by(servers), restore_by(restoring)
+    backup, restore = backup_by(servers), restore_by(restoring, kept_days)
     return backup, DELETE, restore, PRUNE, COMPACT, CHECK, VERIFY, RECOVER, index_in(catalogues)

@@ -17,11 +17,12 @@ from services.backup.node.storage import NodeStorage
 from services.backup.node.view_keeper import ViewKeeper
 from services.backup.requests import accept_maintenance_request
 from services.backup.restore.server import RestoreServers
+from services.backup.restore.undo import undo_restore
 from services.backup.work import work_on
 from shared.borg.node import BorgNode
 from shared.domain.files import VERBS, subject
 from shared.domain.job import JobType
-from shared.events.archive import ArchiveDelete, ArchiveDeleted, ArchiveRestore, ArchiveRestored
+from shared.events.archive import ArchiveDelete, ArchiveDeleted, ArchiveRestore, ArchiveRestored, RestoreUndo
 from shared.events.backup import BackupCompleted, BackupFailed, BackupMissed, BackupRequested, BackupStarted
 from shared.events.progress import JobChanged
 from shared.events.repository import (
@@ -53,6 +54,7 @@ _EMITS = (
     BackupRequested,
     ArchiveDelete,
     ArchiveRestore,
+    RestoreUndo,
     RepositoryPrune,
     RepositoryCompact,
     RepositoryCheck,
@@ -87,11 +89,13 @@ def build(parts: Parts) -> Service:
     ssh, silence = AsyncSsh(settings.ssh), settings.backup.silence_seconds
     servers = RemoteServers(ssh, node, silence)
     routes: list[Route] = []
-    for work in works(servers, RestoreServers(ssh, silence), settings.catalogue_dir):
+    restoring = RestoreServers(ssh, silence)
+    for work in works(servers, restoring, settings.catalogue_dir, settings.keep.jobs_days):
         command, do = COMMAND_OF[work.kind], partial(work_on, work=work, storage=storage)
         at_once = settings.backup.concurrency if work.kind is JobType.BACKUP_CREATE else 1
         routes.append(Route(command, do, at_once, node=here, on_failure=announce_failure))
         routes.append(Route(command, work.accept or partial(accept_maintenance_request, kind=work.kind)))
+    routes.append(Route(RestoreUndo, partial(undo_restore, servers=restoring)))
     return Service(
         name="backup",
         routes=tuple(routes),

@@ -12,6 +12,7 @@ class JobType(StrEnum):
     BACKUP_CREATE = "backup_create"
     ARCHIVE_DELETE = "archive_delete"
     ARCHIVE_RESTORE = "archive_restore"
+    RESTORE_UNDO = "restore_undo"
     ARCHIVE_INDEX = "archive_index"
     REPOSITORY_PRUNE = "repository_prune"
     REPOSITORY_COMPACT = "repository_compact"

@@ -38,6 +38,8 @@ class JobKind(NamedTuple):
     """It works on a repository, so it runs on the backup node that holds it."""
     takes_turns: bool = False
     """Caps hold for it, so it may wait; what a person waits for, as a deletion, begins at once."""
+    moves: bool = False
+    """It renames what is on a server: nothing else that does may begin to there."""
     retryable: bool = True
     """A person may have it queued again once it failed or was cancelled."""
     task: MaintenanceTask | None = None
@@ -74,6 +76,12 @@ JOB_KINDS: tuple[JobKind, ...] = (
             Phase("connecting"), Phase("checking the target"), Phase("making the view"), Phase("counting"),
             Phase("extracting", "bytes"), Phase("verifying"), Phase("placing"), Phase("cleaning"),
         ),
+        moves=True,
+    ),
+    JobKind(
+        JobType.RESTORE_UNDO, "Undo of a restore", "restore.undo", Permission.BACKUPS_RESTORE,
+        (Phase("connecting"), Phase("putting back")),
+        node_bound=False, moves=True,
     ),
     JobKind(
         JobType.ARCHIVE_INDEX, "Indexing", "archive.index", Permission.REPOSITORIES_INDEX,
@@ -112,6 +120,7 @@ JOB_KINDS: tuple[JobKind, ...] = (
 KIND_OF: dict[str, JobKind] = {kind.type.value: kind for kind in JOB_KINDS}
 """By type, as rows and messages name it; rows may hold types that a newer version made."""
 TAKE_TURNS = frozenset(kind.type.value for kind in JOB_KINDS if kind.takes_turns)
+MOVES = frozenset(kind.type.value for kind in JOB_KINDS if kind.moves)
 MAINTENANCE: dict[str, JobKind] = {kind.task: kind for kind in JOB_KINDS if kind.task is not None}
 """By the name in a repository's schedules."""
 MAINTENANCE_TYPES = frozenset(kind.type.value for kind in MAINTENANCE.values())

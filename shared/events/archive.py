@@ -26,6 +26,14 @@ class ArchiveRestore(Command):
     archive_id: uuid.UUID | None = Field(default=None, description="The archive (backup) to restore.")
 
 
+class RestoreUndo(Command):
+    """Put back what a restore with mode `swap` took the place of."""
+
+    subject: ClassVar[str] = "restore.undo"
+
+    restore_id: uuid.UUID | None = Field(default=None, description="The job of the restore that is to be undone.")
+
+
 class ArchiveAccepted(Event):
     """A person said that a doubtful archive is as it should be: it counts as good from now on."""
 

@@ -8,7 +8,14 @@ from typing import Literal
 from shared.domain.job import JobType
 from shared.domain.job_kinds import JOB_KINDS
 from shared.events.alert import AlertRaised, AlertResolved
-from shared.events.archive import ArchiveAccepted, ArchiveDelete, ArchiveDeleted, ArchiveRestore, ArchiveRestored
+from shared.events.archive import (
+    ArchiveAccepted,
+    ArchiveDelete,
+    ArchiveDeleted,
+    ArchiveRestore,
+    ArchiveRestored,
+    RestoreUndo,
+)
 from shared.events.backup import BackupCompleted, BackupFailed, BackupMissed, BackupRequested, BackupStarted
 from shared.events.base import Command, Event
 from shared.events.progress import JobChanged, JobProgress
@@ -49,7 +56,7 @@ class StreamSpec:
 
 COMMANDS: tuple[type[Command], ...] = (
     BackupRequested, ArchiveDelete, ArchiveRestore, RepositoryPrune, RepositoryCompact, RepositoryCheck,
-    RepositoryVerify, RepositoryRecover, ArchiveIndex, ServerSetup, StatsCollect,
+    RepositoryVerify, RepositoryRecover, ArchiveIndex, RestoreUndo, ServerSetup, StatsCollect,
 )  # fmt: skip
 _OF_SUBJECT = {command.subject: command for command in COMMANDS}
 COMMAND_OF: dict[JobType, type[Command]] = {kind.type: _OF_SUBJECT[kind.subject] for kind in JOB_KINDS}

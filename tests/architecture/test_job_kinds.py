@@ -26,6 +26,7 @@ PHASES = {
     "services/backup/create": ("backup_create",),
     "services/backup/inventory/recover.py": ("repository_recover",),
     "services/backup/inventory/verify.py": ("repository_verify",),
+    "services/backup/restore/undo.py": ("restore_undo",),
     "services/backup/restore": ("archive_restore",),
     "services/backup/catalogue": ("archive_index",),
     "services/backup/maintenance/check.py": ("repository_check",),

@@ -190,6 +190,30 @@ async def test_two_rights_of_one_request_hold_each_for_its_own_servers(world: Wo
     assert (await world.ask("us", "POST", f"/api/jobs/{world.other['job_id']}/retry")).status_code == 202
 
 
+async def test_an_undo_on_another_server_needs_the_right_to_restore_there(world: World) -> None:
+    await world.token("mixed", ("restore_operator", None), ("admin", "us"))
+    undo = {"possible": True, "items": [[0, "1", None]]}
+
+    async def swapped(to: str) -> uuid.UUID:
+        job = Job(type="archive_restore", state="succeeded", server_id=world.mine["server_id"], result={"undo": undo},
+                  params={"mode": "swap", "items": ["YQ=="], "target_server_id": to})  # fmt: skip
+
+        async def add(tx: Any) -> uuid.UUID:
+            tx.session.add(job)
+            await tx.session.flush()
+            return job.id
+
+        return await world.db.run(add)
+
+    unknown = await swapped(str(world.mine["server_id"]))
+    assert (await world.ask("us", "POST", f"/api/jobs/{unknown}/undo")).status_code == 404
+    assert (await world.ask("mixed", "POST", f"/api/jobs/{unknown}/undo")).status_code == 202
+    elsewhere = await swapped(str(world.other["server_id"]))
+    assert (await world.ask("mixed", "POST", f"/api/jobs/{elsewhere}/undo")).status_code == 202
+    await world.token("own", ("restore_operator", None))
+    assert (await world.ask("own", "POST", f"/api/jobs/{elsewhere}/undo")).status_code == 403
+
+
 async def test_the_limits_of_the_whole_fleet_hold_for_who_sees_a_part(world: World) -> None:
     """The runs of servers that one does not see take their slots all the same."""
     await world.token("all", ("admin", None))

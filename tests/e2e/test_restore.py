@@ -46,8 +46,8 @@ def test_a_directory_comes_back_to_another_place_with_every_byte_and_its_metadat
     assert not list(fleet.pool_path.glob(".borgfleet-views/*")), "the view stayed"
 
 
-def by_the_command_line(fleet: Fleet, *arguments: str) -> subprocess.CompletedProcess[str]:
-    argv = [str(Path(sys.executable).parent / "borgfleet"), "restore", *arguments]
+def by_the_command_line(fleet: Fleet, *arguments: str, verb: str = "restore") -> subprocess.CompletedProcess[str]:
+    argv = [str(Path(sys.executable).parent / "borgfleet"), verb, *arguments]
     environment = fleet.environment | {"BORGFLEET_TOKEN": fleet.token_file.read_text(),
                                        "BORGFLEET_URL": str(fleet.http.base_url)}  # fmt: skip
     return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
@@ -68,6 +68,28 @@ def test_swapped_by_the_command_line_only_after_a_yes(fleet: Fleet, data: Path) 
     assert {name: what for name, what in tree(data).items() if ".before-restore-" not in name} == was
     (aside,) = data.glob("deep.before-restore-*")
     assert (aside / "file3").read_text() == "mine"
+
+
+@pytest.mark.parametrize("transport", ["tunnel", "direct"])
+def test_a_swap_is_undone_by_the_command_line_only_after_a_yes(fleet: Fleet, data: Path, transport: str) -> None:
+    definition = fleet.backup_job([data], transport=transport)
+    fleet.finished(fleet.run(definition), "succeeded")
+    (data / "deep" / "file3").write_text("mine")
+    (data / "deep" / "file4").unlink()
+    was = tree(data)
+    argv = [fleet.backups(definition)[0]["id"], str(data / "deep").lstrip("/"), "--mode", "swap", "--yes"]
+    swapped = by_the_command_line(fleet, *argv)
+    assert swapped.returncode == 0, swapped.stdout + swapped.stderr
+    (verb,) = [line.partition("borgfleet ")[2].split() for line in swapped.stdout.splitlines() if "to undo it" in line]
+    assert by_the_command_line(fleet, *verb[1:], verb=verb[0]).returncode != 0
+    assert len(list(data.glob("deep.before-restore-*"))) == 1
+    undone = by_the_command_line(fleet, *verb[1:], "--yes", verb=verb[0])
+    assert undone.returncode == 0, undone.stdout + undone.stderr
+    assert "1 put back, 1 set aside" in undone.stdout
+    assert {name: what for name, what in tree(data).items() if ".restored-" not in name} == was
+    again = by_the_command_line(fleet, *verb[1:], "--yes", verb=verb[0])
+    assert "undone already" in again.stdout + again.stderr
+    assert again.returncode != 0
 
 
 def test_by_the_command_line_and_what_is_there_is_not_touched(fleet: Fleet, data: Path, tmp_path: Path) -> None:

@@ -58,3 +58,25 @@ def test_killed_in_a_merge_nothing_that_was_there_is_lost(fleet: Fleet, data: Pa
     assert (Path(ended["result"]["previous_in"]) / "deep" / "file3").read_text() == "mine"
     assert (ended["result"]["placed"], len(ended["result"]["previous"])) == (21, 20)
     assert_invariants(fleet, definition)
+
+
+@pytest.mark.parametrize("phase", ["undo_asked", "undo_renamed"])
+def test_killed_in_an_undo_all_is_as_it_was_before_the_swap(fleet: Fleet, data: Path, phase: str) -> None:
+    definition = fleet.backup_job([data])
+    fleet.finished(fleet.run(definition), "succeeded")
+    backed_up = (data / "deep" / "file3").read_bytes()
+    (data / "deep" / "file3").write_text("mine")
+    was = tree(data)
+    path = f"/api/backups/{fleet.backups(definition)[0]['id']}/restores"
+    body = {"items": [{"path": str(data / "deep").lstrip("/")}], "mode": "swap"}
+    preview = fleet.finished(fleet.post(f"{path}/preview", body), "succeeded")
+    restore = fleet.finished(fleet.post(path, body | {"confirm": preview["id"]}), "succeeded")
+    worker = fleet.doomed("backup", phase)
+    job = fleet.post(f"/api/jobs/{restore['id']}/undo", {})
+    worker.wait_dead()
+    fleet.spawn("backup")
+    ended = fleet.finished(job, "succeeded")
+    assert (ended["result"]["put_back"], ended["result"]["set_aside"]) == (1, 1), fleet.told(ended)
+    assert {name: what for name, what in tree(data).items() if ".restored-" not in name} == was
+    (data / "deep" / "file3").write_bytes(backed_up)
+    assert_invariants(fleet, definition)

@@ -2,8 +2,9 @@
 
 Runs with nothing but Python 3.7. `placer.py put PLAN` works in the staging directory, with the directory that holds the
 places open as descriptor 7; `placer.py existing PLAN` works in that directory, changes nothing and reads names from its
-input. Everything goes by directory descriptors, so that a link planted meanwhile leads nowhere. What was moved is not
-in the staging directory any more: whoever begins again goes on with what is left. Answers with one line of JSON.
+input; `placer.py undo -` works there too and reads its plan from its input. Everything goes by directory descriptors,
+so that a link planted meanwhile leads nowhere. What was moved is not in the staging directory any more: whoever begins
+again goes on with what is left. Answers with one line of JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _PARENT = 7
@@ -29,7 +30,7 @@ _FIRST = 200
 _SHOWN = 1000
 _WHY = {
     errno.EEXIST: "exists", errno.ENOTEMPTY: "exists", errno.ENOTDIR: "exists", errno.ENOENT: "moved_meanwhile",
-    errno.EXDEV: "other_file_system", errno.EBUSY: "other_file_system",
+    errno.ENAMETOOLONG: "name_too_long", errno.EXDEV: "other_file_system", errno.EBUSY: "other_file_system",
     errno.EPERM: "not_permitted", errno.EACCES: "not_permitted", errno.EROFS: "not_permitted",
 }  # fmt: skip
 
@@ -53,33 +54,40 @@ class Placer:
     def put(self) -> dict[str, Any]:
         """Place everything; say what stayed and why, and where that went that was there."""
         tree = _open_below(os.open("tree", _DIRECTORY), _path(self.plan["top"]))
+        items = [_path(item) for item in self.plan["items"]]
+        chosen, meant = _outermost(items), {}
         if self.plan["mode"] == "merge":
+            chosen = []
             self._merge(tree, _PARENT, "")
-        else:
-            for item in self.plan["items"]:
-                self._item(tree, _path(item))
+        elif self.plan["mode"] == "swap":
+            meant = _meant(tree, chosen)
+        placed = [item for item in chosen if self._item(tree, item, meant.get(item, ("", None))[1])]
+        swapped = [[items.index(item), *meant[item]] for item in placed if item in meant]
         os.sync()
-        return {"refused": self.refused, "kept": self.kept, "counts": self.counts, "previous": self._previous()}
+        return {"refused": self.refused, "kept": self.kept, "counts": self.counts, "previous": self._previous(),
+                "swapped": swapped}  # fmt: skip
 
-    def _item(self, tree: int, path: str) -> None:
-        """Place one item, beside what is there or instead of it."""
+    def _item(self, tree: int, path: str, old: str | None) -> bool:
+        """Place one item, beside what is there or instead of it; False where it was refused."""
         above, name = os.path.split(path)
         try:
             source = _open_below(tree, above)
             os.stat(name, dir_fd=source, follow_symlinks=False)
         except FileNotFoundError:
-            return  # an earlier attempt placed it, or the backup does not hold it, which is told elsewhere
+            return True  # an earlier attempt placed it, or the backup does not hold it, which is told elsewhere
         try:
             target = self._open_made(source=tree, path=above)
             if self.plan["mode"] == "beside":
                 _move(source, name, target, f"{name}.restored-{self.plan['stamp']}")
-                return
+                return True
             aside = f"{name}.before-restore-{self.plan['stamp']}"
-            if _there(target, name) is not None:
+            if _is(_there(target, name), old):
                 _move(target, name, target, aside)
             _move(source, name, target, name)
         except Refused as error:
             self._refuse(path, str(error), 1)
+            return False
+        return True
 
     def _open_made(self, source: int, path: str) -> int:
         """Open a directory below the common one; what is missing on the way is made as the backup has it."""
@@ -162,6 +170,51 @@ class Placer:
             self.refused.append([path, why])
 
 
+class Undo:
+    """Gives back the names that a swap changed: what it placed is set aside, and what was there comes back."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        """Take the plan: the restore's `stamp`, and `items`: path, what was placed, what was there (None: nothing)."""
+        self.stamp = plan["stamp"]
+        self.items = [(_path(path), new, old) for path, new, old in plan["items"]]
+
+    def undo(self) -> dict[str, Any]:
+        """Look at everything first, and rename nothing where one thing is not as the swap left it."""
+        judged = [(path, self._wrong(path, new, old)) for path, new, old in self.items]
+        wrong = [[path, why] for path, why in judged if why]
+        refused: list[list[str]] = []
+        for path, new, old in () if wrong else self.items:
+            try:
+                with _above(path) as (above, name):
+                    aside = f"{name}.before-restore-{self.stamp}"
+                    if _is(_there(above, name), new):
+                        _move(above, name, above, f"{name}.restored-{self.stamp}")
+                    if _is(_there(above, aside), old):
+                        _move(above, aside, above, name)
+            except (Refused, OSError) as error:
+                refused.append([path, str(error) if isinstance(error, Refused) else "moved_meanwhile"])
+        os.sync()
+        return {"wrong": wrong[:_FIRST], "wrong_count": len(wrong), "refused": refused}
+
+    def _wrong(self, path: str, new: str, old: str | None) -> str:
+        """Say what is not as the swap left it, or as an attempt left it that was cut short; empty: nothing."""
+        try:
+            with _above(path) as (above, name):
+                place, aside = _there(above, name), _there(above, f"{name}.before-restore-{self.stamp}")
+                out = _there(above, f"{name}.restored-{self.stamp}")
+        except OSError as error:
+            return "name_too_long" if error.errno == errno.ENAMETOOLONG else "parent"
+        if out is not None and not _is(out, new):
+            return "taken"
+        if out is not None and _is(place, old):
+            return ""  # an earlier attempt was here
+        if not _is(place, new) and not (place is None and out is not None):
+            return "gone" if place is None else "other"
+        if old is None or _identity(aside) == old:
+            return ""
+        return "aside_gone" if aside is None else "aside_changed" if _is(aside, old) else "aside_other"
+
+
 class Existing:
     """Tells which of the names that are to come are there already."""
 
@@ -216,6 +269,56 @@ def _opened(above: int, name: str) -> Generator[int]:
         os.close(opened)
 
 
+def _outermost(items: Sequence[str]) -> list[str]:
+    """Leave out what comes with a directory that is an item itself."""
+    chosen, cuts = set(items), [(item, [at for at, letter in enumerate(item) if letter == "/"]) for item in items]
+    return list(dict.fromkeys(item for item, ats in cuts if not any(item[:at] in chosen for at in ats)))
+
+
+def _meant(tree: int, items: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """Return what each item is and what it takes the place of; noted once, so that a later attempt goes by it."""
+    with contextlib.suppress(FileNotFoundError):
+        return {path: (new, old) for path, (new, old) in json.loads(Path("swapped").read_text()).items()}
+    meant: dict[str, tuple[str, str | None]] = {}
+    for item in items:
+        above, name = os.path.split(item)
+        with contextlib.suppress(OSError):  # the backup does not hold it
+            new = os.stat(name, dir_fd=_open_below(tree, above), follow_symlinks=False)
+            meant[item] = str(new.st_ino), None
+            with _above(item, _PARENT) as (target, _):
+                meant[item] = str(new.st_ino), _identity(_there(target, name))
+    Path("swapped.new").write_text(json.dumps(meant))
+    os.sync()
+    Path("swapped.new").rename("swapped")
+    return meant
+
+
+def _identity(found: os.stat_result | None) -> str | None:
+    """Return by what a thing is known again, and whether it was changed itself."""
+    if found is None:
+        return None
+    return f"{found.st_ino}:{found.st_mtime_ns}:{'' if stat.S_ISDIR(found.st_mode) else found.st_size}"
+
+
+def _is(found: os.stat_result | None, told: str | None) -> bool:
+    """Tell whether this is the very thing, changed or not."""
+    return found is not None and told is not None and str(found.st_ino) == told.partition(":")[0]
+
+
+@contextlib.contextmanager
+def _above(path: str, start: int | None = None) -> Generator[tuple[int, str]]:
+    """Enter the directory of a path below the one that is open, or the working one, through no link; with its name."""
+    directory = os.open(".", _DIRECTORY, dir_fd=start)
+    try:
+        *parts, name = path.split("/")
+        for part in parts:
+            outer, directory = directory, os.open(part, _DIRECTORY, dir_fd=directory)
+            os.close(outer)
+        yield directory, name
+    finally:
+        os.close(directory)
+
+
 def _open_below(directory: int, path: str) -> int:
     for part in filter(None, path.split("/")):
         directory = os.open(part, _DIRECTORY, dir_fd=directory)
@@ -240,6 +343,9 @@ def _move(source: int, name: str, target: int, new: str) -> None:
         try:
             os.link(name, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
         except OSError as error:
+            if error.errno == errno.EEXIST and _is(_there(target, new), _identity(_there(source, name))):
+                os.unlink(name, dir_fd=source)  # an earlier attempt was cut short between the two
+                return
             if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
                 raise
             if _there(target, new) is not None:
@@ -277,9 +383,9 @@ def main(verb: str, encoded: str) -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     sys.setrecursionlimit(10_000)
-    plan = json.loads(base64.b64decode(encoded))
-    if verb == "put":
-        sys.stdout.write(json.dumps(Placer(plan).put()) + "\n")
+    plan = json.load(sys.stdin) if verb == "undo" else json.loads(base64.b64decode(encoded))
+    if verb in ("put", "undo"):
+        sys.stdout.write(json.dumps(Placer(plan).put() if verb == "put" else Undo(plan).undo()) + "\n")
         return
     existing = Existing(plan)
     for line in sys.stdin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from shared.domain.job import JobState
@@ -14,10 +15,16 @@ if TYPE_CHECKING:
     from shared.runtime.context import Context
 
 
-async def record_restore(tx: UnitOfWork, ctx: Context, plan: RestorePlan, restored: Restored) -> None:
+async def record_restore(
+    tx: UnitOfWork, ctx: Context, plan: RestorePlan, restored: Restored, *, kept_days: float
+) -> None:
     """End the job; green only if nothing of what was asked for is missing or lost."""
     state = JobState.WARNING if restored.warnings else JobState.SUCCEEDED
-    if not await ctx.finish(tx, state, warnings=restored.warnings, result=restored.result) or plan.asked.preview:
+    result = restored.result
+    if result.get("undo") and ctx.job is not None:
+        until = ctx.job.created_at + timedelta(days=kept_days)  # with the job goes what an undo goes by
+        result = result | {"undo": result["undo"] | {"until": until.isoformat()}}
+    if not await ctx.finish(tx, state, warnings=restored.warnings, result=result) or plan.asked.preview:
         return
     tx.emit(
         ArchiveRestored(

@@ -201,6 +201,7 @@ async def _placed(plan: RestorePlan, server: RestoreServer, outcome: dict[str, A
         "refused": [{"path": shown(os.fsencode(path)), "code": code} for path, code in put["refused"]],
         "previous": [shown(os.fsencode(path)) for path in put["previous"]],
         "previous_in": f"{plan.path}/{plan.placing()['previous']}" if put["previous"] else None, "stamp": plan.stamp,
+        "undo": {"possible": bool(put["swapped"]), "items": put["swapped"]} if plan.asked.mode == "swap" else None,
     }  # fmt: skip
 
 

@@ -14,10 +14,11 @@ from shared.domain.text import clean
 from shared.errors import Permanent, Transient
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import AsyncGenerator, Sequence
 
     from services.backup.restore.plan import RestorePlan
-    from shared.ssh.port import Completed, Connection, Feed, Ssh
+    from shared.ssh.port import Completed, Connection, Credentials, Feed, Ssh, Target
 
 _SCRIPT = files("services.backup.restore").joinpath("server.sh").read_text()
 _PLACER = files("services.backup.restore").joinpath("placer.py").read_text()
@@ -33,6 +34,7 @@ _REMEDIES = {
     "parent_symlink": "give the path that it leads to, if that is where it should go",
     "staging_exists": "look at that directory, and remove it if nobody needs it",
     "staging_gone": "find out who removed it; then restore again",
+    "merge_needs_python": "install python3 there, or rename both names of each item by hand",
     "hostile_archive": "take the server or the person who made this archive for hostile",
 }
 _REASONS = {
@@ -60,6 +62,20 @@ class Probed:
     """What an earlier attempt of this job has placed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """What a restore with mode `swap` renamed in one directory of a server."""
+
+    job_id: uuid.UUID
+    target: Target
+    credentials: Credentials
+    parent: str
+    stamp: str
+    """Of the restore: part of the names that it made."""
+    items: list[tuple[bytes, str, str | None]]
+    """Path below the directory, what was placed, what was there (None: nothing), as `placer.py` noted them."""
+
+
 class RestoreServers:
     """Connects to servers that something is restored to."""
 
@@ -73,6 +89,16 @@ class RestoreServers:
         """Connect once for the whole restore."""
         async with self._ssh.connect(plan.target, plan.credentials) as connection:
             yield RestoreServer(connection, plan, self._silence)
+
+    async def undo(self, swapped: Swapped) -> dict[str, Any]:
+        """Rename everything back: `wrong`, in which case nothing was renamed, and `refused`, each path with why."""
+        items = [(base64.b64encode(path).decode(), new, old) for path, new, old in swapped.items]
+        plan = json.dumps({"stamp": swapped.stamp, "items": items})
+        arguments = ["undo", swapped.job_id.hex, swapped.parent, "-", _PLACER]
+        async with self._ssh.connect(swapped.target, swapped.credentials) as connection:
+            done = await connection.run(_SCRIPT, *arguments, stdin=plan, seconds=_HOUR)
+        _refuse(done, "undo", swapped.target.name, swapped.parent)
+        return json.loads(done.stdout)
 
 
 class RestoreServer:
@@ -111,7 +137,7 @@ class RestoreServer:
         options += (["--no-same-owner"] if gnu else ["-o"]) if self._plan.asked.owner == "root" else []
         arguments = [*self._arguments("unpack"), "gnu" if gnu else "other", *options]
         done = await self._connection.run_fed(_SCRIPT, *arguments, feed=feed, silence=self._silence)
-        self._refuse(done, "tar")
+        _refuse(done, "tar", self._plan.target.name, self._plan.parent)
         return done
 
     async def measure(self) -> dict[str, int]:
@@ -168,23 +194,24 @@ class RestoreServer:
     async def _run(self, verb: str, *more: str, stdin: str = "", seconds: float = 120.0) -> Completed:
         arguments = [*self._arguments(verb), *more]
         done = await self._connection.run(_SCRIPT, *arguments, stdin=stdin, seconds=seconds)
-        self._refuse(done, verb)
+        _refuse(done, verb, self._plan.target.name, self._plan.parent)
         return done
 
-    def _refuse(self, done: Completed, what: str) -> None:
-        if done.ok:
-            return
-        said = clean(done.stderr, 500).strip()
-        name = self._plan.target.name
-        code, colon, text = said.rpartition("\n")[2].partition(": ")
-        if done.exit_status == _REFUSED and colon and code in _REMEDIES:
-            raise Permanent(f"{name}: {text}", code=code, remedy=_REMEDIES[code])
-        if _FULL in said or _QUOTA in said:
-            message = f"{name}: the file system of {self._plan.parent} is full; nothing was placed"
-            raise Permanent(message, code="target_full", remedy=_REMEDIES["target_full"])
-        message = f"{name}: {what} ended with {done.exit_status}: {said or 'it said nothing'}"
-        remedy = "it is tried again; look at the server's log if it stays"
-        raise Transient(message, code="restore_command_failed", remedy=remedy)
+
+def _refuse(done: Completed, what: str, name: str, parent: str) -> None:
+    """Raise what a server's script refused, or why it failed."""
+    if done.ok:
+        return
+    said = clean(done.stderr, 500).strip()
+    code, colon, text = said.rpartition("\n")[2].partition(": ")
+    if done.exit_status == _REFUSED and colon and code in _REMEDIES:
+        raise Permanent(f"{name}: {text}", code=code, remedy=_REMEDIES[code])
+    if _FULL in said or _QUOTA in said:
+        message = f"{name}: the file system of {parent} is full; nothing was placed"
+        raise Permanent(message, code="target_full", remedy=_REMEDIES["target_full"])
+    message = f"{name}: {what} ended with {done.exit_status}: {said or 'it said nothing'}"
+    remedy = "it is tried again; look at the server's log if it stays"
+    raise Transient(message, code="restore_command_failed", remedy=remedy)
 
 
 def _wrong(said: dict[str, str], reasons: Sequence[str]) -> str:

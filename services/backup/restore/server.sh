@@ -46,7 +46,7 @@ mine() {
 }
 # tidy: removes the staging directory that it is called in, but for what was set aside, which is nobody's to remove.
 tidy() {
-    rm -rf ./tree ./result ./placing
+    rm -rf ./tree ./result ./placing ./swapped ./swapped.new
     for one in ./previous*; do
         [ ! -e "$one" ] || return 0
     done
@@ -180,6 +180,12 @@ put)
     enter "$parent" stay && exec 7<. && mine || refuse staging_gone "the staging directory is gone"
     cat >./result && stat -c %i . >./placing && sync || refuse target_full "$parent has no room"
     exec python3 -I -c "$1" put "$2"
+    ;;
+undo)
+    # Gives back the names that a swap changed, by placer.py in `$1`, with its plan on stdin.
+    command -v python3 >/dev/null || refuse merge_needs_python "there is no python3"
+    enter "$parent" stay || refuse staging_gone "$parent is gone"
+    exec python3 -I -c "$1" undo -
     ;;
 existing)
     # Which of the names on stdin are there; says nothing where not even their directory is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -10,10 +11,12 @@ from shared.db.stores.jobs import takes_turns
 from shared.db.tables.job import Job
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
-from shared.domain.job import JobType
+from shared.domain.job import JobState, JobType
+from shared.domain.job_kinds import MOVES
+from shared.domain.messages.backups import UNDO_BUSY, UNDO_DONE, UNDO_NO_SWAP, UNDO_NOTHING, UNDO_SERVER_GONE
+from shared.errors import Conflict
 
 if TYPE_CHECKING:
-    import uuid
     from collections.abc import Sequence
 
     from shared.db.tables.backup_job import BackupJob
@@ -46,6 +49,50 @@ async def request_restore(
     """Queue the restore of an archive, on the node that holds it; `params`: of `RestoreAsked`."""
     job = Job(type=JobType.ARCHIVE_RESTORE.value, archive_id=archive.id, request_key=request_key, params=params or {})
     return await _enqueue_on_node(tx, job, archive.repository_id)
+
+
+async def request_undo(tx: UnitOfWork, restore: Job, *, request_key: str | None = None) -> Job:
+    """Queue the undo of a restore that swapped; Conflict where it cannot be undone now."""
+    server_id = uuid.UUID(restore.params.get("target_server_id") or str(restore.server_id))
+    # Core, for it is the state of things that counts, and not what whoever asks may see; locked, so that of two who
+    # ask at the same time the second one finds the first one's job.
+    server = select(Server.__table__.c.name).where(Server.__table__.c.id == server_id).with_for_update()
+    name = (await tx.session.execute(server)).scalar()
+    await tx.session.refresh(restore)
+    noted = swap_noted(restore)
+    if name is None:
+        raise Conflict(UNDO_SERVER_GONE())
+    if (busy := await _restoring(tx, server_id)) is not None:
+        raise Conflict(UNDO_BUSY(server=name, job=busy))
+    if not noted.get("possible"):
+        raise Conflict(UNDO_NOTHING())
+    job = Job(type=JobType.RESTORE_UNDO.value, request_key=request_key, title=restore.title)
+    job.server_id, job.repository_id, job.archive_id = restore.server_id, restore.repository_id, restore.archive_id
+    job.params = {"restore_id": str(restore.id), "target_server_id": str(server_id)}
+    await tx.jobs.enqueue(job)
+    return job
+
+
+def swap_noted(restore: Job) -> dict[str, Any]:
+    """Return what a restore noted of its swap, which may be nothing; Conflict if it did not swap, or is undone."""
+    if restore.type != JobType.ARCHIVE_RESTORE.value or restore.params.get("mode") != "swap":
+        raise Conflict(UNDO_NO_SWAP())
+    noted: dict[str, Any] = (restore.result or {}).get("undo") or {}
+    if noted.get("job_id"):
+        raise Conflict(UNDO_DONE(job=noted["job_id"]))
+    return noted
+
+
+async def _restoring(tx: UnitOfWork, server_id: uuid.UUID) -> uuid.UUID | None:
+    """Return a job that moves, or is to move, things on a server."""
+    jobs = Job.__table__.c
+    query = select(jobs.id, jobs.server_id, jobs.params).where(
+        jobs.state.in_((JobState.QUEUED.value, JobState.RUNNING.value)), jobs.type.in_(MOVES)
+    )
+    for job_id, own, params in await tx.session.execute(query):
+        if not params.get("preview") and (params.get("target_server_id") or str(own)) == str(server_id):
+            return job_id
+    return None
 
 
 async def request_maintenance(

@@ -43,6 +43,85 @@ CONFIRM_STALE = Message(
     "the preview {confirm} is none of this restore, or is older than {minutes} minutes",
     "look at a new preview",
 )
+UNDO_NO_SWAP = Message(
+    "undo_no_swap",
+    409,
+    "this job is no restore with mode `swap`: there is nothing to put back",
+    "see its result; a merge that replaced names the directory that holds what was there",
+)
+UNDO_NOTHING = Message(
+    "undo_nothing",
+    409,
+    "this restore has put nothing in the place of anything, or left no note of it",
+    "see its result; names that end with `.before-restore-` and a time can be renamed back by hand",
+)
+UNDO_DONE = Message("undo_done", 409, "this restore is undone already, by job {job}", "nothing to do")
+UNDO_BUSY = Message(
+    "undo_busy",
+    409,
+    "on {server} a restore or an undo is at work: job {job}",
+    "wait until it has ended, or cancel it; then ask again",
+)
+UNDO_SERVER_GONE = Message(
+    "undo_server_gone",
+    409,
+    "the server that this was restored to was removed",
+    "rename on that machine by hand: names that end with `.before-restore-` and a time are what was there",
+)
+_UNDO_BY_HAND = "see what stands there, and put it back as the restore left it; or rename both names by hand"
+UNDO_GONE = Message(
+    "undo_moved",
+    409,
+    "{path} on {server} is not there any more[; {more} others are not as the restore left them]: nothing was renamed",
+    _UNDO_BY_HAND,
+    "gone",
+)
+UNDO_OTHER = Message(
+    "undo_moved",
+    409,
+    "{path} on {server} is something else than the restore left there"
+    "[; {more} others are not as the restore left them]: nothing was renamed",
+    _UNDO_BY_HAND,
+    "other",
+)
+UNDO_CHANGED = Message(
+    "undo_moved",
+    409,
+    "{path} on {server} was changed since the restore set it aside"
+    "[; {more} others are not as the restore left them]: nothing was renamed",
+    _UNDO_BY_HAND,
+    "changed",
+)
+UNDO_TAKEN = Message(
+    "undo_moved",
+    409,
+    "{path} on {server} is there already: what was restored was to get that name"
+    "[; {more} others are not as the restore left them]: nothing was renamed",
+    "rename or remove what has that name, and ask again",
+    "taken",
+)
+UNDO_PARENT = Message(
+    "undo_moved",
+    409,
+    "the directory of {path} on {server} is gone, or a symbolic link stands on the way to it"
+    "[; {more} others are not as the restore left them]: nothing was renamed",
+    _UNDO_BY_HAND,
+    "parent",
+)
+UNDO_TOO_LONG = Message(
+    "undo_moved",
+    409,
+    "{path} on {server} has so long a name that what was restored cannot get a new one beside it"
+    "[; {more} others are not as the restore left them]: nothing was renamed",
+    "rename by hand",
+    "too_long",
+)
+UNDO_REFUSED = Message(
+    "undo_refused",
+    409,
+    "not put back, as it changed meanwhile or may not be moved: {paths}",
+    "see what stands there, and undo the restore again",
+)
 POST_HOOK_OWED = Message(
     "post_hook_owed",
     400,

@@ -124,6 +124,16 @@ test('a lost file is found by a part of its name, and its older version restored
   expect(readFileSync(`${data(product)}/books/report.txt`, 'utf8')).toBe('the first report\n')
   const kept = readdirSync(`${data(product)}/books`).find((name) => name.includes('.before-restore-'))
   expect(readFileSync(`${data(product)}/books/${kept}`, 'utf8')).toContain('the second report')
+
+  await page.getByRole('button', { name: 'Undo the restore…' }).click()
+  await expect(page.getByRole('dialog')).toContainText(`on ${product.servers[0]!.name}?`)
+  await accessible(page)
+  await page.getByRole('dialog').getByRole('button', { name: 'Undo the restore', exact: true }).click()
+  await expect(page.getByRole('heading', { name: 'What was put back' })).toBeVisible({ timeout: 300_000 })
+  await accessible(page)
+  expect(readFileSync(`${data(product)}/books/report.txt`, 'utf8')).toContain('the second report')
+  await page.getByRole('link', { name: 'Open the restore' }).click()
+  await expect(page.getByText('This restore was undone')).toBeVisible()
 })
 
 test('what is gone is searched for, and merged back without touching what is there', async ({

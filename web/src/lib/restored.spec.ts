@@ -30,6 +30,7 @@ describe('the result of a restore', () => {
       previous: [],
       previousIn: null,
       stamp: '',
+      undo: null,
     })
   })
 

@@ -36,6 +36,26 @@ export interface Restored {
   previousIn: string | null
   /** The time in the new names. */
   stamp: string
+  /** Of a swap alone. */
+  undo: Undo | null
+}
+
+/** Whether a swap can be put back, how long what that goes by is kept, and the job that has done it. */
+export interface Undo {
+  possible: boolean
+  until: string | null
+  job: string
+}
+
+/** What the job of an undo tells. */
+export interface Undone {
+  restore: string
+  server: string
+  place: string
+  putBack: number | null
+  setAside: number | null
+  stamp: string
+  refused: { count: number; first: { path: string; code: string }[] }
 }
 
 type Raw = Record<string, unknown>
@@ -60,6 +80,29 @@ function there(value: unknown): There {
 function refusal(value: unknown): { path: string; code: string } {
   const one = record(value)
   return { path: text(one['path']), code: text(one['code']) }
+}
+
+function undoOf(value: unknown): Undo | null {
+  const one = record(value)
+  if (typeof one['possible'] !== 'boolean') return null
+  const until =
+    typeof one['until'] === 'string' && !Number.isNaN(Date.parse(one['until'])) ? one['until'] : null
+  return { possible: one['possible'], until, job: text(one['job_id']) }
+}
+
+/** Null for the result of a job that is none of an undo, or that has not ended well. */
+export function readUndone(raw: Raw): Undone | null {
+  if (typeof raw['restore_id'] !== 'string' || typeof raw['place'] !== 'string') return null
+  const refused = list(raw['refused']).map(refusal)
+  return {
+    restore: raw['restore_id'],
+    server: text(raw['server']),
+    place: raw['place'],
+    putBack: number(raw['put_back']),
+    setAside: number(raw['set_aside']),
+    stamp: text(raw['stamp']),
+    refused: { count: number(raw['refused_count']) ?? refused.length, first: refused },
+  }
 }
 
 /** Null for the result of a job that is none of a restore, or that has not ended. */
@@ -91,5 +134,6 @@ export function readRestored(raw: Raw): Restored | null {
     previous: texts(raw['previous']),
     previousIn: typeof raw['previous_in'] === 'string' ? raw['previous_in'] : null,
     stamp: text(raw['stamp']),
+    undo: undoOf(raw['undo']),
   }
 }

@@ -16,6 +16,7 @@ from services.api.kernel.pages import newest_first, require
 from services.api.kernel.schemas import Page
 from services.api.kernel.scope import require_for
 from shared.db.stores.jobs import takes_turns
+from shared.db.stores.requests import request_undo
 from shared.db.tables.job import Job, JobLog
 from shared.domain.job import JobState, JobType
 from shared.domain.job_kinds import KIND_OF
@@ -115,6 +116,27 @@ async def retry_job(job_id: uuid.UUID, parts: Parts, asking: Asking) -> JobOut:
         return require(await tx.jobs.get(job_id), "job")
 
     return JobOut.model_validate(await parts.db.run(retry))
+
+
+@router.post("/api/jobs/{job_id}/undo", dependencies=[Allow(Permission.BACKUPS_RESTORE)], status_code=202)
+async def undo_restore(job_id: uuid.UUID, parts: Parts, asking: Asking) -> JobOut:
+    """Queue the undo of a restore with mode `swap`: what was there comes back, what was restored is set aside.
+
+    Its job changes nothing where one of the names is not as the restore left it. `undo` in the restore's result says
+    whether it can be undone, and until when what that goes by is kept.
+    """
+
+    async def undo(tx: UnitOfWork) -> Job:
+        restore = require(await tx.jobs.get(job_id), "job")
+        elsewhere = restore.params.get("target_server_id")
+        if elsewhere not in (None, str(restore.server_id)):
+            await require_for(tx.session, asking, Permission.BACKUPS_RESTORE_ELSEWHERE, uuid.UUID(elsewhere))
+        job = await request_undo(tx, restore)
+        await tx.session.flush()
+        await tx.session.refresh(job)
+        return job
+
+    return JobOut.model_validate(await parts.db.run(undo))
 
 
 async def _live_progress(parts: Gateway, job_id: uuid.UUID) -> dict[str, object] | None:

@@ -103,6 +103,79 @@ async def test_a_preview_is_as_old_as_the_database_says_however_wrong_our_clock_
     assert (await api.post(path, json=body | {"confirm": preview})).status_code == status
 
 
+SWAPPED = {"undo": {"possible": True, "items": [[0, "1", None]], "until": "2027-01-01T00:00:00+00:00"}, "stamp": "s"}
+
+
+async def swapped(api: httpx2.AsyncClient, parts: Parts, **values: Any) -> str:
+    """Make the job of a swap that has ended, as a worker would leave it."""
+    backup, *_ = await archive(api, parts, {"state": "succeeded"})
+    job = (await api.post(f"/api/backups/{backup}/restores", json={})).json()["id"]
+    made = {"state": "succeeded", "result": SWAPPED, "params": {"mode": "swap", "items": ["YQ=="]}} | values
+    await parts.db.run(lambda tx: tx.session.execute(update(Job).where(Job.id == uuid.UUID(job)).values(made)))
+    return job
+
+
+async def test_an_undo_is_queued_once_and_waits_for_nobody(api: httpx2.AsyncClient, parts: Parts) -> None:
+    restore = await swapped(api, parts)
+    answer = await api.post(f"/api/jobs/{restore}/undo")
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert (job["type"], job["state"], job["node"]) == ("restore_undo", "queued", None)
+    again = await api.post(f"/api/jobs/{restore}/undo")
+    assert (again.status_code, again.json()["code"]) == (409, "undo_busy")
+    assert job["id"] in again.json()["detail"]
+    assert (await api.get(f"/api/jobs/{restore}")).json()["result"]["undo"]["possible"] is True
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"params": {"mode": "merge", "items": ["YQ=="]}}, "undo_no_swap"),
+        ({"params": {}}, "undo_no_swap"),
+        ({"type": "backup_create"}, "undo_no_swap"),
+        ({"type": "restore_undo"}, "undo_no_swap"),
+        ({"result": {"undo": {"possible": False, "job_id": str(uuid.UUID(int=7))}}}, "undo_done"),
+        ({"result": {"undo": {"possible": False, "items": []}}}, "undo_nothing"),
+        ({"result": {"stamp": "of a version that noted nothing"}}, "undo_nothing"),
+        ({"result": {}, "state": "failed"}, "undo_nothing"),
+        ({"result": {}, "state": "running"}, "undo_busy"),
+        ({"params": {"mode": "swap", "target_server_id": str(uuid.UUID(int=8))}}, "undo_server_gone"),
+    ],
+)
+async def test_what_cannot_be_undone_is_refused_by_name(
+    api: httpx2.AsyncClient, parts: Parts, values: dict[str, Any], code: str
+) -> None:
+    answer = await api.post(f"/api/jobs/{await swapped(api, parts, **values)}/undo")
+    assert (answer.status_code, answer.json()["code"]) == (409, code), answer.text
+    assert answer.json()["remedy"]
+    assert (await api.get("/api/jobs?type=restore_undo&state=queued")).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("other", "status"),
+    [
+        ({}, 409),
+        ({"params": {"preview": True}}, 202),
+        ({"state": "succeeded"}, 202),
+        ({"type": "backup_create"}, 202),
+        ({"params": {"target_server_id": str(uuid.UUID(int=9))}}, 202),
+    ],
+)
+async def test_it_waits_for_what_moves_things_on_that_server_alone(
+    api: httpx2.AsyncClient, parts: Parts, other: dict[str, Any], status: int
+) -> None:
+    restore = await swapped(api, parts)
+
+    async def begin(tx: Any) -> None:
+        server = (await tx.session.get_one(Job, uuid.UUID(restore))).server_id
+        tx.session.add(
+            Job(**{"type": "archive_restore", "server_id": server, "state": "running", "params": {}} | other)
+        )
+
+    await parts.db.run(begin)
+    assert (await api.post(f"/api/jobs/{restore}/undo")).status_code == status
+
+
 async def test_what_is_unknown_is_not_found(api: httpx2.AsyncClient, parts: Parts) -> None:
     backup, *_ = await archive(api, parts, {"state": "succeeded"})
     nobody = "00000000-0000-0000-0000-000000000001"

@@ -33,7 +33,11 @@ def test_every_type_has_a_command_of_its_own_and_every_command_a_type() -> None:
 
 
 def test_what_is_bound_to_a_node_is_what_works_on_a_repository() -> None:
-    assert {command.subject for command in COMMANDS if command not in NODE_BOUND} == {"server.setup", "stats.collect"}
+    assert {command.subject for command in COMMANDS if command not in NODE_BOUND} == {
+        "restore.undo",
+        "server.setup",
+        "stats.collect",
+    }
 
 
 def test_only_what_has_a_repository_takes_turns() -> None:

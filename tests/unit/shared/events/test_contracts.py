@@ -23,7 +23,8 @@ def test_a_job_bound_to_a_node_travels_on_a_subject_that_overlaps_no_other() -> 
         "backup.requested", "backup.requested.*", "archive.delete", "archive.delete.*", "archive.index",
         "archive.index.*", "archive.restore", "archive.restore.*", "repository.prune", "repository.prune.*",
         "repository.compact", "repository.compact.*", "repository.check", "repository.check.*", "repository.verify",
-        "repository.verify.*", "repository.recover", "repository.recover.*", "server.setup", "stats.collect",
+        "repository.verify.*", "repository.recover", "repository.recover.*", "restore.undo", "server.setup",
+        "stats.collect",
     }  # fmt: skip
 
 

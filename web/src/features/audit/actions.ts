@@ -72,5 +72,6 @@ export const ACTIONS: readonly string[] = [
   'take_factors',
   'test_channel',
   'toggle_backup_job',
+  'undo_restore',
   'unfreeze',
 ]

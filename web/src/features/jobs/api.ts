@@ -56,10 +56,11 @@ export function useJobLog(id: Ref<string>, state: Ref<string | undefined>) {
 
 export function useJobActions() {
   const queries = useQueryClient()
-  const action = (mutationFn: (id: string) => Promise<unknown>) =>
+  const action = <T>(mutationFn: (id: string) => Promise<T>) =>
     useMutation({ mutationFn, onSettled: () => queries.invalidateQueries({ queryKey: ['jobs'] }) })
   return {
     cancel: action((id) => answered(client.POST('/api/jobs/{job_id}/cancel', path(id)))),
     retry: action((id) => answered(client.POST('/api/jobs/{job_id}/retry', path(id)))),
+    undo: action((id) => answered(client.POST('/api/jobs/{job_id}/undo', path(id)))),
   }
 }

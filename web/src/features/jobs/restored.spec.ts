@@ -1,6 +1,10 @@
-import { describe, expect, it } from 'vitest'
-import { put } from '../../../tests/mounting'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { me } from '@/lib/session'
+import { answering, button, put } from '../../../tests/mounting'
 import RestoreResult from './components/RestoreResult.vue'
+import UndoResult from './components/UndoResult.vue'
+
+const WAIT = 120_000
 
 const shown = (result: object, finished_at: string | null = '2026-11-24T02:00:00Z') =>
   put(RestoreResult, { job: { type: 'archive_restore', finished_at, result } }).text()
@@ -61,4 +65,77 @@ describe('the result of a restore', () => {
   })
 
   it('that is not there yet is not told', () => expect(shown(BASE, null)).toBe(''))
+})
+
+const SWAP = { ...BASE, mode: 'swap', target: '/srv/\u202ewww', stamp: '20261124T020000Z' }
+const POSSIBLE = { possible: true, until: '2027-02-22T02:00:00Z', items: [[0, '1', null]] }
+const restore = (undo: unknown) => ({
+  id: 'j1',
+  type: 'archive_restore',
+  finished_at: '2026-11-24T02:00:00Z',
+  result: { ...SWAP, undo },
+})
+
+describe('the undo of a restore', () => {
+  beforeEach(() => {
+    me.value = { permissions: ['backups:restore'], limited: [] } as never
+  })
+  afterEach(() => {
+    me.value = null
+    vi.unstubAllGlobals()
+  })
+
+  it('is offered until a day, and asked for only after a question that names the thing', async () => {
+    const asked = answering({ '/api/jobs/j1/undo': { id: 'j2' } })
+    const part = put(RestoreResult, { job: restore(POSSIBLE) })
+    expect(part.text()).toContain('Feb 22, 2027')
+    button('Undo the restore…').click()
+    await vi.waitFor(() => expect(document.body.textContent).toContain('on web1?'), WAIT)
+    const dialog = document.querySelector('[role=dialog]')!
+    expect(dialog.textContent).toContain('Undo the restore to /srv/\\u{202e}www on web1?')
+    expect(dialog.textContent).toContain('.restored-20261124T020000Z; nothing is deleted')
+    expect(asked).toEqual([])
+    dialog.querySelector<HTMLButtonElement>('button[type=submit]')!.click()
+    await vi.waitFor(() => expect(asked.map((one) => one.path)).toEqual(['/api/jobs/j1/undo']), WAIT)
+    expect(asked[0]!.method).toBe('POST')
+  })
+
+  it.each([
+    [{ possible: false, items: [] }],
+    [undefined],
+    [{ possible: 'yes' }],
+    [{ possible: false, job_id: 'j2' }],
+  ])('case %#: with %j there is no button', (undo) => {
+    const text = put(RestoreResult, { job: restore(undo) }).text()
+    expect(text).not.toContain('Undo the restore')
+    expect(text.includes('This restore was undone')).toBe(Boolean(undo && 'job_id' in undo))
+  })
+
+  it.each([[null], ['soon']])('whose end is unknown (%s) is offered without one', (until) => {
+    expect(put(RestoreResult, { job: restore({ possible: true, until }) }).text()).toContain(
+      'This can be undone as long as nothing there is moved.',
+    )
+  })
+
+  it('tells what was put back, what was set aside and what was not', () => {
+    const result = {
+      restore_id: 'j1',
+      server: 'web1',
+      place: '/srv',
+      stamp: '1',
+      put_back: 2,
+      set_aside: 3,
+      refused: [{ path: 'a\u202e', code: 'not_permitted' }],
+      refused_count: 1,
+    }
+    const job = { type: 'restore_undo', finished_at: '2026-11-24T02:00:00Z', result }
+    const text = put(UndoResult, { job }).text()
+    expect(text).toContain('Put back2')
+    expect(text).toContain('set aside3')
+    expect(text).toContain('.restored-1')
+    expect(text).toContain('1 item was not put back')
+    expect(text).toContain('a\\u{202e}not_permitted')
+    expect(put(UndoResult, { job: { ...job, result: {} } }).text()).toBe('')
+    expect(put(UndoResult, { job: { ...job, finished_at: null } }).text()).toBe('')
+  })
 })
