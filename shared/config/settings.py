@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -154,6 +154,9 @@ class ApiSettings(_Group):
     )
     session_idle_hours: PositiveFloat = Field(default=12.0, description="A session unused for so long ends.")
     session_days: PositiveFloat = Field(default=14.0, description="A session ends after so long, used or not.")
+    second_factor: Literal["off", "admins", "all"] = Field(
+        default="off", description="Who has to have a second factor; who has none yet may only set it up."
+    )
 
 
 class WorkerSettings(_Group):

@@ -2,6 +2,7 @@
 
 from services.api.features.alerts.routes import router as alerts_router
 from services.api.features.audit.routes import router as audit_router
+from services.api.features.auth.factors import router as factors_router
 from services.api.features.auth.own import router as own_router
 from services.api.features.auth.routes import router as auth_router
 from services.api.features.backup_jobs.routes import router as backup_jobs_router
@@ -51,6 +52,7 @@ ROUTERS = (
     system_router,
     auth_router,
     own_router,
+    factors_router,
     users_router,
     tokens_router,
     audit_router,

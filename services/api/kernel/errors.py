@@ -26,7 +26,7 @@ from shared.domain.text import clean
 from shared.errors import AppError, Conflict, Forbidden, Gone, Internal, Invalid, NotFound, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from fastapi import FastAPI
     from starlette.requests import Request
@@ -60,9 +60,14 @@ class Refused(AppError):
 
 
 class Unauthenticated(Forbidden):
-    """No valid token."""
+    """No valid token, or not proved who one is, or not lately."""
 
     default_code = "unauthenticated"
+
+    def __init__(self, said: Said, *, methods: Sequence[str] = (), flow: str = "") -> None:
+        """Take what is to be proved now, and the secret with which a login goes on that is half done."""
+        super().__init__(said)
+        self.methods, self.flow = methods, flow
 
 
 def install_error_handlers(app: FastAPI, routes: Iterable[BaseRoute]) -> None:
@@ -111,6 +116,8 @@ def answer_error(error: AppError, request_id: str = "") -> JSONResponse:
     if isinstance(error, Transient):
         headers["Retry-After"] = str(int(error.retry_after or 1))
     problem = problem_of(error.said, title=title, status=status, request_id=request_id)
+    if isinstance(error, Unauthenticated):
+        problem.methods, problem.flow = list(error.methods), error.flow
     if isinstance(error, Conflict) and error.field:
         field = error.field
         problem.errors = [FieldProblem(field=field, pointer=f"/{field}", code=error.code, message=error.message)]

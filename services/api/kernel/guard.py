@@ -18,6 +18,7 @@ from services.api.kernel.changes import UNSAFE, answer_once
 from services.api.kernel.principal import Principal
 from services.api.kernel.scope import servers_for
 from services.api.kernel.strict import parameters_of, refuse_others
+from shared.domain.messages.accounts import FACTOR_REQUIRED
 from shared.domain.permissions import Permission
 from shared.errors import Conflict, Forbidden
 
@@ -130,6 +131,8 @@ class GuardedRoute(APIRoute):
 
 async def _limit(request: Request, principal: Principal, permission: Permission) -> None:
     """Let a request see what the right holds for; `Forbidden` without it."""
+    if principal.lacks_factor:
+        raise Forbidden(FACTOR_REQUIRED(name=principal.name))
     gateway: Gateway = request.app.state.gateway
     servers = await servers_for(gateway.database, principal, permission)
     if servers is not None:

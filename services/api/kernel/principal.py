@@ -26,6 +26,8 @@ class Principal:
     """Of a token whose it is; None: it was made before there were users, or at the first start."""
     session_id: uuid.UUID | None = None
     """Of a person with a browser."""
+    lacks_factor: bool = False
+    """A person who has to have a second factor and has none: he has no rights until he has set one up."""
 
     @property
     def permissions(self) -> frozenset[Permission]:

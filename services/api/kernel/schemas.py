@@ -41,6 +41,10 @@ def _is_empty(names: list[str]) -> bool:
     return not names
 
 
+def _is_blank(text: str) -> bool:
+    return not text
+
+
 def _is_none(value: object) -> bool:
     return value is None
 
@@ -166,3 +170,11 @@ class Problem(BaseModel):
     remedy: str = ""
     request_id: str = Field(default="", description="As in the header `X-Request-Id` and in the log.")
     errors: list[FieldProblem] = []
+    methods: list[str] = Field(
+        default=[], exclude_if=_is_empty, description="What is to be proved now: password, totp, recovery_code."
+    )
+    flow: str = Field(
+        default="",
+        exclude_if=_is_blank,
+        description="With `second_factor_needed`: what POST /api/auth/second-factor goes on with, for ten minutes.",
+    )

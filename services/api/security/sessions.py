@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select, update
 
 from services.api.kernel.principal import Principal
-from services.api.kernel.rights import rights_of
+from services.api.kernel.rights import Rights, rights_of
 from shared.db.tables.account import Grant, LoginSession, User
 from shared.db.tables.base import db_now
 from shared.domain.ids import new_id
+from shared.domain.permissions import Role
 from shared.secrets.tokens import digest_of, new_secret
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Iterable
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from services.api.kernel.rights import Rights
     from services.api.security.origin import Origin
     from shared.config.settings import ApiSettings
 
@@ -49,11 +50,14 @@ async def begin_session(
     return identity, value
 
 
-async def renew_session(session: AsyncSession, session_id: uuid.UUID, methods: str) -> str:
-    """Give a session another value, because its user has proved again who he is."""
+async def renew_session(session: AsyncSession, session_id: uuid.UUID, methods: str | None) -> str:
+    """Give a session another value, because its user has proved again who he is.
+
+    `methods` is how; None: not by all that his account asks for, so that he counts as before.
+    """
     value = new_secret()
-    change = update(LoginSession).where(LoginSession.id == session_id)
-    await session.execute(change.values(digest=digest_of("session", value), methods=methods, strong_at=db_now()))
+    change = update(LoginSession).where(LoginSession.id == session_id).values(digest=digest_of("session", value))
+    await session.execute(change if methods is None else change.values(methods=methods, strong_at=db_now()))
     return value
 
 
@@ -80,8 +84,17 @@ async def find_session(session: AsyncSession, value: str, settings: ApiSettings)
     if row is None:
         return None
     login, user, to_note = row
-    rights = await user_rights(session, user.id)
-    return Principal("user", user.id, user.name, rights, user_id=user.id, session_id=login.id), bool(to_note)
+    return await principal_of_session(session, user, login.id, settings), bool(to_note)
+
+
+async def principal_of_session(
+    session: AsyncSession, user: User, session_id: uuid.UUID, settings: ApiSettings
+) -> Principal:
+    """Return a user as he asks by a session: without rights as long as he lacks a second factor that he has to have."""
+    grants = await _grants(session, user.id)
+    lacks = not user.totp_enabled and _has_to_have_factor(grants, settings)
+    rights = Rights() if lacks else rights_of(grants)
+    return Principal("user", user.id, user.name, rights, user_id=user.id, session_id=session_id, lacks_factor=lacks)
 
 
 async def note_session(session: AsyncSession, session_id: uuid.UUID) -> None:
@@ -98,5 +111,15 @@ async def is_strong(session: AsyncSession, session_id: uuid.UUID) -> bool:
 
 async def user_rights(session: AsyncSession, user_id: uuid.UUID) -> Rights:
     """Return what a user's roles give him."""
+    return rights_of(await _grants(session, user_id))
+
+
+async def _grants(session: AsyncSession, user_id: uuid.UUID) -> list[tuple[str, uuid.UUID | None]]:
     rows = await session.execute(select(Grant.role, Grant.tag_id).where(Grant.user_id == user_id))
-    return rights_of((role, tag) for role, tag in rows)
+    return [(role, tag) for role, tag in rows]
+
+
+def _has_to_have_factor(grants: Iterable[tuple[str, uuid.UUID | None]], settings: ApiSettings) -> bool:
+    if settings.second_factor == "admins":
+        return any(role == Role.ADMIN.value for role, _ in grants)
+    return settings.second_factor == "all"

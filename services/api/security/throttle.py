@@ -70,14 +70,21 @@ async def count_try(session: AsyncSession, keys: dict[str, int]) -> None:
         await session.execute(change.values(failures=failures, last_at=db_now(), blocked_until=db_now(pause)))
 
 
+async def take_back(session: AsyncSession, keys: dict[str, int]) -> None:
+    """Take back a try that was right and is not all yet: it neither adds a failure nor forgives the earlier ones.
+
+    Else who knows a password would begin anew with it after each few codes that he guessed wrong.
+    """
+    for key in sorted(keys):
+        change = update(Throttle).where(Throttle.key == key, Throttle.failures > 0)
+        await session.execute(change.values(failures=Throttle.failures - 1, blocked_until=db_now()))
+
+
 async def count_success(session: AsyncSession, keys: dict[str, int]) -> None:
     """Forget the failures of an account whose user has come; of an address only this try is taken back."""
-    for key in sorted(keys):
-        if key.startswith("account:"):
-            await session.execute(delete(Throttle).where(Throttle.key == key))
-        else:
-            change = update(Throttle).where(Throttle.key == key, Throttle.failures > 0)
-            await session.execute(change.values(failures=Throttle.failures - 1, blocked_until=db_now()))
+    accounts = [key for key in keys if key.startswith("account:")]
+    await session.execute(delete(Throttle).where(Throttle.key.in_(accounts)))
+    await take_back(session, {key: free for key, free in keys.items() if key not in accounts})
 
 
 def _left(until: datetime, now: datetime) -> float:

@@ -59,7 +59,7 @@ async def use_link(session: AsyncSession, secret: str, *kinds: LinkKind) -> OneT
     """Use a link up, and return it; of two that use it at once one is refused."""
     link = await find_link(session, secret, *kinds)
     unused = and_(OneTimeLink.digest == link.digest, OneTimeLink.used_at.is_(None))
-    if not _changed(await session.execute(update(OneTimeLink).where(unused).values(used_at=db_now()))):
+    if not changed_rows(await session.execute(update(OneTimeLink).where(unused).values(used_at=db_now()))):
         raise Gone(LINK_USED())
     return link
 
@@ -94,7 +94,7 @@ async def end_sessions(session: AsyncSession, user_id: uuid.UUID, keep: uuid.UUI
     query = delete(LoginSession).where(LoginSession.user_id == user_id)
     ended = await session.execute(query.where(LoginSession.id != keep) if keep else query)
     await session.execute(delete(LoginFlow).where(LoginFlow.user_id == user_id))
-    return _changed(ended)
+    return changed_rows(ended)
 
 
 async def reset_factors(session: AsyncSession, secrets: Secrets, user_id: uuid.UUID) -> None:
@@ -112,7 +112,8 @@ async def revoke_tokens(session: AsyncSession, user_id: uuid.UUID) -> None:
     await session.execute(update(ApiToken).where(mine, ApiToken.revoked_at.is_(None)).values(revoked_at=db_now()))
 
 
-def _changed(result: Result[Any]) -> int:
+def changed_rows(result: Result[Any]) -> int:
+    """Return how many rows an UPDATE or a DELETE changed."""
     return result.rowcount if isinstance(result, CursorResult) else 0
 
 

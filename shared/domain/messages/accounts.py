@@ -19,6 +19,47 @@ CSRF = Message(
     "this request was sent by a page of another site",
     "use Borgfleet's own pages, or a token; behind a proxy set BORGFLEET_API__PUBLIC_URL",
 )
+FACTOR_NEEDED = Message(
+    "second_factor_needed",
+    401,
+    "the password is right, and this account asks for a second factor too",
+    "give the six digits of your app, or a recovery code: POST /api/auth/second-factor",
+)
+FACTOR_NEEDED_TOO = Message(
+    "second_factor_needed",
+    401,
+    "the password alone does not prove it: this account has a second factor",
+    "give the six digits of your app as `code`, or a `recovery_code`, together with the password",
+    "with_password",
+)
+FACTOR_NONE = Message(
+    "no_second_factor", 409, "this account has no second factor", "set one up first: POST /api/auth/totp"
+)
+FACTOR_NOT_BEGUN = Message(
+    "no_second_factor",
+    409,
+    "there is no second factor to confirm",
+    "begin with POST /api/auth/totp, and add its secret to your app",
+    "not_begun",
+)
+FACTOR_ON = Message(
+    "second_factor_on",
+    409,
+    "this account has a second factor already",
+    "remove it first: DELETE /api/auth/totp",
+)
+FACTOR_REQUIRED = Message(
+    "second_factor_required",
+    403,
+    "{name} has to set up a second factor before anything else",
+    "set it up on the profile page, or with POST /api/auth/totp",
+)
+FLOW_OVER = Message(
+    "login_over",
+    401,
+    "this login is over: it took more than ten minutes, had too many wrong codes, or was finished",
+    "log in again with name and password",
+)
 LAST_ADMIN = Message(
     "last_admin",
     409,
@@ -61,11 +102,17 @@ PASSWORD_COMMON = Message(
 )
 PASSWORD_IS_NAME = Message("password_is_name", 422, "the password is made of the user's name", _OTHER_PASSWORD)
 PASSWORD_LENGTH = Message("password_length", 422, "a password has {shortest} to {longest} characters", _OTHER_PASSWORD)
+PROOF_ONE = Message(
+    "one_code",
+    422,
+    "a second factor is either `code` or `recovery_code`",
+    "give one of them: the six digits of your app, or a recovery code",
+)
 REAUTHENTICATE = Message(
     "reauthenticate",
     401,
     "this changes accounts or secrets, and it is over ten minutes that you proved who you are",
-    "give your password again: POST /api/auth/step-up",
+    "give your password again, and a code if you have a second factor: POST /api/auth/step-up",
 )
 SESSION_OVER = Message("session_over", 401, "this session is over", "log in again")
 TAG_UNKNOWN = Message("tag_unknown", 404, "there is no tag {names}", "GET /api/tags lists them; nothing was changed")
@@ -83,6 +130,19 @@ TOKEN_OR_SESSION = Message(
     "nobody",
 )
 USER_UNKNOWN = Message("user_unknown", 404, "there is no user named {name}", "`borgfleet user list` shows who there is")
+WRONG_CODE = Message(
+    "wrong_code",
+    401,
+    "the code is wrong, or was used before",
+    "wait for the next code of your app, and see that the phone's clock is right; or use a recovery code",
+)
+WRONG_CODE_OF_APP = Message(
+    "wrong_code",
+    422,
+    "the code is not the one of this secret",
+    "type the code that your app shows now, and see that the phone's clock is right",
+    "unconfirmed",
+)
 WRONG_CREDENTIALS = Message(
     "wrong_credentials", 401, "the name or the password is wrong", "try again, or ask an administrator for a link"
 )

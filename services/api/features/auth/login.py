@@ -10,11 +10,10 @@ from sqlalchemy import select
 
 from services.api.audit.record import PATIENCE, actor_of, record
 from services.api.kernel.errors import Unauthenticated
-from services.api.kernel.principal import Principal
 from services.api.security.guard import Accounts, accounts
 from services.api.security.origin import require_own_page
-from services.api.security.sessions import begin_session, end_session, renew_session, user_rights
-from services.api.security.throttle import count_success, count_try, keys_of
+from services.api.security.sessions import begin_session, end_session, principal_of_session, renew_session
+from services.api.security.throttle import count_success, count_try, keys_of, take_back
 from shared.db.tables.account import User
 from shared.domain.messages.accounts import WRONG_CREDENTIALS
 from shared.secrets.passwords import LONGEST
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from fastapi import Response
 
     from services.api.kernel.dependencies import Gateway
+    from services.api.kernel.principal import Principal
+    from shared.db.stores.audit import Actor
     from shared.db.unit_of_work import UnitOfWork
 
 _DAY = 86400
@@ -40,7 +41,10 @@ def require_browser(request: Request, known: Accounts) -> None:
 
 
 async def proven(parts: Gateway, known: Accounts, request: Request, name: str, password: str) -> User:
-    """Return the user of this name whose password this is; each try is counted before it is made."""
+    """Return the user of this name whose password this is; each try is counted before it is made.
+
+    With a second factor that is half of what he has to prove: `second.py` asks for the rest.
+    """
     keys = keys_of(name, known.origin(request))
     await parts.db.run(lambda tx: count_try(tx.session, keys))
     async with parts.db.read() as session:
@@ -48,20 +52,27 @@ async def proven(parts: Gateway, known: Accounts, request: Request, name: str, p
     kept = user.password_hash if user is not None else None
     right = await known.passwords.verify(kept, password[: LONGEST + 1])
     if user is None or not right:
-        if getattr(request.state, "principal", None) is None:  # else the route records that it refused
-            await _record_failure(parts, request, user)
+        await record_failure(parts, request, user, WRONG_CREDENTIALS.code)
         raise Unauthenticated(WRONG_CREDENTIALS())
-    await parts.db.run(lambda tx: count_success(tx.session, keys))
+    settle = take_back if user.totp_enabled else count_success
+    await parts.db.run(lambda tx: settle(tx.session, keys))
     return user
 
 
-async def _record_failure(parts: Gateway, request: Request, user: User | None) -> None:
+async def record_failure(parts: Gateway, request: Request, user: User | None, code: str) -> None:
     """Record a login that failed. A name that nobody has is not kept: it may be a password in the wrong field."""
+    if getattr(request.state, "principal", None) is not None:
+        return  # the route records that it refused
     seen = actor_of(request)
     who = replace(seen, name=user.name if user else "", id=user.id if user else None)
     await parts.database.for_requests(PATIENCE).run(
-        lambda tx: record(tx, request, request.state.action, actor=who, code=WRONG_CREDENTIALS.code)
+        lambda tx: record(tx, request, request.state.action, actor=who, code=code)
     )
+
+
+def actor_for(request: Request, user: User) -> Actor:
+    """Return a user who logs in, as he is recorded."""
+    return replace(actor_of(request), kind="user", name=user.name, id=user.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +89,15 @@ async def begun(tx: UnitOfWork, known: Accounts, request: Request, user: User, m
     origin = known.origin(request)
     await end_session(tx.session, known.cookie(request))
     session_id, value = await begin_session(tx.session, user.id, methods, origin, known.settings)
-    rights = await user_rights(tx.session, user.id)
-    principal = Principal("user", user.id, user.name, rights, user_id=user.id, session_id=session_id)
-    who = replace(actor_of(request), kind="user", name=user.name, id=user.id)
-    await record(tx, request, request.state.action, actor=who)
+    principal = await principal_of_session(tx.session, user, session_id, known.settings)
+    await record(tx, request, request.state.action, actor=actor_for(request, user))
     return Begun(principal, origin.cookie, value)
 
 
 async def renewed(
-    tx: UnitOfWork, known: Accounts, request: Request, asking: Principal, session_id: uuid.UUID, methods: str
+    tx: UnitOfWork, known: Accounts, request: Request, asking: Principal, session_id: uuid.UUID, methods: str | None
 ) -> Begun:
-    """Go on with a session under another value, because its user has proved again who he is."""
+    """Go on with a session under another value, because its user has proved again who he is (None: in part)."""
     value = await renew_session(tx.session, session_id, methods)
     await record(tx, request, request.state.action)
     return Begun(asking, known.origin(request).cookie, value)

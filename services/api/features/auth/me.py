@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from services.api.features.auth.schemas import MeOut, RoleOut
 from services.api.security.sessions import STRONG_SECONDS
+from shared.db.stores.factors import recovery_codes_left
 from shared.db.tables.account import Grant, LoginSession, User
 from shared.db.tables.tag import Tag
 
@@ -39,6 +40,8 @@ async def read_me(session: AsyncSession, asking: Principal) -> MeOut:
         session_id=asking.session_id,
         strong_until=strong_at + timedelta(seconds=STRONG_SECONDS) if strong_at else None,
         second_factor=bool(user and user.totp_enabled),
+        second_factor_required=asking.lacks_factor,
+        recovery_codes=await recovery_codes_left(session, user.id) if user and user.totp_enabled else None,
     )
 
 

@@ -11,12 +11,15 @@ from sqlalchemy import select
 from services.api.features.auth.login import Begun, Known, give_cookie, proven, renewed
 from services.api.features.auth.me import read_me
 from services.api.features.auth.schemas import MeOut, PasswordIn, SessionOut, StepUpIn
+from services.api.features.auth.second import let_pass, require_one
 from services.api.kernel.dependencies import Asking, Parts
+from services.api.kernel.errors import Unauthenticated
 from services.api.kernel.guard import Allow, GuardedRoute, Open
 from services.api.kernel.pages import require
+from services.api.security.strong import FACTORS, require_strong
 from shared.db.stores.accounts import end_sessions, set_password
 from shared.db.tables.account import LoginSession
-from shared.domain.messages.accounts import NO_SESSION
+from shared.domain.messages.accounts import FACTOR_NEEDED_TOO, NO_SESSION
 from shared.errors import Conflict
 from shared.secrets.passwords import check_password
 
@@ -33,10 +36,19 @@ async def step_up(
     body: StepUpIn, request: Request, response: Response, parts: Parts, known: Known, asking: Asking
 ) -> MeOut:
     """Prove who one is once more; for ten minutes accounts and secrets can be changed."""
-    session_id = _session_of(asking)
-    await proven(parts, known, request, asking.name, body.password.get_secret_value())
-    session = await parts.db.run(lambda tx: renewed(tx, known, request, asking, session_id, "password"))
-    return await _answer(parts, known, response, session)
+    session_id = session_of(asking)
+    user = await proven(parts, known, request, asking.name, body.password.get_secret_value())
+    if not user.totp_enabled:
+        session = await parts.db.run(lambda tx: renewed(tx, known, request, asking, session_id, "password"))
+        return await _answer(parts, known, response, session)
+    if body.code is None and body.recovery_code is None:
+        raise Unauthenticated(FACTOR_NEEDED_TOO(), methods=FACTORS)
+    require_one(body)
+
+    async def go_on(tx: UnitOfWork, method: str) -> Begun:
+        return await renewed(tx, known, request, asking, session_id, f"password,{method}")
+
+    return await _answer(parts, known, response, await let_pass(parts, known, request, user, body, go_on))
 
 
 @router.put("/api/auth/password", dependencies=[ACCOUNT])
@@ -44,14 +56,17 @@ async def change_password(
     body: PasswordIn, request: Request, response: Response, parts: Parts, known: Known, asking: Asking
 ) -> MeOut:
     """Change one's password; all other sessions end, and this one has another cookie."""
-    session_id = _session_of(asking)
-    await proven(parts, known, request, asking.name, body.old.get_secret_value())
+    session_id = session_of(asking)
+    user = await proven(parts, known, request, asking.name, body.old.get_secret_value())
+    if user.totp_enabled:  # the password alone must not be enough, nor count as a proof of both
+        await require_strong(parts, asking)
+    methods = None if user.totp_enabled else "password"
     kept = await known.passwords.hash(check_password(body.new.get_secret_value(), asking.name))
 
     async def change(tx: UnitOfWork) -> Begun:
         await set_password(tx.session, asking.id, kept)
         await end_sessions(tx.session, asking.id, keep=session_id)
-        return await renewed(tx, known, request, asking, session_id, "password")
+        return await renewed(tx, known, request, asking, session_id, methods)
 
     return await _answer(parts, known, response, await parts.db.run(change))
 
@@ -86,7 +101,8 @@ async def _answer(parts: Parts, known: Known, response: Response, session: Begun
         return await read_me(reading, session.principal)
 
 
-def _session_of(asking: Principal) -> uuid.UUID:
+def session_of(asking: Principal) -> uuid.UUID:
+    """Return the session of a person; Conflict for a token."""
     if asking.session_id is None:
         raise Conflict(NO_SESSION())
     return asking.session_id

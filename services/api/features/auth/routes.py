@@ -12,17 +12,22 @@ from services.api.features.auth.login import (
     begun,
     give_cookie,
     proven,
+    record_failure,
     require_browser,
     take_cookie,
 )
 from services.api.features.auth.me import read_me
-from services.api.features.auth.schemas import AcceptIn, LoginIn, MeOut, MethodsOut, SetupIn
+from services.api.features.auth.schemas import AcceptIn, LoginIn, MeOut, MethodsOut, SecondFactorIn, SetupIn
+from services.api.features.auth.second import half_done, let_counted_pass, require_one
 from services.api.kernel.dependencies import Asking, Parts
+from services.api.kernel.errors import Unauthenticated
 from services.api.kernel.guard import Allow, GuardedRoute, Open
 from services.api.security.sessions import end_session
+from services.api.security.throttle import count_try, keys_of
 from shared.db.stores.accounts import end_sessions, find_link, has_admin, set_password, use_link
+from shared.db.stores.factors import end_flow, try_flow
 from shared.db.tables.account import Grant, User
-from shared.domain.messages.accounts import ALREADY_SET_UP, LINK_CLOSED
+from shared.domain.messages.accounts import ALREADY_SET_UP, FACTOR_NEEDED, FLOW_OVER, LINK_CLOSED
 from shared.domain.permissions import Role
 from shared.errors import Conflict, Gone
 from shared.secrets.passwords import check_password
@@ -78,11 +83,48 @@ async def set_up(body: SetupIn, request: Request, response: Response, parts: Par
 
 @router.post("/api/auth/login", dependencies=[PUBLIC])
 async def log_in(body: LoginIn, request: Request, response: Response, parts: Parts, known: Known) -> MeOut:
-    """Log in with name and password; the answer's cookie is the session. Failures are counted, and slow the next."""
+    """Log in with name and password; the answer's cookie is the session. Failures are counted, and slow the next.
+
+    An account with a second factor gets 401 `second_factor_needed` with `flow` instead.
+    """
     require_browser(request, known)
     user = await proven(parts, known, request, body.name, body.password.get_secret_value())
-    session = await parts.db.run(lambda tx: begun(tx, known, request, user, "password"))
-    return await _welcome(parts, known, response, session)
+
+    async def enter(tx: UnitOfWork) -> Begun | Unauthenticated:
+        if user.totp_enabled:
+            return await half_done(tx, request, user, "password", FACTOR_NEEDED.code)
+        return await begun(tx, known, request, user, "password")
+
+    return await _welcome(parts, known, response, await parts.db.run(enter))
+
+
+@router.post("/api/auth/second-factor", dependencies=[PUBLIC])
+async def second_factor(
+    body: SecondFactorIn, request: Request, response: Response, parts: Parts, known: Known
+) -> MeOut:
+    """Finish a login with the code of one's app or a recovery code, each of which works once."""
+    require_browser(request, known)
+    require_one(body)
+    flow = body.flow.get_secret_value()
+
+    async def opened(tx: UnitOfWork) -> tuple[User, str] | None:
+        found = await try_flow(tx.session, flow)
+        if found is not None:
+            await count_try(tx.session, keys_of(found[0].name, known.origin(request)))
+        return found
+
+    found = await parts.db.run(opened)
+    if found is None:
+        await record_failure(parts, request, None, FLOW_OVER.code)
+        raise Unauthenticated(FLOW_OVER())
+    user, methods = found
+
+    async def enter(tx: UnitOfWork, method: str) -> Begun:
+        if not await end_flow(tx.session, flow):
+            raise Unauthenticated(FLOW_OVER())
+        return await begun(tx, known, request, user, f"{methods},{method}")
+
+    return await _welcome(parts, known, response, await let_counted_pass(parts, known, request, user, body, enter))
 
 
 @router.post("/api/auth/accept", dependencies=[PUBLIC])
@@ -94,10 +136,12 @@ async def accept(body: AcceptIn, request: Request, response: Response, parts: Pa
         user = await _user_of(session, await find_link(session, link, "invite", "reset"))
     kept = await known.passwords.hash(check_password(body.password.get_secret_value(), user.name))
 
-    async def change(tx: UnitOfWork) -> Begun:
+    async def change(tx: UnitOfWork) -> Begun | Unauthenticated:
         await use_link(tx.session, link, "invite", "reset")
         await set_password(tx.session, user.id, kept)
         await end_sessions(tx.session, user.id)
+        if user.totp_enabled:
+            return await half_done(tx, request, user, "link")
         return await begun(tx, known, request, user, "link")
 
     return await _welcome(parts, known, response, await parts.db.run(change))
@@ -120,8 +164,10 @@ async def me(parts: Parts, asking: Asking) -> MeOut:
         return await read_me(session, asking)
 
 
-async def _welcome(parts: Gateway, known: Accounts, response: Response, session: Begun) -> MeOut:
+async def _welcome(parts: Gateway, known: Accounts, response: Response, session: Begun | Unauthenticated) -> MeOut:
     known.forget()
+    if isinstance(session, Unauthenticated):
+        raise session
     give_cookie(response, known, session)
     async with parts.db.read() as reading:
         return await read_me(reading, session.principal)

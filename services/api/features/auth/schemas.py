@@ -55,10 +55,42 @@ class AcceptIn(In):
     password: Secret
 
 
-class StepUpIn(In):
-    """One's password once more, before accounts or secrets are changed."""
+class ProofIn(In):
+    """A second factor: one of both."""
+
+    code: Secret | None = Field(default=None, description="The six digits that the app shows.", examples=["123456"])
+    recovery_code: Secret | None = None
+
+
+class SecondFactorIn(ProofIn):
+    """What a login waits for whose password was right."""
+
+    flow: Secret = Field(description="As the answer to the password had it.")
+
+
+class StepUpIn(ProofIn):
+    """One's password once more, and a code with a second factor, before accounts or secrets are changed."""
 
     password: Secret
+
+
+class CodeIn(In):
+    """The first code of an app: it has the secret."""
+
+    code: Secret = Field(examples=["123456"])
+
+
+class TotpOut(Out):
+    """What an app needs to show codes; shown this once."""
+
+    secret: str = Field(description="In base32, to type it.")
+    uri: str = Field(description="otpauth://..., as apps read it from a QR code.")
+
+
+class RecoveryCodesOut(Out):
+    """Codes that stand for the second factor once each; shown this once."""
+
+    recovery_codes: list[str]
 
 
 class PasswordIn(In):
@@ -91,6 +123,10 @@ class MeOut(Out):
         default=None, description="Until then accounts and secrets can be changed without the password once more."
     )
     second_factor: bool = False
+    second_factor_required: bool = Field(
+        default=False, description="One has to set up a second factor, and may nothing else until then."
+    )
+    recovery_codes: int | None = Field(default=None, description="With a second factor: how many are left.")
 
 
 class SessionOut(Out):

@@ -131,7 +131,7 @@ async def _owner(session: AsyncSession, asking: Principal, name: str | None) -> 
 async def _require_strong(session: AsyncSession, asking: Principal, owner: uuid.UUID | None) -> None:
     """Ask a person for his password again before he makes or ends what is another's."""
     if asking.session_id and owner != asking.user_id and not await is_strong(session, asking.session_id):
-        raise too_long_ago()
+        raise await too_long_ago(session, asking)
 
 
 async def _to_change(tx: UnitOfWork, asking: Principal, token_id: uuid.UUID) -> ApiToken:
