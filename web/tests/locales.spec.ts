@@ -16,6 +16,7 @@ const [english, french] = [flat(en), flat(fr)]
 const parameters = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map((m) => m[1]).sort()
 // Words that are the same in both languages.
 const SAME = new Set([
+  'auth.second.code',
   'servers.details',
   'servers.actions_column',
   'servers.fact.architecture',

@@ -89,7 +89,11 @@ export function createAppRouter() {
 
   router.beforeEach(async (to) => {
     if (to.path === '/login') return (await isSignedIn()) ? nextOf(to.query['next']) : true
-    if (to.meta['open'] || (await isSignedIn())) return true
+    if (to.meta['open']) return true
+    if (await isSignedIn()) {
+      // Who has to set up a second factor may nothing else before.
+      return me.value?.second_factor_required && to.path !== '/profile' ? '/profile' : true
+    }
     return { path: '/login', query: { next: to.fullPath } }
   })
   router.afterEach((to, from) => {

@@ -23,8 +23,27 @@ export function useMethods() {
   })
 }
 
-export async function signIn(body: Schema['LoginIn']): Promise<void> {
-  welcome(await answered(client.POST('/api/auth/login', { body })))
+/** What a person gives for the second factor. */
+export type Proof = Pick<Schema['SecondFactorIn'], 'code' | 'recovery_code'>
+
+/** Welcomes who is signed in; returns what the login goes on with where it waits for a second factor, else "". */
+async function entered(asked: Promise<Schema['MeOut']>): Promise<string> {
+  try {
+    welcome(await asked)
+    return ''
+  } catch (error) {
+    if (error instanceof ApiError && error.problem.flow) return error.problem.flow
+    throw error
+  }
+}
+
+export function signIn(body: Schema['LoginIn']): Promise<string> {
+  return entered(answered(client.POST('/api/auth/login', { body })))
+}
+
+/** Finishes a login that waits for the second factor. */
+export async function finish(flow: string, proof: Proof): Promise<void> {
+  welcome(await answered(client.POST('/api/auth/second-factor', { body: { flow, ...proof } })))
 }
 
 /** Makes the first administrator, with the link that Borgfleet printed. */
@@ -33,8 +52,8 @@ export async function setUp(body: { link: string; name: string; password: string
 }
 
 /** Chooses a password with the link of an invitation or of a reset. */
-export async function accept(body: { link: string; password: string }): Promise<void> {
-  welcome(await answered(client.POST('/api/auth/accept', { body })))
+export function accept(body: { link: string; password: string }): Promise<string> {
+  return entered(answered(client.POST('/api/auth/accept', { body })))
 }
 
 export async function signOut(): Promise<void> {
@@ -42,6 +61,6 @@ export async function signOut(): Promise<void> {
   signedOut()
 }
 
-export async function prove(password: string): Promise<void> {
-  welcome(await answered(client.POST('/api/auth/step-up', { body: { password } })))
+export async function prove(password: string, proof: Proof): Promise<void> {
+  welcome(await answered(client.POST('/api/auth/step-up', { body: { password, ...proof } })))
 }

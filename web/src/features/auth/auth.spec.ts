@@ -85,6 +85,63 @@ describe('signing in', () => {
   })
 })
 
+describe('the second factor', () => {
+  const NEEDED = { code: 'second_factor_needed', flow: 'fl0w', methods: ['totp', 'recovery_code'] }
+
+  /** Has the API ask for a second factor, and refuse the first code. */
+  function asking(): { path: string; body: string }[] {
+    const asked: { path: string; body: string }[] = []
+    vi.stubGlobal('fetch', async (request: Request) => {
+      const path = new URL(request.url, 'http://test').pathname
+      const body = await request.text()
+      asked.push({ path, body })
+      const right = path.endsWith('methods') || body.includes('k3fm')
+      const answer = path.endsWith('methods')
+        ? METHODS
+        : right
+          ? ADA
+          : body.includes('fl0w')
+            ? { code: 'wrong_code' }
+            : NEEDED
+      return new Response(JSON.stringify(answer), { status: right ? 200 : 401 })
+    })
+    return asked
+  }
+
+  it('is asked for after the password; a wrong code stays there, and a recovery code goes on to where one was', async () => {
+    const asked = asking()
+    const page = put(LoginView)
+    await page.vm.$router.push({ path: '/login', query: { next: '/backups' } })
+    await flushPromises()
+    await fill(page, 'ada', 'right horse battery')
+    expect(page.text()).toContain('Now the code of your app')
+    expect(me.value).toBeNull()
+    expect(document.activeElement?.getAttribute('autocomplete')).toBe('one-time-code')
+    await fill(page, '000 000')
+    expect(page.find('[role=alert]').exists()).toBe(true)
+    expect(page.get('input').element.value).toBe('')
+    button('Use a recovery code').click()
+    await nextTick()
+    await fill(page, 'k3fm-9xqa-2hdp-w7cz')
+    expect(asked.filter((one) => one.path === '/api/auth/second-factor').map((one) => one.body)).toEqual([
+      '{"flow":"fl0w","code":"000 000"}',
+      '{"flow":"fl0w","recovery_code":"k3fm-9xqa-2hdp-w7cz"}',
+    ])
+    await vi.waitFor(() => expect(page.vm.$router.currentRoute.value.path).toBe('/backups'))
+    expect(me.value?.name).toBe('ada')
+  })
+
+  it('is asked for after a link for a new password too; one can begin anew', async () => {
+    location.hash = '#s3cret'
+    asking()
+    const page = put(AcceptView)
+    await fill(page, 'right horse battery')
+    expect(page.text()).toContain('Now the code of your app')
+    button('Sign in as somebody else').click()
+    await vi.waitFor(() => expect(page.vm.$router.currentRoute.value.path).toBe('/login'))
+  })
+})
+
 describe('a link', () => {
   it('makes the first administrator, and leaves the address bar at once', async () => {
     location.hash = '#s3cret'
@@ -146,6 +203,25 @@ describe('the password once more', () => {
     await nextTick()
     button('Go on').click()
     expect(await proof).toBe(true)
+  })
+
+  it('goes with a code for who has a second factor', async () => {
+    me.value = { ...ADA, second_factor: true }
+    const asked = answering({ '/api/auth/step-up': ADA })
+    put(ProveDialog)
+    const proof = askForProof()
+    await flushPromises()
+    const go = () => button('Go on')
+    for (const [index, value] of ['right horse battery', '123456'].entries()) {
+      expect(go().disabled).toBe(true)
+      const field = document.querySelectorAll<HTMLInputElement>('[role=dialog] input')[index]!
+      field.value = value
+      field.dispatchEvent(new Event('input'))
+      await nextTick()
+    }
+    go().click()
+    expect(await proof).toBe(true)
+    expect(asked[0]?.body).toBe('{"password":"right horse battery","code":"123456"}')
   })
 
   it('that nobody gives is a no', async () => {

@@ -19,6 +19,31 @@ export function useEndSession() {
   })
 }
 
+/** Asks anew who one is: the second factor is part of it. */
+async function refresh(): Promise<void> {
+  welcome(await answered(client.GET('/api/auth/me')))
+}
+
+export const beginFactor = () => answered(client.POST('/api/auth/totp'))
+
+/** Confirms an app by its first code; returns the recovery codes. */
+export async function confirmFactor(code: string): Promise<string[]> {
+  const { recovery_codes } = await answered(client.POST('/api/auth/totp/confirm', { body: { code } }))
+  await refresh()
+  return recovery_codes
+}
+
+export async function renewCodes(): Promise<string[]> {
+  const { recovery_codes } = await answered(client.POST('/api/auth/recovery-codes'))
+  await refresh()
+  return recovery_codes
+}
+
+export async function removeFactor(): Promise<void> {
+  await answered(client.DELETE('/api/auth/totp'))
+  await refresh()
+}
+
 export function usePasswordChange() {
   const queries = useQueryClient()
   return useMutation({

@@ -1,7 +1,7 @@
 import { flushPromises } from '@vue/test-utils'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { me } from '@/lib/session'
-import { answering, put } from '../../../tests/mounting'
+import { answering, button, put } from '../../../tests/mounting'
 import { ada } from '../../../tests/setup'
 import { browserOf } from './agent'
 import type { Session } from './api'
@@ -21,7 +21,10 @@ const session = (more: Partial<Session> = {}): Session => ({
   ...more,
 })
 
-afterEach(() => vi.unstubAllGlobals())
+afterEach(() => {
+  vi.unstubAllGlobals()
+  vi.restoreAllMocks()
+})
 
 describe('a browser', () => {
   it.each([
@@ -77,6 +80,66 @@ describe('the profile', () => {
     answering({ '/api/auth/sessions': 403 })
     const part = put(ProfileView)
     await vi.waitFor(() => expect(part.find('[role=alert]').exists()).toBe(true), WAIT)
+  })
+
+  it('sets a second factor up: secret, first code, recovery codes that are shown once; and takes it away', async () => {
+    const codes = ['k3fm-9xqa-2hdp-w7cz', 'aaaa-bbbb-cccc-dddd']
+    const uri = 'otpauth://totp/Borgfleet:ada?secret=ABCDEFGH&issuer=Borgfleet'
+    const answers: Record<string, unknown> = {
+      '/api/auth/sessions': [session()],
+      '/api/auth/totp': { secret: 'ABCDEFGH', uri },
+      '/api/auth/totp/confirm': { recovery_codes: codes },
+      '/api/auth/me': { ...ada([]), second_factor: true, recovery_codes: 10 },
+    }
+    me.value = { ...ada([]), second_factor_required: true }
+    const asked = answering(answers)
+    const part = put(ProfileView)
+    expect(part.text()).toContain('You have to set up a second factor')
+    button('Set up').click()
+    await vi.waitFor(() => expect(part.text()).toContain('ABCD EFGH'), WAIT)
+    expect(part.get('a[href^=otpauth]').attributes('href')).toBe(uri)
+    await part.get('input[autocomplete=one-time-code]').setValue(' 123456 ')
+    await part.findAll('form')[0]!.trigger('submit')
+    await vi.waitFor(() => expect(part.text()).toContain(codes[1]), WAIT)
+    expect(asked.find((one) => one.path === '/api/auth/totp/confirm')?.body).toBe('{"code":"123456"}')
+    expect(part.text()).not.toContain('ABCD EFGH')
+    vi.spyOn(HTMLAnchorElement.prototype, 'click').mockReturnValue()
+    const saved = vi.spyOn(URL, 'createObjectURL').mockReturnValue('blob:x')
+    button('Save as a file').click()
+    expect(await (saved.mock.calls[0]![0] as Blob).text()).toBe(`${codes.join('\n')}\n`)
+    button('I have kept them').click()
+    await flushPromises()
+    expect(part.text()).not.toContain(codes[1])
+    expect(part.text()).toContain('10 recovery codes are left')
+    answers['/api/auth/me'] = ada([])
+    button('Turn off').click()
+    await flushPromises()
+    button('Turn off').click()
+    await vi.waitFor(() => expect(me.value?.second_factor).toBe(false), WAIT)
+    expect(asked.some((one) => one.method === 'DELETE' && one.path === '/api/auth/totp')).toBe(true)
+  })
+
+  it('says that a first code is wrong, and that new recovery codes cannot be had', async () => {
+    const answers: Record<string, unknown> = {
+      '/api/auth/sessions': [session()],
+      '/api/auth/totp': { secret: 'ABCDEFGH', uri: 'otpauth://totp/x' },
+      '/api/auth/totp/confirm': 422,
+      '/api/auth/recovery-codes': 403,
+    }
+    answering(answers)
+    const part = put(ProfileView)
+    button('Set up').click()
+    await vi.waitFor(() => expect(part.text()).toContain('ABCD EFGH'), WAIT)
+    await part.get('input[autocomplete=one-time-code]').setValue('000000')
+    await part.findAll('form')[0]!.trigger('submit')
+    await vi.waitFor(() => expect(part.find('form [role=alert]').exists()).toBe(true), WAIT)
+    button('Cancel').click()
+    me.value = { ...ada([]), second_factor: true, recovery_codes: 0 }
+    await flushPromises()
+    expect(part.text()).toContain('No recovery code is left')
+    button('Make new recovery codes').click()
+    await vi.waitFor(() => expect(button('Make new recovery codes').disabled).toBe(false), WAIT)
+    expect(part.text()).not.toContain('Your recovery codes')
   })
 
   it('changes the password, and forgets both; a wrong one is refused in words', async () => {

@@ -18,6 +18,8 @@ export interface Problem {
   remedy: string
   errors: FieldError[]
   retryAfter: number | null
+  /** What a login goes on with that waits for the second factor; empty otherwise. */
+  flow: string
 }
 
 export class ApiError extends Error {
@@ -56,6 +58,7 @@ export function readProblem(response: Response, body: unknown): Problem {
     remedy: text(known['remedy']),
     errors: fieldErrors(known['errors']),
     retryAfter: wait > 0 ? wait : null,
+    flow: text(known['flow']),
   }
 }
 
@@ -69,6 +72,7 @@ export const unreachable: Problem = {
   remedy: '',
   errors: [],
   retryAfter: null,
+  flow: '',
 }
 
 export function problemOf(error: unknown): Problem {
