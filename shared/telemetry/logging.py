@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
-from typing import TYPE_CHECKING
+import textwrap
+from typing import TYPE_CHECKING, TextIO
 
 import structlog
 
+from shared.domain.text import clean
+
 if TYPE_CHECKING:
+    from structlog.typing import EventDict, ExcInfo, WrappedLogger
+
     from shared.config.settings import LogSettings
+
+_LONGEST, _LONGEST_TRACEBACK = 10_000, 200_000
 
 
 def configure_logging(settings: LogSettings) -> None:
@@ -20,16 +28,15 @@ def configure_logging(settings: LogSettings) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    render: structlog.typing.Processor
+    render: list[structlog.typing.Processor]
     if settings.json_lines:
         shared.append(structlog.processors.format_exc_info)
-        render = structlog.processors.JSONRenderer()
+        render = [structlog.processors.JSONRenderer()]
     else:
-        # The pretty renderers print local variables, and those may hold secrets.
-        plain = structlog.dev.plain_traceback
-        render = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+        render = [_inert, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_traceback)]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=shared))
+    processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=processors, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=level, force=True)
     for noisy in ("asyncssh", "alembic", "uvicorn.access", "nats"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
@@ -39,3 +46,19 @@ def configure_logging(settings: LogSettings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _inert(_logger: WrappedLogger, _name: str, entry: EventDict) -> EventDict:
+    """Keep an entry on its line: what servers and clients say may hold line ends, and what a terminal obeys."""
+    return {name: _on_one_line(value) if isinstance(value, str) else value for name, value in entry.items()}
+
+
+def _on_one_line(text: str) -> str:
+    return clean(text, _LONGEST).replace("\n", "\\n")
+
+
+def _traceback(out: TextIO, error: ExcInfo) -> None:
+    """Write a traceback without local variables, which may hold secrets; indented: none of its lines is an entry."""
+    made = io.StringIO()
+    structlog.dev.plain_traceback(made, error)
+    out.write(textwrap.indent(clean(made.getvalue(), _LONGEST_TRACEBACK), "    "))

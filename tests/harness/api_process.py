@@ -11,17 +11,19 @@ from prometheus_client import CollectorRegistry
 
 from services.api.app import build_app
 from shared.bus.memory import MemoryBus
-from shared.config.settings import HealthSettings, Settings
+from shared.config.settings import HealthSettings, LogSettings, Settings
 from shared.db.session import Database
 from shared.db.tables import ApiToken, Base
 from shared.runtime.health import serve
 from shared.runtime.service import Parts
 from shared.secrets.envelope import KeyRing
+from shared.telemetry.logging import configure_logging
 
 TOKEN = "bf_api-process"
 
 
 async def main(directory: Path, port: int) -> None:
+    configure_logging(LogSettings(json_lines=False))
     db = Database(f"sqlite+aiosqlite:///{directory / 'api.db'}", key_ring=KeyRing([bytes(32)]))
     async with db.engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)

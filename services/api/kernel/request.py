@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -13,14 +15,22 @@ from typing_extensions import override
 
 from services.api.kernel.errors import Refused, answer_error
 from shared.domain.ids import new_id
-from shared.domain.messages.requests import HEAD_TOO_LARGE
+from shared.domain.messages.requests import AMBIGUOUS_HEAD, AMBIGUOUS_LENGTH, HEAD_TOO_LARGE
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from shared.domain.message import Said
+
 LARGEST_HEAD = 16 * 1024
 REQUEST_ID = "X-Request-Id"
 _GOOD_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+_GOOD_ZONE = re.compile(r"[A-Za-z0-9._-]{1,15}")
+_ONCE = (
+    "Authorization", "Content-Length", "Content-Type", "Host", "Idempotency-Key", "Last-Event-ID", "Origin",
+    "Sec-Fetch-Site", "Transfer-Encoding",
+)  # fmt: skip
+"""What decides something, and is read once: a proxy before us may have looked at the other one."""
 _ALWAYS = {
     "Content-Security-Policy": (
         "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
@@ -57,6 +67,7 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = {**scope, "client": _client_of(scope)}
         request_id = _id_of(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
         unread = has_body(scope)
@@ -77,8 +88,8 @@ class Envelope:
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            if _head_size(scope) > LARGEST_HEAD:
-                await answer_error(Refused(HEAD_TOO_LARGE(most=LARGEST_HEAD)), request_id)(scope, reading, sending)
+            if (wrong := _wrong_head(scope)) is not None:
+                await answer_error(Refused(wrong), request_id)(scope, reading, sending)
                 return
             await self._app(scope, reading, sending)
 
@@ -96,9 +107,34 @@ def has_body(scope: Scope) -> bool:
     return "transfer-encoding" in headers or headers.get("content-length", "0").strip("0 ") != ""
 
 
+def _client_of(scope: Scope) -> tuple[str, int] | None:
+    """Return from where a request comes; None where it is not known.
+
+    A trusted proxy may pass on what it was given: a text that is no address is nobody's, and is recorded nowhere.
+    """
+    host, port = scope.get("client") or ("", 0)
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    zone = getattr(address, "scope_id", None) or ""
+    return None if zone and not _GOOD_ZONE.fullmatch(zone) else (str(address), port)
+
+
 def _id_of(headers: Headers) -> str:
     given = headers.get(REQUEST_ID, "")
     return given if _GOOD_ID.fullmatch(given) else str(new_id())
+
+
+def _wrong_head(scope: Scope) -> Said | None:
+    """Return why a request is refused for its head alone: too large, or to be understood in two ways."""
+    if _head_size(scope) > LARGEST_HEAD:
+        return HEAD_TOO_LARGE(most=LARGEST_HEAD)
+    names = Counter(name.lower() for name, _ in scope["headers"])
+    if names[b"content-length"] and names[b"transfer-encoding"]:
+        return AMBIGUOUS_LENGTH()
+    twice = next((name for name in _ONCE if names[name.lower().encode()] > 1), None)
+    return None if twice is None else AMBIGUOUS_HEAD(name=twice)
 
 
 def _head_size(scope: Scope) -> int:

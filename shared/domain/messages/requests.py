@@ -6,6 +6,19 @@ from shared.domain.message import Message
 
 _SEND_JSON = "send JSON in UTF-8, as GET /api/openapi.json says"
 
+AMBIGUOUS_HEAD = Message(
+    "ambiguous_head",
+    400,
+    "the header {name} stands in the request more than once",
+    "send it once; a proxy on the way may have added another",
+)
+AMBIGUOUS_LENGTH = Message(
+    "ambiguous_head",
+    400,
+    "the request tells the length of its body in two ways, by Content-Length and by Transfer-Encoding",
+    "send one of the two; a proxy on the way may have added the other",
+    "length",
+)
 BAD_CURSOR = Message("bad_cursor", 422, "`after` is not a cursor of ours", "use `next` of the page before")
 BAD_CURSOR_FILTERS = Message(
     "bad_cursor",

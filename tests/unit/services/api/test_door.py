@@ -94,12 +94,14 @@ class Client:
         return said[0]["status"], head, b"".join(message.get("body", b"") for message in said[1:])
 
 
-CHUNKED = {"Transfer-Encoding": "chunked", "Content-Type": "application/json"}
+CHUNKED = {"Transfer-Encoding": "chunked"}
+KIND = {"Content-Type": "application/json"}
 
 
 async def sent(parts: Parts, receive: Any, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
     """Send a body by hand; return status and problem. Whoever is refused before his end is cut off."""
-    status, head, body = await Client(parts).send(receive, CHUNKED | headers)
+    length = {} if "Content-Length" in headers else CHUNKED
+    status, head, body = await Client(parts).send(receive, KIND | length | headers)
     if status >= 400:
         assert head["connection"] == "close"
     return status, json.loads(body) if body else {}
@@ -286,7 +288,7 @@ async def test_who_has_no_right_is_refused_before_his_body_is_read(api: httpx2.A
     client.app.state.authenticate = authenticate
     for path in ("/api/guarded", "/api/servers"):
         endless = Endless()
-        status, head, body = await client.send(endless, CHUNKED, path)
+        status, head, body = await client.send(endless, CHUNKED | KIND, path)
         problem = json.loads(body)
         assert (status, problem["code"], endless.read) == (403, "forbidden", 0)
         assert head["connection"] == "close"
@@ -384,6 +386,25 @@ async def test_a_site_that_people_reach_over_https_is_never_asked_over_http_agai
     ) as client:
         answer = await client.get("/api/openapi.json")
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
+
+
+@pytest.mark.parametrize(
+    "name", ["authorization", "content-type", "host", "idempotency-key", "last-event-id", "origin"]
+)
+@pytest.mark.parametrize("path", ["/api/tags", "/api/auth/methods", "/", "/api/nowhere"])
+async def test_a_header_that_decides_stands_once(api: httpx2.AsyncClient, name: str, path: str) -> None:
+    """A proxy that looked at the one would let pass what the gateway does for the other."""
+    twice = [("authorization", TOKEN["Authorization"]), (name, "a"), (name.title(), "a")]
+    assert_problem(await api.get(path, headers=twice), 400, "ambiguous_head")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_the_length_of_a_body_is_told_in_one_way(api: httpx2.AsyncClient, order: int) -> None:
+    both = [("content-length", "16"), ("transfer-encoding", "chunked")][::order]
+    answer = await api.post("/api/tags", content=b'{"name": "twice"}', headers=both)
+    assert_problem(answer, 400, "ambiguous_head")
+    assert answer.headers["connection"] == "close", "what follows is whose?"
+    assert (await api.get("/api/tags")).json()["items"] == []
 
 
 async def test_a_large_head_is_refused(api: httpx2.AsyncClient) -> None:
