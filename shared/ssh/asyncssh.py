@@ -57,11 +57,17 @@ class AsyncSsh:
 
     async def host_key(self, host: str, port: int) -> str:
         """Ask a server for its host key without logging in."""
-        with _translated(shown_address(host, port)):
-            async with asyncio.timeout(self._settings.connect_timeout):
-                key = await asyncssh.get_server_host_key(
-                    host, port, tunnel=cast("Any", Connector()), config=None, server_host_key_algs=_OUR_KEYS
-                )
+        connector = Connector()
+        try:
+            with _translated(shown_address(host, port)):
+                async with asyncio.timeout(self._settings.connect_timeout):
+                    key = await asyncssh.get_server_host_key(
+                        host, port, tunnel=cast("Any", connector), config=None, server_host_key_algs=_OUR_KEYS
+                    )
+        except Transient as error:
+            if connector.connected and isinstance(error.__cause__, TimeoutError):
+                raise STALLED.error("", where=shown_address(host, port)) from error
+            raise
         if key is None:
             raise Transient(SERVER_UNREACHABLE_NO_KEY(address=shown_address(host, port)))
         return _text(key)

@@ -53,7 +53,10 @@ class _LastWords(asyncio.Protocol):
 
 
 class Connector:
-    """Opens TCP connections; asyncssh takes anything with this method as a tunnel."""
+    """Opens a TCP connection; asyncssh takes anything with this method as a tunnel."""
+
+    connected = False
+    """Somebody took the connection; whether he speaks is another question."""
 
     async def create_connection(
         self, factory: Callable[[], asyncio.Protocol], host: str, port: int
@@ -61,4 +64,5 @@ class Connector:
         """Connect to a host; raises what the event loop's own method does."""
         loop = asyncio.get_running_loop()
         transport, protocol = await loop.create_connection(lambda: _LastWords(factory()), host, port)
+        self.connected = True
         return transport, protocol.inner

@@ -7,7 +7,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from shared.ssh.asyncssh import AsyncSsh, new_key_pair
 from shared.ssh.port import Credentials, HostKeyChanged, Target, fingerprint
 from shared.testing.sshd import PrivateSshd, login_user
 from tests.harness.patience import WAIT
+from tests.harness.still import standing_still
 
 PRIVATE, PUBLIC = new_key_pair("refusals")
 OTHER_PRIVATE, _ = new_key_pair("other")
@@ -56,6 +57,12 @@ async def refused(connecting: AbstractAsyncContextManager[Any]) -> AppError:
     return caught.value
 
 
+async def failed(asking: Awaitable[Any]) -> AppError:
+    with pytest.raises(AppError) as caught:
+        await asking
+    return caught.value
+
+
 async def test_a_connection_whose_server_went_meanwhile_is_lost_and_no_refusal(tmp_path: Path) -> None:
     """A connection that was kept looked refused for good, and nobody tried a fresh one."""
     sshd = PrivateSshd(tmp_path / "sshd")
@@ -70,6 +77,57 @@ async def test_a_connection_whose_server_went_meanwhile_is_lost_and_no_refusal(t
             with pytest.raises(Transient) as caught:
                 await connection.run("true")
             assert caught.value.code == "connection_lost"
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> Iterator[tuple[PrivateSshd, Target]]:
+    """A server to be held still, and how it is reached."""
+    sshd = PrivateSshd(tmp_path / "sshd")
+    sshd.start()
+    sshd.authorize(PUBLIC)
+    host_key = " ".join((sshd.directory / "host_key.pub").read_text().split()[:2])
+    yield sshd, Target("web1", "127.0.0.1", sshd.port, login_user(), host_key)
+    sshd.stop()
+
+
+async def test_a_server_that_stands_still_is_told_as_what_it_is_and_keeps_nobody_waiting(
+    hanging: tuple[PrivateSshd, Target],
+) -> None:
+    """Its kernel takes the connection: neither its address nor the network between is wrong."""
+    sshd, target = hanging
+    short = AsyncSsh(SshSettings(connect_timeout=10, login_timeout=10, keepalive_interval=1, keepalive_count_max=2))
+    patience = SshSettings(connect_timeout=WAIT, login_timeout=WAIT, keepalive_interval=WAIT)
+    async with AsyncSsh(patience).connect(target, Credentials(private_key=PRIVATE)) as patient:
+        assert (await patient.run("true")).ok
+        with standing_still(sshd):
+            async with asyncio.timeout(WAIT):
+                errors = [
+                    await refused(short.connect(target, Credentials(private_key=PRIVATE))),
+                    await failed(short.host_key("127.0.0.1", sshd.port)),
+                ]
+        assert (await patient.run("true")).ok, "it goes on as if nothing had been"
+    for error in errors:
+        assert isinstance(error, Transient)
+        assert error.code == "server_unreachable"
+        assert "accepts the connection, but does not answer in time" in error.message
+        assert "sshd" in error.remedy
+
+
+async def test_a_command_whose_server_stands_still_ends_by_itself(
+    hanging: tuple[PrivateSshd, Target], tmp_path: Path
+) -> None:
+    sshd, target = hanging
+    watchful = SshSettings(connect_timeout=WAIT, login_timeout=WAIT, keepalive_interval=2, keepalive_count_max=2)
+    began = tmp_path / "began"
+    async with AsyncSsh(watchful).connect(target, Credentials(private_key=PRIVATE)) as connection:
+        command = asyncio.create_task(failed(connection.run(f"touch {began}; sleep 600", seconds=600)))
+        async with asyncio.timeout(WAIT):
+            while not began.exists():
+                await asyncio.sleep(0.05)
+            with standing_still(sshd):
+                error = await command
+    assert isinstance(error, Transient)
+    assert error.code == "connection_lost"
 
 
 @pytest.mark.parametrize(
