@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 from pathlib import Path
@@ -46,6 +47,27 @@ def test_a_node_serves_nothing_by_a_borg_that_computes_wrongly(
 def test_another_version_does_not(examined: Any, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     monkeypatch.setattr(examined, "VERSION", version)
     assert examined.differences() == [f"version {version}, not 1.4.5 or a later 1.4"]
+
+
+def test_the_lines_that_are_looked_into_are_those_of_the_function(examined: Any) -> None:
+    for function, _ in examined._SAID:
+        assert inspect.getsource(function).startswith(examined._source_of(function))
+        assert examined._source_of(function).count("\n") > 5
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n" * 9, b"\xff" * 99, b"def serve(self):\n" * 9999])
+def test_a_borg_whose_source_is_missing_or_another_does_not(
+    examined: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
+) -> None:
+    def serve() -> None: ...
+
+    elsewhere = tmp_path / "remote.py"
+    if content is not None:
+        elsewhere.write_bytes(content)
+    code = examined._Server.serve.__code__.replace(co_filename=str(elsewhere))
+    monkeypatch.setattr(serve, "__code__", code)
+    monkeypatch.setattr(examined, "_SAID", ((serve, "if method not in self.rpc_methods:"),))
+    assert "lacks 'if method not in self.rpc_methods:'" in examined.differences()[0]
 
 
 def test_a_changed_signature_a_changed_loop_and_another_manifest_are_named(
