@@ -13,6 +13,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,7 +22,7 @@ from shared.domain.archive import ArchiveFigures
 from shared.domain.messages import borg_causes as causes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _LARGEST = 8 * 1024 * 1024
@@ -41,8 +42,21 @@ class Made(BaseModel):
     state: str
     trusted: bool = False
     reasons: list[dict[str, str]] = Field(default_factory=list[dict[str, str]])
+    messages: list[dict[str, Any] | None] = Field(default_factory=list[dict[str, Any] | None])
+    """Of each reason its message, apart: an older version passes over a line whose reasons hold more than text."""
     evidence: dict[str, Any] | None = None
     created_at: datetime
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """The reasons as an archive's row holds them."""
+        return [one | {"message": said} for one, said in zip_longest(self.reasons, self.messages[: len(self.reasons)])]
+
+    @classmethod
+    def reasons_of(cls, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the fields that hold the reasons of an archive's row."""
+        texts = [{name: value for name, value in row.items() if name != "message"} for row in rows]
+        return {"reasons": texts, "messages": [row.get("message") for row in rows]}
 
 
 class Standing(BaseModel):

@@ -10,10 +10,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from shared.domain.job import JobState
+from shared.domain.message import plain
+from shared.domain.messages import read, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
+
+    from shared.domain.message import Said
 
 MADE = (JobState.SUCCEEDED, JobState.WARNING)
 """The states of an archive that borg finished and listed; anything else is no backup, whoever accepts it."""
@@ -30,32 +34,41 @@ class Weight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a run is not simply fine: a stable code for programs, a weight, a sentence for people."""
+    """Why a run is not simply fine: a message, and its weight."""
 
-    code: str
+    said: Said
     weight: Weight
-    text: str
 
-    def to_json(self) -> dict[str, str]:
-        """Return it as it is stored with the archive."""
-        return {"code": self.code, "weight": self.weight.value, "text": self.text}
+    @property
+    def code(self) -> str:
+        """The stable code, for programs."""
+        return self.said.code
+
+    @property
+    def text(self) -> str:
+        """What happened, why, and what to do, in English; of an older version's row the sentence that it holds."""
+        return self.said.sentences if stored(self.said) else self.said.text
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is stored with the archive; the text is for versions that do not know the entry."""
+        return {"code": self.code, "weight": self.weight.value, "text": self.text, "message": stored(self.said)}
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Read what was stored; a weight that is not known is a doubt."""
-        note = stored.get("weight") == Weight.NOTE
-        weight = Weight.NOTE if note else Weight.DOUBT
-        return cls(str(stored.get("code", "unknown")), weight, str(stored.get("text", "")))
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        """Read what was stored, by any version; a weight that is not known is a doubt."""
+        weight = Weight.NOTE if row.get("weight") == Weight.NOTE else Weight.DOUBT
+        words = plain(str(row.get("text", "")), code=str(row.get("code", "unknown")))
+        return cls(read(row.get("message")) or words, weight)
 
 
-def note(code: str, text: str) -> Reason:
+def note(said: Said) -> Reason:
     """Return a reason that leaves the archive good."""
-    return Reason(code, Weight.NOTE, text)
+    return Reason(said, Weight.NOTE)
 
 
-def doubt(code: str, text: str) -> Reason:
+def doubt(said: Said) -> Reason:
     """Return a reason that makes the archive doubtful."""
-    return Reason(code, Weight.DOUBT, text)
+    return Reason(said, Weight.DOUBT)
 
 
 def is_trusted(reasons: Iterable[Reason]) -> bool:

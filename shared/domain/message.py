@@ -116,6 +116,13 @@ class Said:
             return _render(self.message.remedy, self.params)
         return next((one.remedy for one in self._causes()), "")
 
+    @property
+    def sentences(self) -> str:
+        """What happened, why, and what to do, as whole sentences where they stand alone."""
+        text = _sentence(self.text, self.message.text, self.params)
+        remedy = self.remedy
+        return " ".join(filter(None, (text, _ended(remedy[:1].upper() + remedy[1:]))))
+
     def to_json(self) -> dict[str, Any]:
         """Return what is stored and sent: the entry's name and the parameters, and no sentence."""
         params = {name: one.to_json() if isinstance(one, Said) else one for name, one in self.params.items()}
@@ -192,6 +199,20 @@ def _render(text: str, params: Mapping[str, Kept]) -> str:
     told = (part for part in parts if not part.optional or part.optional in filled)
     shown = (_shown(params.get(part.name), part.format) if part.name else part.words for part in told)
     return clean("".join(shown), _LONGEST_TEXT)
+
+
+def _sentence(words: str, template: str, params: Mapping[str, Kept]) -> str:
+    """Return a text with a capital and a full stop; a name at its beginning stays as it is written."""
+    first = next(iter(parse(template)), _Part())
+    value = params.get(first.name)
+    ours = first.words if not first.name else isinstance(value, Said) and value.message.text[:1].isalpha()
+    if ours and not first.optional:
+        words = words[:1].upper() + words[1:]
+    return _ended(words)
+
+
+def _ended(words: str) -> str:
+    return words if not words or words[-1] in ".!?…" else f"{words}."
 
 
 def _shown(value: Kept, spec: str) -> str:

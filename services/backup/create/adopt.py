@@ -20,6 +20,7 @@ from shared.db.tables.storage import Archive, Repository
 from shared.domain.archive import made_by, maker
 from shared.domain.backup_state import Reason, doubt
 from shared.domain.job import TERMINAL, JobType
+from shared.domain.messages.run_reasons import FOUND_HOSTILE, FOUND_LATER
 from shared.errors import AppError, LeaseLost
 from shared.runtime.context import Abort
 
@@ -36,14 +37,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 10
 """Each costs the node a call of borg; the others are found by the next runs."""
-_TEXT = (
-    "The run that made this archive ended before it was on record; it was found in the repository later. "
-    "Whether it is whole is unknown: run the backup again, or accept this one if it is right."
-)
-_HOSTILE_TEXT = (
-    "This archive was found in the repository later, and the server is taken for hostile. What it holds may be false: "
-    "accept it only when you know who did it"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +53,7 @@ class Found:
     @property
     def reason(self) -> Reason:
         """Why it is not good."""
-        return doubt(HOSTILE, f"{_HOSTILE_TEXT}: {self.hostile}") if self.hostile else doubt("found_later", _TEXT)
+        return doubt(FOUND_HOSTILE(why=self.hostile) if self.hostile else FOUND_LATER())
 
 
 async def find_made(

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from services.backup.truth.evidence import HookEnd
+from shared.domain.messages import run_reasons as say
 from shared.domain.text import clean
 from shared.errors import AppError, LeaseLost, Permanent
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from services.backup.create.ledger import Ledger
     from services.backup.ports import BackupPlan, Servers, ServerSession
+    from shared.domain.message import Said
     from shared.runtime.context import Context
 
 LINES = 200
@@ -133,7 +135,7 @@ class HookRunner:
             return
         self._ctx.log("warning", "hook", "the post-hook of an earlier attempt or run did not succeed: it is run now")
         problem = await self._run(server, "post", self._plan.hooks.after, {"BORGFLEET_RESULT": "failed"})
-        await self._settle("late_hook", HookEnd(problem=problem))
+        await self._settle("late_hook", HookEnd.of(problem))
 
     async def before(self, server: ServerSession) -> None:
         """Run the pre-hook; Permanent if it fails. From here on the post-hook is owed."""
@@ -142,8 +144,7 @@ class HookRunner:
         if not self._plan.hooks.before:
             return
         if problem := await self._run(server, "pre", self._plan.hooks.before, {}):
-            remedy = "correct the hook, or what it prepares; see the job's log"
-            raise Permanent(f"nothing was backed up: {problem}", code="pre_hook_failed", remedy=remedy)
+            raise Permanent(say.PRE_HOOK_FAILED(problem=problem))
 
     async def after(self, server: ServerSession, result: str, status: int | None, archive: str) -> None:
         """Run the post-hook, over a new connection where this one broke; until it succeeds it stays owed.
@@ -158,20 +159,19 @@ class HookRunner:
             "BORGFLEET_ARCHIVE": archive,
         }
         try:
-            end = HookEnd(problem=await self._wherever(server, about))
+            problem, ran = await self._wherever(server, about), True
         except LeaseLost:
             raise
         except AppError as error:
-            problem = f"the post-hook could not be run and is run first of all next time: {error.message}"
-            end = HookEnd(problem=problem, ran=False)
-        if end.problem:
-            self._ctx.warn("post_hook_failed", end.problem)
-        await self._ledger.if_possible(self._settle("post_hook", end))
+            problem, ran = say.POST_HOOK_NOT_RUN(reason=error.said), False
+        if problem:
+            self._ctx.warn("post_hook_failed", say.POST_HOOK_FAILED(problem=problem))
+        await self._ledger.if_possible(self._settle("post_hook", HookEnd.of(problem, ran=ran)))
 
     async def _settle(self, which: str, end: HookEnd) -> None:
         await (self._ledger.note if end.problem else self._ledger.paid)(**{which: end})
 
-    async def _wherever(self, server: ServerSession, about: Mapping[str, str]) -> str:
+    async def _wherever(self, server: ServerSession, about: Mapping[str, str]) -> Said | None:
         script = self._plan.hooks.after or ""
         try:
             return await self._run(server, "post", script, about)
@@ -182,7 +182,7 @@ class HookRunner:
         async with self._servers.session(self._plan, gentle=lambda: False) as again:
             return await self._run(again, "post", script, about)
 
-    async def _run(self, server: ServerSession, phase: str, script: str, about: Mapping[str, str]) -> str:
+    async def _run(self, server: ServerSession, phase: str, script: str, about: Mapping[str, str]) -> Said | None:
         """Run a hook; return what is wrong with how it ended, or nothing."""
         self._ctx.progress(f"{phase}-hook")
         common = {
@@ -198,14 +198,17 @@ class HookRunner:
         finally:  # what it said is wanted most where the run is cut short
             for line in output.lines:
                 self._ctx.log("info", "hook", line)
-        problem = _problem(f"the {phase}-hook", seconds, output)
+        problem = _problem(phase, seconds, output)
         status = "was stopped" if output.status is None else f"ended with status {output.status}"
         self._ctx.log("warning" if problem else "info", "hook", f"{phase}-hook {status}")
         return problem
 
 
-def _problem(name: str, seconds: int, output: HookOutput) -> str:
+def _problem(phase: str, seconds: int, output: HookOutput) -> Said | None:
+    complaint = clean(output.complaint, _REASON)
     if output.status == 0:
-        return ""
-    how = f"ended with status {output.status}" if output.status is not None else f"was stopped after {seconds} seconds"
-    return f"{name} {how}" + (f": {clean(output.complaint, _REASON)}" if output.complaint else "")
+        return None
+    hook = say.PRE_HOOK() if phase == "pre" else say.POST_HOOK()
+    if output.status is None:
+        return say.HOOK_STOPPED(hook=hook, seconds=seconds, complaint=complaint)
+    return say.HOOK_ENDED(hook=hook, status=output.status, complaint=complaint)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from services.backup.create.hooks import HookRunner
 from services.backup.create.reporter import Reporter
 from services.backup.create.shielded import to_its_end
-from services.backup.truth.evidence import Kind
+from services.backup.truth.evidence import Kind, LeftOut
 from shared.domain.archive import archive_name
 from shared.errors import AppError, LeaseLost, Permanent, Transient
 from shared.runtime.context import Abort
@@ -123,9 +123,9 @@ class Attempt:
             self._ctx.log("warning", "kernel", f"whether a source holds a storage pool is not known: {error.message}")
             return ()
         for place in places:
-            self._ctx.log("info", "kernel", f"left out by the rule '{place.rule}': {place.path} is {place.what}")
-        if grow := tuple(place.sentence for place in places if place.grows):
-            await self._ledger.note(left_out=grow)
+            self._ctx.log("info", "kernel", f"left out by the rule '{place.rule}': {place.path} is {place.what.text}")
+        if grow := tuple(LeftOut.of(place.said) for place in places if place.grows):
+            await self._ledger.note(places_left_out=grow)
         return places
 
     async def _after(self, server: ServerSession) -> None:

@@ -7,11 +7,15 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from shared.borg.commands import check_pattern
+from shared.domain.messages.backups import SOURCE_IS_OURS_BELOW
+from shared.domain.messages.source_reasons import BORG_CACHE, OWN_PLACE_LEFT_OUT
 from shared.domain.text import clean
 from shared.errors import Invalid, Permanent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from shared.domain.message import Said
 
 SCRIPT = files("services.backup.create").joinpath("own_places.sh").read_text()
 SECONDS = 5
@@ -24,7 +28,7 @@ class OwnPlace:
     """A place of ours below a source: its path as borg meets it, and what it is."""
 
     path: str
-    what: str
+    what: Said
     grows: bool = True
     """A backup of it would hold itself; borg's cache is only useless."""
 
@@ -34,12 +38,12 @@ class OwnPlace:
         return check_pattern(f"! pp:{self.path}")
 
     @property
-    def sentence(self) -> str:
+    def said(self) -> Said:
         """What people are told."""
-        return f"{self.path} is left out: it is {self.what}, and a backup of it would grow with each run."
+        return OWN_PLACE_LEFT_OUT(path=self.path, what=self.what)
 
 
-def read_places(sources: Sequence[str], answer: str, marks: Mapping[str, str]) -> tuple[OwnPlace, ...]:
+def read_places(sources: Sequence[str], answer: str, marks: Mapping[str, Said]) -> tuple[OwnPlace, ...]:
     """Return what lies below the sources, by what `own_places.sh` says; `marks`: first word of a mark -> what it is.
 
     A source that lies within such a place gives nothing that is to be kept: Permanent.
@@ -52,7 +56,7 @@ def read_places(sources: Sequence[str], answer: str, marks: Mapping[str, str]) -
             physical.append(rest)
             continue
         word, _, place = rest.partition(" ") if kind == "O" else ("", "", rest)
-        what = marks.get(word) if kind == "O" else "borg's cache" if kind == "B" else None
+        what = marks.get(word) if kind == "O" else BORG_CACHE() if kind == "B" else None
         if what is None or not place.startswith("/") or len(physical) != len(sources):
             continue
         for path in _below(sources, physical, place, what, grows=kind == "O"):
@@ -64,15 +68,13 @@ def _holds(outer: OwnPlace, inner: OwnPlace) -> bool:
     return inner.path.startswith(outer.path + "/")
 
 
-def _below(sources: Sequence[str], physical: Sequence[str], place: str, what: str, *, grows: bool) -> Iterator[str]:
+def _below(sources: Sequence[str], physical: Sequence[str], place: str, what: Said, *, grows: bool) -> Iterator[str]:
     """Return a place's paths as borg meets them, walking down from each source that holds it."""
     inner = place.rstrip("/") + "/"
     for source, real in zip(sources, physical, strict=True):
         outer = real.rstrip("/") + "/"
         if outer.startswith(inner) and grows:
-            message = f"the source {source} lies in {clean(place, _LONGEST)}, which is {what}"
-            remedy = "take it out of the backup job's sources: a backup of it would hold itself"
-            raise Permanent(message, code="source_is_ours", remedy=remedy)
+            raise Permanent(SOURCE_IS_OURS_BELOW(source=source, place=clean(place, _LONGEST), what=what))
         if inner.startswith(outer) and inner != outer:
             path = source.rstrip("/") + "/" + inner[len(outer) :].rstrip("/")
             if _can_be_named(path):

@@ -42,7 +42,7 @@ _REASONS = 200
 async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome: Outcome) -> None:
     """Keep the archive's row, the repository's figures and the job's end."""
     verdict, figures = outcome.verdict, outcome.archive
-    warnings = [*verdict.sentences, *([outcome.missing.reason] if outcome.missing else [])]
+    warnings = [*verdict.said, *([outcome.missing.reason] if outcome.missing else [])]
     state = JobState.WARNING if outcome.missing and verdict.state is JobState.SUCCEEDED else verdict.state
     result = {
         "archive": figures.name,
@@ -127,13 +127,13 @@ async def remember_made(ctx: Context, storage: Storage, plan: BackupPlan, outcom
     made = Made(
         figures=outcome.archive, job_id=plan.job_id.hex, backup_job_id=plan.backup_job_id.hex,
         state=verdict.state.value, trusted=verdict.trusted,
-        reasons=[reason.to_json() for reason in verdict.reasons[:_REASONS]],
+        **Made.reasons_of([reason.to_json() for reason in verdict.reasons[:_REASONS]]),
         evidence=outcome.evidence.model_dump(mode="json"), created_at=at,
     )  # fmt: skip
     later = [
         Made(
             figures=one.archive, job_id=one.job_id.hex, backup_job_id=one.backup_job_id.hex,
-            state=JobState.WARNING.value, reasons=[one.reason.to_json()],
+            state=JobState.WARNING.value, **Made.reasons_of([one.reason.to_json()]),
             evidence=one.evidence.model_dump(mode="json"), created_at=at,
         )
         for one in outcome.found

@@ -19,6 +19,7 @@ from services.backup.truth.tally import Tally
 from shared.borg import commands, environment, output
 from shared.borg.exit_codes import failure
 from shared.borg.output import LogLine, Phase, Progress
+from shared.domain.messages.source_reasons import NODE_DATA, THE_POOL
 from shared.domain.text import clean
 from shared.errors import Transient
 from shared.ssh.port import STDERR
@@ -80,8 +81,8 @@ class _Session:
         known = "\n".join([*(path for _, path in pools.values()), str(state), str(state.parent)])
         seconds = SOURCE_SECONDS + _ANSWER_SECONDS
         done = await self._connection.run(OWN_PLACES, str(OWN_SECONDS), known, *sources, seconds=seconds)
-        marks = {key: f"the storage pool {name}" for key, (name, _) in pools.items()}
-        marks[self._node.host_id] = f"Borgfleet's own data on the backup node {self._plan.endpoint.alias}"
+        marks = {key: THE_POOL(pool=name) for key, (name, _) in pools.items()}
+        marks[self._node.host_id] = NODE_DATA(node=self._plan.endpoint.alias)
         return read_places(sources, done.stdout, marks)
 
     async def hook(self, script: str, seconds: float, variables: Mapping[str, str], heard: HookOutput) -> None:

@@ -139,7 +139,7 @@ async def _conclude(
 def _forged(plan: BackupPlan, ledger: Ledger, archive: ArchiveFigures, error: Permanent) -> tuple[Evidence, Outcome]:
     """Keep what the run made with why nobody may trust it: what is on record, a recovery brings back."""
     evidence = Evidence(archive, (), ledger.evidence, plan.options, plan.reference)
-    verdict = Verdict(JobState.FAILED, (doubt(error.code, error.message),), error)
+    verdict = Verdict(JobState.FAILED, (doubt(error.said),), error)
     return evidence, Outcome(archive, None, verdict, None, None, ArchiveEvidence.of(ledger.evidence))
 
 

@@ -144,7 +144,7 @@ def _row(place: RepositoryPlace, standing: Standing, made: Made, *, deleting: bo
         backup_job_id=uuid.UUID(made.backup_job_id) if made.backup_job_id else None,
         state=made.state,
         trusted=made.trusted,
-        reasons=made.reasons,
+        reasons=made.told,
         evidence=made.evidence,
         created_at=made.created_at,
         segment=standing.transaction,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from shared.domain.archive import ArchiveFigures
+from shared.domain.message import Said, plain
+from shared.domain.messages import read, stored
 
 VERSION = 1
 """Evidence of another version is not read: the gate then says that the report is lost."""
@@ -111,8 +113,37 @@ class HookEnd(_Stored):
     """How a hook ended; without a problem it did what it should."""
 
     problem: str = ""
+    message: dict[str, Any] | None = None
+    """The problem as an entry; None with what an older version wrote."""
     ran: bool = True
     """False where it could not even be run."""
+
+    @classmethod
+    def of(cls, problem: Said | None, *, ran: bool = True) -> Self:
+        """Return how a hook ended that has this problem, or none."""
+        return cls(problem=problem.text if problem else "", message=stored(problem) if problem else None, ran=ran)
+
+    @property
+    def told(self) -> Said:
+        """What is wrong with how it ended."""
+        return read(self.message) or plain(self.problem, code="post_hook_failed")
+
+
+class LeftOut(_Stored):
+    """A place of ours that borg was told to leave out, as it is said."""
+
+    text: str
+    message: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, said: Said) -> Self:
+        """Return it as it is stored."""
+        return cls(text=said.sentences, message=stored(said))
+
+    @property
+    def said(self) -> Said:
+        """What is said of it."""
+        return read(self.message) or plain(self.text, code="own_place_left_out")
 
 
 class RunEvidence(_Stored):
@@ -126,7 +157,8 @@ class RunEvidence(_Stored):
     looked_after: tuple[Source, ...] | None = None
     """And just after."""
     left_out: tuple[str, ...] = ()
-    """Places of ours below the sources that borg was told to leave out, in a sentence each."""
+    """Places of ours below the sources that borg was told to leave out, in a sentence each: by older versions."""
+    places_left_out: tuple[LeftOut, ...] = ()
     ended: Ended | None = None
     report: ArchiveFigures | None = None
     """What borg itself said of the archive."""
@@ -145,6 +177,11 @@ class RunEvidence(_Stored):
         except ValidationError:
             return None
         return found if found.version == VERSION else None
+
+    @property
+    def left_out_places(self) -> tuple[LeftOut, ...]:
+        """Places of ours below the sources that borg was told to leave out, whichever version wrote them down."""
+        return (*self.places_left_out, *(LeftOut(text=one) for one in self.left_out))
 
     def but(self, **known: object) -> Self:
         """Return the same with more that is known."""

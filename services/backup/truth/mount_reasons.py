@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.backup.truth.collapse import ACCEPT, fell, number
+from services.backup.truth.collapse import fell
 from services.backup.truth.evidence import Given, Kind
 from services.backup.truth.reference import MountReference, lies_below
 from shared.domain.backup_state import Reason, doubt
+from shared.domain.messages import source_reasons as say
+from shared.domain.messages.counts import FILES, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,17 +35,16 @@ def mount_reasons(evidence: Evidence) -> Iterator[Reason]:
 def _of_one(
     evidence: Evidence, path: str, source: str, before: MountReference, given: Given | None
 ) -> Iterator[Reason]:
-    held = f"it gave {number(before.files, 'file')} before"
+    held = number(before.files, FILES)
     if given is None and not before.automatic:
-        text = f"{path} was mounted below the source {source} and is not mounted now; {held}."
-        yield doubt("mount_below_gone", f"{text} Mount it, {ACCEPT}.")
+        yield doubt(say.MOUNT_BELOW_GONE(path=path, source=source, files=held))
         return
     given = given or Given(path=path, files=0, size=0)
     if given.files == 0 and evidence.options.one_file_system:
-        text = f"{path} below the source {source} is left out, as the backup job says (one file system); {held}."
-        yield doubt("mount_below_left_out", f"{text} Make it a source, {ACCEPT}.")
+        yield doubt(say.MOUNT_BELOW_LEFT_OUT(path=path, source=source, files=held))
         return
-    yield from fell("mount_below", f"{path}, a mount below the source {source},", given, before.files, before.size)
+    fewer = say.MOUNT_BELOW_FEWER_FILES, say.MOUNT_BELOW_FEWER_BYTES
+    yield from fell(fewer, given, before.files, before.size, path=path, source=source)
 
 
 _SOME = Given(path="", files=1, size=0)

@@ -5,46 +5,41 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from services.backup.truth.collapse import ACCEPT, fell, number
+from services.backup.truth.collapse import fell
 from services.backup.truth.evidence import Given, Kind, Line, Source, Trouble
 from services.backup.truth.mount_reasons import mount_reasons
 from services.backup.truth.reference import SourceReference, lies_below
 from services.backup.truth.rules import excluding_rule
 from shared.domain.backup_state import Reason, doubt, note
+from shared.domain.messages import source_reasons as say
+from shared.domain.messages.counts import FILES, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from services.backup.truth.gate import Evidence
     from shared.borg.commands import CreateOptions
+    from shared.domain.message import Said
 
 _NAMED = 10
-_NOTHING_THERE: dict[Kind, tuple[str, str, str]] = {
-    Kind.MISSING: (
-        "source_missing", "does not exist on the server", "Mount or create it, or correct the backup job"
-    ),
-    Kind.HANGS: (
-        "source_hangs", "does not answer and was left out: the server works, but looking at it comes to no end",
-        "See what it is mounted from",
-    ),
-    Kind.LINK: (
-        "source_is_link", "is a link to {target}; borg stores the link alone",
-        "Make what it points to the backup job's source",
-    ),
-    Kind.OTHER: (
-        "source_no_directory", "is neither a directory nor a file", "Correct the backup job's sources"
-    ),
-}  # fmt: skip
-"""What it is -> code, what is the matter, what to do."""
-_OF_ITSELF: dict[Trouble, tuple[str, str, str]] = {
-    Trouble.MISSING: (
-        "source_missing", "was there at first, and did not exist any more when borg came to it", "See what removes it"
-    ),
-    Trouble.UNREADABLE: ("source_unreadable", "could not be read by borg", "See the run's log"),
-}  # fmt: skip
-"""What borg complained of about a source itself -> the same."""
-
-
+_NOTHING_THERE = {
+    Kind.MISSING: say.SOURCE_MISSING,
+    Kind.HANGS: say.SOURCE_HANGS,
+    Kind.OTHER: say.SOURCE_NO_DIRECTORY,
+}
+_OF_ITSELF = {
+    Trouble.MISSING: say.SOURCE_MISSING_MEANWHILE,
+    Trouble.UNREADABLE: say.SOURCE_UNREADABLE,
+}
+"""What borg complained of about a source itself."""
+_KINDS = {
+    Kind.DIRECTORY: say.A_DIRECTORY,
+    Kind.FILE: say.A_FILE,
+    Kind.LINK: say.A_LINK,
+    Kind.OTHER: say.SOMETHING_ELSE,
+    Kind.MISSING: say.NOT_THERE,
+    Kind.HANGS: say.NOT_ANSWERING,
+}
 _FAMILIES = {"nfs4": "nfs", "ext2": "ext", "ext3": "ext", "ext4": "ext", "smb3": "cifs"}
 """Types under which one and the same file system may be mounted."""
 
@@ -61,15 +56,15 @@ class _Case:
     """What borg said of the source itself."""
 
     @property
-    def held(self) -> str:
-        """What it held before, for the end of a clause; empty if it is not known to have held anything."""
+    def held(self) -> Said | None:
+        """What it held last time; None if it is not known to have held anything."""
         last = self.before.last_files if self.before else None
-        return f"; last time it held {number(last, 'file')}" if last else ""
+        return number(last, FILES) if last else None
 
     @property
-    def unmounted(self) -> str:
-        """What it was mounted from and is not any more, as the end of a clause; empty where nothing is."""
-        return (self.before and _unmounted(self.before.latest, self.now)) or ""
+    def unmounted(self) -> Said | None:
+        """What it was mounted from and is not any more; None where it is as it was."""
+        return _unmounted(self.before.latest, self.now) if self.before else None
 
     def known(self, code: str) -> bool:
         """Whether a good backup, which a person must have accepted, is the same in this, and for the same reason."""
@@ -81,22 +76,21 @@ class _Case:
         return before.why_none == code
 
 
-def _unmounted(before: Source, now: Source) -> str:
+def _unmounted(before: Source, now: Source) -> Said | None:
     """Say what is not mounted any more of that on which a source lay."""
     if now.kind not in (Kind.DIRECTORY, Kind.FILE):
-        return ""
+        return None
     if before.mounted is True and now.mounted is not True:
-        return "was a mount point and is none now"
-    on = f"was on {before.holder}, where {before.filesystem} was mounted"
+        return say.WAS_MOUNT_POINT()
     if before.holder not in ("", "/") and not now.holder:
-        return f"{on}, and nobody knows on what it is now"
+        return say.IS_ON_UNKNOWN(holder=before.holder, filesystem=before.filesystem)
     if now.holder and lies_below(before.holder, now.holder):
-        return f"{on}, and is on {now.holder} now"
+        return say.IS_ON_OTHER(holder=before.holder, filesystem=before.filesystem, now=now.holder)
     was, is_now = (_FAMILIES.get(name, name) for name in (before.filesystem, now.filesystem))
     # What grew out of the root file system may have got a disk of its own.
     if was and is_now and was != is_now and (before.holder != "/" or now.holder == "/"):
-        return f"{on}, and is on {now.filesystem} now"
-    return ""
+        return say.IS_ON_OTHER(holder=before.holder, filesystem=before.filesystem, now=now.filesystem)
+    return None
 
 
 def source_reasons(evidence: Evidence) -> Iterator[Reason]:
@@ -104,7 +98,7 @@ def source_reasons(evidence: Evidence) -> Iterator[Reason]:
     looked = {source.path: source for source in evidence.run.looked or ()}
     for path in evidence.options.sources:
         if path not in looked:
-            yield doubt("not_looked", f"Nobody looked what the source {path} is; see the run's log.")
+            yield doubt(say.NOT_LOOKED(path=path))
     for case in _cases(evidence):
         yield from _of_one(case)
     yield from mount_reasons(evidence)
@@ -115,15 +109,15 @@ def source_reasons(evidence: Evidence) -> Iterator[Reason]:
 
 def why_none(evidence: Evidence) -> dict[str, str]:
     """Return for each source that gave no file the code of why, by what it is alone: what it was before may change."""
-    return {case.now.path: _why_none(replace(case, before=None))[0] for case in _cases(evidence) if _none(case)}
+    return {case.now.path: _why_none(replace(case, before=None)).code for case in _cases(evidence) if _none(case)}
 
 
 def _removed(evidence: Evidence) -> Iterator[Reason]:
     """Say what the latest good archive held of sources that the backup job has no more."""
     removed = evidence.reference.removed if evidence.reference else dict[str, int | None]()
     for path, files in removed.items():
-        held = f"; it gave {number(files, 'file')}" if files is not None else ""
-        yield note("source_removed", f"The source {path} was taken out of the backup job{held}.")
+        gave = number(files, FILES) if files is not None else None
+        yield note(say.SOURCE_REMOVED(path=path, files=gave))
 
 
 def _cases(evidence: Evidence) -> Iterator[_Case]:
@@ -144,68 +138,61 @@ def _none(case: _Case) -> bool:
 def _of_one(case: _Case) -> Iterator[Reason]:
     path, given, before = case.now.path, case.given, case.before
     if given is not None and given.lacking:
-        text = f"Of the source {path}, {number(given.lacking, 'file')} cannot be restored from this archive"
-        cause = "borg on the server took content for stored that is not in the repository"
-        remedy = "Delete the archives that say so, then borg's cache on the server, and run the backup job again."
-        yield doubt("content_missing", f"{text}: {cause}. {remedy}")
+        yield doubt(say.CONTENT_MISSING(path=path, files=number(given.lacking, FILES)))
     if given is None:
-        yield doubt("not_counted", f"It is not known what the source {path} gave to the archive; see the run's log.")
+        yield doubt(say.NOT_COUNTED(path=path))
     if _none(case):
         yield _gave_none(case)
         return
     if case.unmounted:
-        yield doubt("source_not_mounted", f"The source {path} {case.unmounted}. Mount it, {ACCEPT}.")
+        yield doubt(say.SOURCE_NOT_MOUNTED(path=path, how=case.unmounted))
     elif before is not None and case.now.kind is not before.latest.kind:
-        text = f"The source {path} was a {before.latest.kind.value} and is a {case.now.kind.value} now."
-        yield doubt("source_changed_kind", f"{text} See why, {ACCEPT}.")
+        was, is_now = _KINDS[before.latest.kind], _KINDS[case.now.kind]
+        yield doubt(say.SOURCE_CHANGED_KIND(path=path, before=was(), now=is_now()))
     elif before is not None and case.now.empty and before.latest.empty is False:
-        yield doubt("source_empty", f"The source {path} is empty and was not before. See why, {ACCEPT}.")
+        yield doubt(say.SOURCE_EMPTIED(path=path))
     elif given is not None and given.size == 0 and (before is None or before.size is None):
         # Also without anything to compare with: a dump that failed is an empty file from its first night on.
-        what = (
-            "is an empty file" if case.now.kind is Kind.FILE else f"gave {number(given.files, 'file')} and not one byte"
-        )
-        yield doubt("source_without_bytes", f"The source {path} {what}. See what writes it, {ACCEPT}.")
+        if case.now.kind is Kind.FILE:
+            yield doubt(say.SOURCE_EMPTY_FILE(path=path))
+        else:
+            yield doubt(say.SOURCE_WITHOUT_BYTES(path=path, files=number(given.files, FILES)))
     if given is not None and before is not None:
-        yield from fell("source", f"The source {path}", given, before.files, before.size)
+        fewer = say.SOURCE_FEWER_FILES, say.SOURCE_FEWER_BYTES
+        yield from fell(fewer, given, before.files, before.size, path=path)
 
 
 def _gave_none(case: _Case) -> Reason:
-    code, why, remedy = _why_none(case)
-    text = f"The source {case.now.path} {why}{case.held}."
-    if case.known(_why_none(replace(case, before=None))[0]):
-        return note(code, f"{text[:-1]}, as in the backup before.")
-    return doubt(code, f"{text} {remedy}, {ACCEPT}.")
+    said = _why_none(case)
+    if case.known(_why_none(replace(case, before=None)).code):
+        return note(say.AS_BEFORE(reason=said))
+    return doubt(said)
 
 
-def _why_none(case: _Case) -> tuple[str, str, str]:
-    """Return code, what is the matter, and what to do."""
-    now = case.now
+def _why_none(case: _Case) -> Said:
+    """Return why a source gave no file."""
+    now, path, held = case.now, case.now.path, case.held
+    if now.kind is Kind.LINK:
+        return say.SOURCE_IS_LINK(path=path, target=now.target or None, held=held)
     if now.kind in _NOTHING_THERE:
-        code, why, remedy = _NOTHING_THERE[now.kind]
-        return code, why.format(target=now.target or "an unknown place"), remedy
+        return _NOTHING_THERE[now.kind](path=path, held=held)
     if case.told is not None:
-        return _OF_ITSELF[case.told.trouble]
+        return _OF_ITSELF[case.told.trouble](path=path, held=held)
     if case.unmounted:
-        why = "is not mounted" if case.before and case.before.latest.mounted else f"{case.unmounted}: it is not mounted"
-        return "source_not_mounted", why, "Mount it"
+        return say.SOURCE_NOT_MOUNTED(path=path, how=case.unmounted, held=held)
     if now.empty:
-        return "source_empty", "is empty", "Mount it" if now.kind is Kind.DIRECTORY else "Fill it"
+        return say.SOURCE_EMPTY(path=path, held=held)
     return _why_left_out(case)
 
 
-def _why_left_out(case: _Case) -> tuple[str, str, str]:
-    now, options = case.now, case.options
-    if now.cache_tag and options.exclude_caches:
-        return (
-            "source_cache_tag",
-            "is left out: CACHEDIR.TAG lies in it",
-            "Remove that file, or let caches be backed up",
-        )
-    if rule := excluding_rule(now.path, options):
-        return "source_excluded", f"is left out by the rule {rule}", "Correct the rule"
-    rules = " that its rules let through" if options.excludes or options.patterns else ""
-    return "source_without_files", f"gave no file{rules}: it holds nothing but directories or links", "Look at it"
+def _why_left_out(case: _Case) -> Said:
+    path, held, options = case.now.path, case.held, case.options
+    if case.now.cache_tag and options.exclude_caches:
+        return say.SOURCE_CACHE_TAG(path=path, held=held)
+    if rule := excluding_rule(path, options):
+        return say.SOURCE_EXCLUDED(path=path, rule=rule, held=held)
+    ruled = options.excludes or options.patterns
+    return (say.SOURCE_WITHOUT_FILES_BY_RULES if ruled else say.SOURCE_WITHOUT_FILES)(path=path, held=held)
 
 
 def _afterwards(evidence: Evidence, looked: dict[str, Source]) -> Iterator[Reason]:
@@ -214,27 +201,26 @@ def _afterwards(evidence: Evidence, looked: dict[str, Source]) -> Iterator[Reaso
     for path, before in looked.items():
         now = after.get(path)
         if now is None:
-            yield doubt("not_looked", f"Nobody looked what became of the source {path} while it was read.")
+            yield doubt(say.NOT_LOOKED_AFTERWARDS(path=path))
         elif what := _became(before, now):
-            text = f"The source {path} {what}: the archive may lack parts."
-            see = "See what the hooks do" if evidence.pre_hook else "See what removes or unmounts it"
-            yield doubt("source_vanished", f"{text} {see}, {ACCEPT}.")
+            yield doubt(what)
 
 
-def _became(before: Source, now: Source) -> str:
+def _became(before: Source, now: Source) -> Said | None:
     """Return what became of a source while borg read it, if that took anything away."""
+    path = before.path
     if before.kind in (Kind.MISSING, Kind.HANGS):
-        return ""
+        return None
     if now.kind in (Kind.MISSING, Kind.HANGS):
-        return "was there before borg read it, and was not afterwards"
+        return say.SOURCE_VANISHED(path=path)
     if now.kind is not before.kind:
-        return f"was a {before.kind.value} before borg read it, and was a {now.kind.value} afterwards"
-    if what := _unmounted(before, now):
-        return f"{what}: that happened while borg read it"
+        return say.SOURCE_VANISHED_KIND(path=path, before=_KINDS[before.kind](), now=_KINDS[now.kind]())
+    if how := _unmounted(before, now):
+        return say.SOURCE_VANISHED_UNMOUNTED(path=path, how=how)
     lost = {one.path for one in before.mounts if not one.automatic} - {one.path for one in now.mounts}
     if lost:
-        return f"lost {', '.join(sorted(lost)[:_NAMED])} while borg read it: not mounted any more"
-    return "was empty after borg had read it, and was not before" if now.empty and before.empty is False else ""
+        return say.SOURCE_VANISHED_MOUNTS(path=path, mounts=sorted(lost)[:_NAMED])
+    return say.SOURCE_VANISHED_EMPTIED(path=path) if now.empty and before.empty is False else None
 
 
 def _left_out(evidence: Evidence) -> Iterator[Reason]:
@@ -244,6 +230,4 @@ def _left_out(evidence: Evidence) -> Iterator[Reason]:
     told = evidence.reference.told_below if evidence.reference else frozenset[str]()
     below = sorted({point for source in evidence.run.looked or () for point in source.below} - told)
     if below:
-        shown = ", ".join(below[:_NAMED]) + (f" and {len(below) - _NAMED} more" if len(below) > _NAMED else "")
-        text = f"Other file systems are left out, as the backup job says (one file system): {shown}."
-        yield note("one_file_system", text)
+        yield note(say.ONE_FILE_SYSTEM(paths=below[:_NAMED], more=max(0, len(below) - _NAMED) or None))

@@ -152,7 +152,7 @@ class Archive(Base):
     state: Mapped[str] = mapped_column(binary_text(20), default="succeeded")
     trusted: Mapped[bool] = mapped_column(default=False)
     """The truth gate found no doubt; nobody else writes this."""
-    reasons: Mapped[list[dict[str, str]]] = mapped_column(JSON, default=list)
+    reasons: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     """What the gate found: `shared.domain.backup_state.Reason` as JSON."""
     evidence: Mapped[dict[str, Any] | None] = mapped_column(
         JSON(none_as_null=True), default=None, deferred=True, deferred_raiseload=True

@@ -17,6 +17,7 @@ from shared.domain.messages import (
     backups,
     borg_causes,
     bus,
+    counts,
     database,
     fields,
     files,
@@ -24,8 +25,10 @@ from shared.domain.messages import (
     jobs,
     repositories,
     requests,
+    run_reasons,
     schedules,
     servers,
+    source_reasons,
     ssh_causes,
 )
 
@@ -33,8 +36,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MODULES: tuple[ModuleType, ...] = (
-    requests, fields, accounts, servers, repositories, backups, files, schedules, jobs, alerts,
-    ssh_causes, borg_causes, bus, database, installation,
+    requests, fields, accounts, servers, repositories, backups, source_reasons, run_reasons, files, schedules,
+    jobs, alerts, ssh_causes, borg_causes, bus, database, installation, counts,
 )  # fmt: skip
 """In the order in which the documents show them."""
 

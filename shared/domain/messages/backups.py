@@ -22,6 +22,13 @@ SOURCE_IS_OURS = Message(
     "the source {source} lies in the storage pool {pool}: a backup of it would hold itself",
     "take it out of the sources",
 )
+SOURCE_IS_OURS_BELOW = Message(
+    "source_is_ours",
+    400,
+    "the source {source} lies in {place}, which is {what}",
+    "take it out of the backup job's sources: a backup of it would hold itself",
+    "below",
+)
 ARCHIVE_HELD = Message(
     "archive_held", 409, "this backup is held: {reason}", "release it first: DELETE /api/backups/{{id}}/hold"
 )

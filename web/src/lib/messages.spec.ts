@@ -5,6 +5,8 @@ const ENTRIES = {
   plain: { text: 'le disque est plein', remedy: 'libérer {free:.1f} Gio ; {{id}}' },
   seen: { text: '[{where} : ]injoignable[ : {seen}]', remedy: 'vérifier [[ceci]]' },
   cause: { text: '{reason} (après {failures} tentatives)' },
+  counted: { text: '{files} ; [encore {more:,} ; ]fin' },
+  files: { text: '{count:,} fichiers' },
   who: { text: '{name} n’a pas ce droit !' },
   many: { text: '{names}:{port}' },
 }
@@ -21,6 +23,12 @@ describe('a message', () => {
     ['seen', { where: null, seen: 'refusé' }, 'Injoignable : refusé.', 'Vérifier [ceci].'],
     ['many', { names: ['a', 'b'], port: 2222 }, 'a, b:2222.', ''],
     ['who', { name: 'ada' }, 'ada n’a pas ce droit !', ''],
+    [
+      'counted',
+      { files: { key: 'files', params: { count: 1204 } }, more: 2500 },
+      '1\u202f204 fichiers ; encore 2\u202f500 ; fin.',
+      '',
+    ],
     ['many', { names: [], port: 0 }, 'inconnu:0.', ''],
     [
       'cause',

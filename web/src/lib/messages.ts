@@ -36,8 +36,9 @@ function shown(value: unknown, format: string | undefined, tongue: Tongue, first
   if (isMessage(value)) return text(value, tongue, first)
   if (isEmpty(value)) return tongue.unknown
   if (Array.isArray(value)) return value.map((one) => safeName(String(one))).join(', ')
-  const digits = /^\.(\d)f$/.exec(format ?? '')
-  if (typeof value === 'number' && digits) return count(value, tongue.language, Number(digits[1]))
+  const digits = /^,?(?:\.(\d)f)?$/.exec(format ?? '')
+  if (typeof value === 'number' && format && digits)
+    return count(value, tongue.language, Number(digits[1] ?? 0))
   return safeName(String(value))
 }
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
-from services.api.kernel.schemas import In, Out
+from services.api.kernel.schemas import In, Out, Telling
 from shared.domain.backup_state import Reason
 from shared.domain.names import Justification, Text
 from shared.domain.restoring import Existing, Mode, RestoreAsked, encoded
@@ -16,12 +16,12 @@ from shared.domain.restoring import Target as RestorePath
 from shared.domain.values import Moment
 
 
-class ReasonOut(Out):
+class ReasonOut(Telling):
     """Why a backup is not simply fine."""
 
     code: str
     weight: Literal["note", "doubt"]
-    text: str
+    text: str = Field(description="What happened, why, and what to do, in English.")
 
     @model_validator(mode="before")
     @classmethod

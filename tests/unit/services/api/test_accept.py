@@ -13,11 +13,15 @@ from sqlalchemy import select
 
 from shared.db.tables import Archive, OutboxRow
 from shared.domain.backup_state import doubt, note
+from shared.domain.messages.counts import FILES, number
+from shared.domain.messages.run_reasons import CHANGED_WHILE_READ
+from shared.domain.messages.source_reasons import SOURCE_EMPTY
 from shared.runtime.service import Parts
 from tests.unit.services.api.test_api import api, made
 
 __all__ = ["api"]
-EMPTIED = doubt("source_emptied", "The source /srv is empty; last time it held 1,204 files.")
+EMPTIED = doubt(SOURCE_EMPTY(path="/srv", held=number(1204, FILES)))
+CHANGED = note(CHANGED_WHILE_READ(files=number(1, FILES), examples="/var/log/a: file changed while we backed it up"))
 
 
 async def archive(api: httpx2.AsyncClient, parts: Parts, *kinds: dict[str, Any]) -> list[str]:
@@ -28,12 +32,10 @@ async def archive(api: httpx2.AsyncClient, parts: Parts, *kinds: dict[str, Any])
 
     async def add(tx: Any) -> list[str]:
         rows = []
-        for number, kind in enumerate(kinds):
-            at = datetime.now(UTC) - timedelta(days=len(kinds) - number)
+        for nth, kind in enumerate(kinds):
+            at = datetime.now(UTC) - timedelta(days=len(kinds) - nth)
             times = {"started_at": at, "ended_at": at, "created_at": at}
-            rows.append(
-                Archive(name=f"a{number}", borg_id=f"{number:064}", **{"state": "warning"} | ids | times | kind)
-            )
+            rows.append(Archive(name=f"a{nth}", borg_id=f"{nth:064}", **{"state": "warning"} | ids | times | kind))
         tx.session.add_all(rows)
         await tx.session.flush()
         return [str(row.id) for row in rows]
@@ -44,8 +46,10 @@ async def archive(api: httpx2.AsyncClient, parts: Parts, *kinds: dict[str, Any])
 async def test_a_doubtful_backup_counts_once_somebody_accepted_it_and_who_and_why_is_kept(
     api: httpx2.AsyncClient, parts: Parts
 ) -> None:
-    reasons = [EMPTIED.to_json(), note("file_changed", "/var/log/a changed while it was read.").to_json()]
-    old, new = await archive(api, parts, {"state": "succeeded", "trusted": True}, {"reasons": reasons})
+    rows = [EMPTIED.to_json(), CHANGED.to_json()]
+    old, new = await archive(api, parts, {"state": "succeeded", "trusted": True}, {"reasons": rows})
+    told = ({"text": one.said.text, "remedy": one.said.remedy} for one in (EMPTIED, CHANGED))
+    reasons = [row | {"message": row["message"] | words} for row, words in zip(rows, told, strict=True)]
     shown = (await api.get(f"/api/backups/{new}")).json()
     assert (shown["good"], shown["doubtful"], shown["reasons"]) == (False, True, reasons)
     before = (await api.get("/api/compliance")).json()[0]["last_good_at"]

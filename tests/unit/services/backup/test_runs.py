@@ -429,7 +429,7 @@ async def test_what_the_post_hook_says_is_in_the_log_however_much_borg_complaine
     assert ("hook", "word 149") in lines
     assert sum(source == "borg" for source, _ in lines) == LINES
     assert any("only the first of them are here" in text for _, text in lines)
-    assert "3,000 entries could not be read" in (await hooked.job(job)).warnings[0]
+    assert "could not read 3,000 entries" in (await hooked.job(job)).warnings[0]
 
 
 @pytest.mark.parametrize("reason", list(Abort))

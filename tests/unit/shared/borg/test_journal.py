@@ -57,6 +57,17 @@ def test_what_is_written_is_read_and_only_the_node_s_user_may(file: Path) -> Non
     assert file.parent.stat().st_mode & 0o077 == 0
 
 
+def test_the_messages_of_reasons_stand_apart_and_come_back_to_them(file: Path) -> None:
+    words = {"code": "source_empty", "weight": "doubt", "text": "It is empty."}
+    said = {"code": "source_empty", "key": "source_empty", "params": {"path": "/srv", "held": None}}
+    rows: list[dict[str, Any]] = [words | {"message": said}, words | {"message": None}]
+    append(file, [made(1, **Made.reasons_of(rows)), made(2, reasons=[words]), made(3, reasons=[], messages=[said])])
+    (_, now), (_, before), (_, odd) = read(file).archives()
+    assert now.told == rows
+    assert now.reasons == [words, words]  # text alone: what older versions read
+    assert (before.told, odd.told) == ([words | {"message": None}], [])
+
+
 FATES: list[tuple[list[Entry], set[str], set[str], set[str]]] = [
     ([Entry(deleting={"1": "a"})], {"1"}, set(), set()),
     ([Entry(deleting={"1": "a"}), Entry(gone=("1",))], set(), {"1"}, set()),

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from shared.domain.backup_state import Reason, Weight, doubt, is_doubtful, is_good, is_held, is_trusted, note
+from shared.domain.messages.counts import FILES, number
+from shared.domain.messages.run_reasons import ARCHIVE_EMPTY, REPORT_LOST, VANISHED_WHILE_READ
+from shared.domain.messages.source_reasons import AS_BEFORE, BORG_CACHE, OWN_PLACE_LEFT_OUT, SOURCE_EMPTY
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 FINE: dict[str, Any] = {
@@ -41,9 +44,50 @@ def test_a_doubt_that_nobody_accepted_is_not_good_but_waits_for_a_word() -> None
 
 
 def test_a_reason_comes_back_as_it_was_stored() -> None:
-    for reason in (note("file_changed", "/var/log/a changed"), doubt("source_empty", "The source /srv is empty.")):
+    vanished = VANISHED_WHILE_READ(files=number(1204, FILES), examples="/srv/a: gone", more=3)
+    for reason in (note(vanished), doubt(SOURCE_EMPTY(path="/srv", held=number(1, FILES)))):
         assert Reason.from_json(reason.to_json()) == reason
-    assert doubt("a", "b").to_json() == {"code": "a", "weight": "doubt", "text": "b"}
+    assert doubt(SOURCE_EMPTY(path="/srv", held=number(1, FILES))).to_json() == {
+        "code": "source_empty",
+        "weight": "doubt",
+        "text": "The source /srv is empty; last time it held 1 file. Mount or fill it, or accept this backup if that is "
+        "right.",
+        "message": {
+            "code": "source_empty",
+            "key": "source_empty",
+            "params": {"path": "/srv", "held": {"code": "error", "key": "part.one_file", "params": {}}},
+        },
+    }
+
+
+def test_what_is_said_with_a_name_first_keeps_the_name_as_it_is_written() -> None:
+    left_out = note(OWN_PLACE_LEFT_OUT(path="srv/b", what=BORG_CACHE()))
+    assert left_out.text.startswith("srv/b is left out: it is borg's cache, and")
+    again = note(AS_BEFORE(reason=ARCHIVE_EMPTY()))
+    assert (again.code, again.text.partition(". ")[0]) == (
+        "archive_empty", "The archive holds no file at all, as in the backup before"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stored", "code", "text"),
+    [
+        ({"code": "source_empty", "weight": "doubt", "text": "The source /srv is empty."}, "source_empty", "The source /srv is empty."),
+        (
+            {"code": "too_old", "weight": "doubt", "text": "It is old [5].", "message": {"key": "too_old", "params": {"n": 5}}},
+            "too_old", "It is old [5].",
+        ),
+        (
+            {"code": "source_empty", "weight": "doubt", "text": "It is empty.", "message": {"key": "source_empty", "params": {}}},
+            "source_empty", "It is empty.",
+        ),
+        ({"code": "source_empty", "weight": "doubt", "text": "It is empty.", "message": 7}, "source_empty", "It is empty."),
+    ],
+)  # fmt: skip
+def test_a_reason_of_another_version_is_shown_in_its_own_words(stored: dict[str, Any], code: str, text: str) -> None:
+    read = Reason.from_json(stored)
+    assert (read.code, read.text, read.weight) == (code, text, Weight.DOUBT)
+    assert read.to_json() == {"code": code, "weight": "doubt", "text": text, "message": None}
 
 
 @pytest.mark.parametrize("stored", [{}, {"weight": "feather"}, {"weight": None, "code": 7}])
@@ -53,8 +97,8 @@ def test_a_reason_that_cannot_be_read_is_a_doubt(stored: dict[str, Any]) -> None
 
 def test_notes_leave_an_archive_good_and_one_doubt_does_not() -> None:
     assert is_trusted([])
-    assert is_trusted([note("a", ""), note("b", "")])
-    assert not is_trusted([note("a", ""), doubt("b", "")])
+    assert is_trusted([note(ARCHIVE_EMPTY()), note(REPORT_LOST())])
+    assert not is_trusted([note(ARCHIVE_EMPTY()), doubt(REPORT_LOST())])
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { nextTick } from 'vue'
+import { speak } from '@/lib/i18n'
 import { answering, button, page, put } from '../../../tests/mounting'
 import type { Backup } from './api'
 import BackupsView from './BackupsView.vue'
 import BackupView from './BackupView.vue'
 import { isHeld, matching, stateOf } from './backup'
+import BackupDoubts from './components/BackupDoubts.vue'
+import BackupRow from './components/BackupRow.vue'
 
 const WAIT = 120_000
 const backup = (more: Partial<Backup> = {}): Backup => ({
@@ -139,6 +142,32 @@ describe('the page of a backup', () => {
     expect(part.text()).not.toContain('Delete backup')
     expect(part.text()).toContain('audit 2026')
     expect(part.text()).toContain('Release')
+  })
+
+  it('says its reasons in the language of the person, and those it does not know as they came', async () => {
+    await speak('fr')
+    const held = { code: 'error', key: 'part.files', params: { count: 1204 } }
+    const message = {
+      code: 'source_empty',
+      key: 'source_empty',
+      params: { path: '/srv', held },
+      text: 'x',
+      remedy: 'y',
+    }
+    const odd = { ...doubt, code: 'of_2030', text: 'The moon is full.', message: null }
+    const one = backup({ good: false, doubtful: true, reasons: [{ ...doubt, message }, odd] })
+    const row = put(BackupRow, { backup: one })
+    expect(row.text()).toContain(
+      'La source /srv est vide\u202f; elle contenait 1\u202f204 fichiers la dernière fois.',
+    )
+    const part = put(BackupDoubts, { backup: one })
+    expect(part.findAll('li').map((line) => [line.find('span').attributes('lang'), line.text()])).toEqual([
+      [
+        undefined,
+        'La source /srv est vide\u202f; elle contenait 1\u202f204 fichiers la dernière fois. La monter ou la remplir, ou accepter cette sauvegarde si c’est normal.',
+      ],
+      ['en', 'The moon is full.'],
+    ])
   })
 
   it('is held only with a reason', async () => {

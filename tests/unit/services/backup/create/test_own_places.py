@@ -7,11 +7,12 @@ import pytest
 from services.backup.create.own_places import OwnPlace, read_places
 from shared.borg import commands
 from shared.db.tables import Archive
+from shared.domain.messages.source_reasons import BORG_CACHE, NODE_DATA, THE_POOL
 from shared.errors import Permanent, Transient
 from tests.unit.services.backup.world import World
 
-MARKS = {"id-1": "the storage pool main", "host-1": "Borgfleet's own data"}
-POOL = OwnPlace("/srv/backups", "the storage pool main")
+MARKS = {"id-1": THE_POOL(pool="main"), "host-1": NODE_DATA(node="node1")}
+POOL = OwnPlace("/srv/backups", THE_POOL(pool="main"))
 
 
 def read(sources: dict[str, str], *lines: str) -> list[str]:
@@ -61,13 +62,13 @@ def test_our_rule_stands_before_all_others_and_hides_all_below() -> None:
 
 
 async def test_a_pool_below_a_source_is_left_out_and_told(world: World) -> None:
-    world.server.ours = (POOL, OwnPlace("/root/.cache/borg", "borg's cache", grows=False))
+    world.server.ours = (POOL, OwnPlace("/root/.cache/borg", BORG_CACHE(), grows=False))
     job = await world.request()
     await world.backup(job)
     assert [place.path for place in world.server.left_out] == ["/srv/backups", "/root/.cache/borg"]
     ended = await world.job(job)
     assert ended.state == "succeeded"
-    assert ended.warnings == [POOL.sentence]
+    assert (ended.warnings, ended.warning_messages) == ([POOL.said.text], [POOL.said.to_json()])
     (archive,) = await world.rows(Archive)
     assert [reason["code"] for reason in archive.reasons] == ["own_place_left_out"]
     assert archive.trusted

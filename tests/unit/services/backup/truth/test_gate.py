@@ -109,7 +109,12 @@ NOTHING: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     ({"kind": Kind.HANGS}, {}, "source_hangs", "does not answer"),
     ({"kind": Kind.LINK, "target": "/data/srv"}, {}, "source_is_link", "a link to /data/srv"),
     ({"kind": Kind.OTHER}, {}, "source_no_directory", "neither a directory nor a file"),
-    ({"empty": True, "mounted": True}, {}, "source_empty", "/srv is empty; last time it held 60 files. Mount it"),
+    (
+        {"empty": True, "mounted": True},
+        {},
+        "source_empty",
+        "/srv is empty; last time it held 60 files. Mount or fill it",
+    ),
     ({"empty": True, "mounted": False}, {}, "source_not_mounted", "is not mounted"),
     ({"mounted": True, "cache_tag": True}, {}, "source_cache_tag", "CACHEDIR.TAG"),
     ({"mounted": True}, {"excludes": ("*",)}, "source_excluded", "by the rule *"),
@@ -162,7 +167,7 @@ def test_what_a_person_accepted_is_a_note_on_every_run_and_something_new_is_a_do
     again = replace(GOOD, run=emptied, reference=accepted, archive=of_size(90, 9_000_000))
     verdict = judge(again)
     assert (verdict.state, codes(verdict, Weight.NOTE)) == (JobState.SUCCEEDED, ["source_empty"])
-    assert "/srv" in verdict.sentences[0]
+    assert "/srv" in verdict.said[0].text
     gone = judge(but(again, looked=(LOOKED[0], source("/srv", kind=Kind.MISSING))))
     assert codes(gone) == ["source_missing"]
     assert codes(judge(but(again, **gave(30, 0)))) == ["source_fewer_files", "source_fewer_bytes"]
@@ -232,7 +237,7 @@ def test_what_was_there_before_borg_and_not_after_is_said() -> None:
     for after in ({"kind": Kind.MISSING}, {"kind": Kind.HANGS}, {"mounted": False}):
         verdict = judge(but(looked_after=(LOOKED[0], source("/srv", **after))))
         assert codes(verdict) == ["source_vanished"]
-        assert "/srv" in verdict.sentences[0]
+        assert "/srv" in verdict.said[0].text
 
 
 def test_other_file_systems_are_told_of_once_and_leave_it_green() -> None:
@@ -240,7 +245,7 @@ def test_other_file_systems_are_told_of_once_and_leave_it_green() -> None:
     options = replace(OPTIONS, one_file_system=True)
     verdict = judge(but(replace(GOOD, options=options), looked=below))
     assert (verdict.state, codes(verdict, Weight.NOTE)) == (JobState.SUCCEEDED, ["one_file_system"])
-    assert "/etc/a, /etc/b" in verdict.sentences[0]
+    assert "/etc/a, /etc/b" in verdict.reasons[0].text
     told = reference_of([Good(NOW, None, 100, 10_000_000, kept(RUN.but(looked=below)))])
     assert judge(but(replace(GOOD, options=options, reference=told), looked=below)).reasons == ()
     assert judge(but(looked=below)).reasons == ()  # they are in the archive
@@ -271,16 +276,16 @@ def test_one_warning_that_is_understood_explains_no_others_that_came_as_plain_te
     assert judge(but(**how)).trusted
     verdict = judge(but(ended=how["ended"].model_copy(update={"plain": 2})))
     assert codes(verdict) == ["status_unexplained"]
-    assert "2 lines of what was said" in verdict.sentences[0]
+    assert "2 lines of what was said" in verdict.reasons[0].text
     assert judge(but(ended=Ended(status=0, plain=2))).trusted  # borg itself says that nothing was wrong
 
 
 def test_files_that_changed_or_vanished_while_read_are_notes_with_their_names() -> None:
     verdict = judge(but(**ended(1, (Trouble.CHANGED, 7), (Trouble.VANISHED, 1))))
     assert codes(verdict, Weight.NOTE) == ["changed_while_read", "vanished_while_read"]
-    assert "7 files changed" in verdict.sentences[0]
-    assert "and 2 more, see the log" in verdict.sentences[0]
-    assert "/f0" in verdict.sentences[1]
+    assert "7 files changed" in verdict.reasons[0].text
+    assert "; and 2 more. Nothing, where they are logs" in verdict.reasons[0].text
+    assert "/f0" in verdict.reasons[1].text
 
 
 def test_unreadable_entries_are_a_doubt_until_a_good_archive_has_as_many() -> None:
@@ -301,13 +306,14 @@ def test_the_hooks_failures_are_doubts_with_their_words() -> None:
     verdict = judge(but(post_hook=HookEnd(problem="the post-hook ended with status 4"),
                         late_hook=HookEnd(problem="the post-hook ended with status 5")))  # fmt: skip
     assert codes(verdict) == ["post_hook_failed"] * 2
-    assert "status 5" in verdict.sentences[0]
-    assert "status 4" in verdict.sentences[1]
+    assert "status 5" in verdict.reasons[0].text
+    assert "status 4" in verdict.reasons[1].text
 
 
-@pytest.mark.parametrize("cut", ["cancelled", "time_limit", "something_new"])
+@pytest.mark.parametrize("cut", ["cancelled", "time_limit"])
 def test_what_cut_a_run_short_after_its_archive_is_a_doubt(cut: str) -> None:
     assert codes(judge(but(cut=(cut,)))) == [cut]
+    assert codes(judge(but(cut=("something_new",)))) == ["cut_short"]
 
 
 def test_a_first_archive_without_any_file_is_a_doubt_and_an_accepted_one_a_note() -> None:
@@ -323,8 +329,8 @@ def test_many_reasons_are_counted_and_doubts_come_first() -> None:
     run = RUN.but(looked=tuple(source(path, kind=Kind.MISSING) for path in paths), given=(),
                   **ended(1, (Trouble.CHANGED, 1)))  # fmt: skip
     verdict = judge(replace(GOOD, run=run, options=CreateOptions(sources=paths), reference=None, pre_hook=False))
-    assert len(verdict.sentences) == 21
-    assert verdict.sentences[-1].startswith("and ")
+    assert len(verdict.said) == 21
+    assert verdict.said[-1].text == "and 71 more reasons"
     assert verdict.reasons[-1].weight is Weight.NOTE
 
 

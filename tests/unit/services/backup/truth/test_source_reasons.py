@@ -100,7 +100,7 @@ def test_a_source_on_a_mount_that_is_gone_is_doubted_though_a_stale_copy_lies_be
     emptied = judged(run(source(**now, empty=True), 0), run(source(**before)))
     assert codes(emptied)[0] == ("source_not_mounted" if doubted else "source_empty")
     if doubted:
-        assert before.get("holder", "/") in verdict.sentences[0]
+        assert before.get("holder", "/") in verdict.reasons[0].text
 
 
 def disks(*names: str, automatic: bool = False, **values: Any) -> Source:
@@ -130,7 +130,7 @@ def test_a_mount_below_a_source_is_judged_as_a_source_of_its_own(
 ) -> None:
     verdict = judged(now, before)
     assert codes(verdict) == doubts
-    for sentence in verdict.sentences:
+    for sentence in (reason.text for reason in verdict.reasons):
         assert "/srv/" in sentence
 
 
@@ -142,7 +142,7 @@ def test_a_mount_below_a_source_that_is_gone_is_not_told_twice_nor_one_of_a_remo
     now = run(source(path="/etc"), 60).but(given=(Given(path="/etc", files=60, size=600),))
     verdict = judged(now, before, other)
     assert (codes(verdict), codes(verdict, Weight.NOTE)) == ([], ["source_removed"])
-    assert verdict.sentences == ["The source /srv was taken out of the backup job; it gave 100 files."]
+    assert [one.text for one in verdict.said] == ["the source /srv was taken out of the backup job; it gave 100 files"]
 
 
 def test_a_mount_that_one_file_system_leaves_out_since_today_is_doubted() -> None:
@@ -249,8 +249,8 @@ def test_what_borg_says_of_a_source_itself_is_why_it_gave_nothing(trouble: Troub
     ended = Ended(status=1, counts={trouble: 1}, shown=(line,))
     verdict = judged(run(source(), 0).but(ended=ended), run(source(), 60))
     assert code in codes(verdict)
-    assert "/srv" in verdict.sentences[0]
-    assert "directories or links" not in " ".join(verdict.sentences)
+    assert "/srv" in verdict.reasons[0].text
+    assert "directories or links" not in " ".join(reason.text for reason in verdict.reasons)
 
 
 def test_a_source_that_borg_did_not_find_is_a_doubt_though_nobody_knows_which() -> None:
@@ -291,7 +291,7 @@ def test_a_source_without_a_byte_is_never_green_not_even_in_its_first_night(kind
     now = run(source(kind=kind, empty=kind is Kind.FILE), files).but(given=void)
     first = judged(now, None)
     assert codes(first) == ["source_without_bytes"]
-    assert first.sentences[0].startswith(f"The source /srv {words}.")
+    assert first.reasons[0].text.startswith(f"The source /srv {words}.")
     assert codes(judged(now, now, accepted=True)) == []
     kept = ArchiveEvidence.of(now).model_dump(mode="json")
     reference = reference_of([Good(NOW, None, files, 0, kept)], trusted=False)
