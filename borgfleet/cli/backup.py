@@ -11,6 +11,7 @@ from rich.text import Text
 
 from borgfleet.cli.ask import confirmed
 from borgfleet.cli.client import Client, fail
+from borgfleet.cli.download import bring
 from borgfleet.cli.output import AsJson, Follow, console, finish, show, show_one, size
 from borgfleet.cli.terminal import Plain
 from shared.domain.text import clean
@@ -84,6 +85,19 @@ def list_files(backup_id: str, path: str = "/", as_json: AsJson = False) -> None
     backup = find(client, backup_id)
     files = client.every(f"/api/backups/{backup['id']}/files", path_b64=_base64(path))
     show(files, _FILE_COLUMNS, as_json=as_json)
+
+
+@app.command()
+def download(
+    backup_id: str,
+    paths: Annotated[list[str] | None, typer.Argument(help="What of it; nothing: all.")] = None,
+    form: Annotated[str, typer.Option("--format", help="tar.zst, tar, zip, or file: one file as it is.")] = "tar.zst",
+    output: Annotated[str | None, typer.Option("--output", "-o", help="A new file; - is standard output.")] = None,
+) -> None:
+    """Download a backup, or files and directories of it, to this machine."""
+    client = Client()
+    name, count = bring(client, find(client, backup_id)["id"], paths or [], form, output)
+    errors.print(f"{name}: {size(count)}", soft_wrap=True)
 
 
 @app.command("find")

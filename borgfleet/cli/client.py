@@ -21,6 +21,8 @@ _DEFAULT_URL = "http://127.0.0.1:8080"
 _DATA_DIR = "/var/lib/borgfleet"
 _OWN_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 _SECONDS = 30.0
+_DOWNLOAD_SECONDS = 600.0
+"""Until the first byte: borg may have to look through a large archive for it."""
 _REDIRECT, _FIRST_ERROR, _UNAUTHENTICATED = 300, 400, 401
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{3,512}")
 """What a bearer token may be (RFC 6750); those that Borgfleet makes are bf_ and letters, digits, '-' and '_'."""
@@ -105,6 +107,23 @@ class Client:
         """Find an item by its name or id."""
         found = next((item for item in self.every(path) if name in (item["name"], item["id"])), None)
         return found or fail(f"there is no {what} named {name}", f"`borgfleet {what} list` shows what there is")
+
+    def download(self, path: str) -> Iterator[bytes]:
+        """Yield the bytes behind a link; end with a sentence where they end before their end."""
+        waiting = httpx2.Timeout(_SECONDS, read=_DOWNLOAD_SECONDS)
+        try:
+            with self._http.stream("GET", path, timeout=waiting) as answer:
+                if answer.status_code >= _FIRST_ERROR:
+                    answer.read()
+                    _problem(answer)
+                if answer.status_code >= _REDIRECT:
+                    self.not_ours()
+                yield from answer.iter_raw()
+        except httpx2.HTTPError as error:
+            said = str(error) or type(error).__name__
+            fail(
+                f"the download broke off, and is not whole: {said}", "download it again; the backup node's log says why"
+            )
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
         try:

@@ -8,6 +8,7 @@ from services.api.app import build_app
 from services.api.audit.seal import Sealer
 from services.api.features.events.schemas import LIVE
 from shared.config.settings import HealthSettings
+from shared.domain.downloads import ASKED
 from shared.domain.files import VERBS, subject
 from shared.events.archive import ArchiveAccepted
 from shared.events.progress import JobChanged, JobProgress
@@ -41,6 +42,6 @@ def build(parts: Parts) -> Service:
         emits=(*COMMANDS, ArchiveAccepted, JobChanged),
         hears=tuple(kind.fact for kind in LIVE.values()),
         reads=(JobProgress,),
-        asks=tuple(subject(verb, "*") for verb in VERBS),
+        asks=(*(subject(verb, "*") for verb in VERBS), *ASKED),
         needs_bus=False,
     )

@@ -18,8 +18,10 @@ from services.backup.node.view_keeper import ViewKeeper
 from services.backup.requests import accept_maintenance_request
 from services.backup.restore.server import RestoreServers
 from services.backup.restore.undo import undo_restore
+from services.backup.transfer.desk import Transfers
 from services.backup.work import work_on
 from shared.borg.node import BorgNode
+from shared.domain.downloads import ASKED
 from shared.domain.files import VERBS, subject
 from shared.domain.job import JobType
 from shared.events.archive import ArchiveDelete, ArchiveDeleted, ArchiveRestore, ArchiveRestored, RestoreUndo
@@ -100,7 +102,7 @@ def build(parts: Parts) -> Service:
         name="backup",
         routes=tuple(routes),
         emits=_EMITS,
-        answers=tuple(subject(verb, "*") for verb in VERBS),
+        answers=(*(subject(verb, "*") for verb in VERBS), *ASKED),
         tasks=(
             *Endpoint(parts.db, settings.backup, settings.state_dir).tasks(),
             PoolCapacity(parts.db, here, settings.state_dir).task(),
@@ -108,5 +110,6 @@ def build(parts: Parts) -> Service:
             keeper.task(),
             *CatalogueKeeper(parts.db, here, settings.catalogue_dir, settings.backup.catalogue_every).tasks(),
             Answers(parts.db, parts.bus, here, storage, keeper, settings.catalogue_dir).task(),
+            Transfers(parts.db, parts.bus, here, storage, keeper, settings.catalogue_dir).task(),
         ),
     )

@@ -15,6 +15,7 @@ from shared.db.stores.secrets import server_passwords
 from shared.db.tables.account import LoginFlow, LoginSession, OneTimeLink, Throttle
 from shared.db.tables.alert import Alert
 from shared.db.tables.base import db_now
+from shared.db.tables.download import DownloadTicket
 from shared.db.tables.job import Job
 from shared.db.tables.kernel import CommitMark, DeadLetter, Secret
 from shared.db.tables.notify import Notification
@@ -75,6 +76,7 @@ class Housekeeping:
             Kept(LoginSession, LoginSession.expires_at, 1.0, 500),
             Kept(LoginFlow, LoginFlow.expires_at, 1.0, 500),
             Kept(OneTimeLink, OneTimeLink.expires_at, _LINK_DAYS, 500),
+            Kept(DownloadTicket, DownloadTicket.expires_at, 1.0, 500),
             # Strangers make these, as many as they like: no login may have to delete them all.
             Kept(Throttle, Throttle.last_at, 1.0, 500),
         )

@@ -3,7 +3,8 @@
 A script, run by the Python that runs the node's borg: `export_archive.py PATH PLAN`, the passphrase by
 BORG_PASSPHRASE_FD. PLAN is a JSON file: `name` and `id` of the archive, `items`, paths in base64, none for all,
 `parents`, directories that go along without what they hold, `full`: with nanoseconds, extended attributes and access
-control lists, as borg's own export-tar cannot, and `count`: print figures as JSON instead.
+control lists, as borg's own export-tar cannot, and `count`: print figures as JSON instead. With `format`, which is
+`tar`, `tar.zst`, `zip` or `file`, it is for a person to take home: in that form, and nothing damaged or hostile.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 # Python looks for no module beside a script that it runs isolated.
 sys.path.append(str(Path(__file__).resolve().parent))
@@ -39,6 +40,18 @@ _SECOND = 1_000_000_000
 
 class NotMeant(_helpers.Error):
     """The archive {} is not the one that was to be read: it has the id {}."""
+
+    exit_mcode = 77
+
+
+class Damaged(_helpers.Error):
+    """Of {} data were lost, and a repair put zeros in their place."""
+
+    exit_mcode = 77
+
+
+class Hostile(_helpers.Error):
+    """The archive names {}, which leads out of where it would be unpacked."""
 
     exit_mcode = 77
 
@@ -67,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
     """Let borg's main open the archive, and write or count it."""
     path, file = argv
     plan = json.loads(Path(file).read_text())
-    meant = plan["id"]
+    meant, taken_home = plan["id"], "format" in plan
 
     class Meant(_Archive):
         """The archive of that id; its items are remembered for what a tar's headers lack."""
@@ -77,10 +90,13 @@ def main(argv: Sequence[str]) -> None:
             if found != meant:
                 raise NotMeant(name, found[:12])
             super().__init__(repository, key, manifest, name, **more)  # pyright: ignore[reportUnknownMemberType] - borg has no types
+            _Tar.archive = self
 
         def iter_items(self, *arguments: Any, **more: Any) -> Iterator[Any]:
             of_borg: Any = super()
             for item in of_borg.iter_items(*arguments, **more):
+                if taken_home:
+                    _judge(item)
                 _Tar.item = item
                 yield item
 
@@ -91,25 +107,51 @@ def main(argv: Sequence[str]) -> None:
             _count(archiver, args, archive, stream, plan)
 
         _archiver.Archiver._export_tar = count  # noqa: SLF001 - the one place where its options are all known
-    elif plan["full"]:
+    elif plan["full"] or taken_home:
         _archiver.tarfile = SimpleNamespace(**vars(_tarfile))
-        _archiver.tarfile.open = _opened
+        _archiver.tarfile.open = _opener(plan)
     name = plan["name"].replace("{", "{{").replace("}", "}}")
     chosen = [f"pf:{_path(one)}" for one in plan["parents"]] + [f"pp:{_path(one)}" for one in plan["items"]]
     sys.argv = ["borg", "export-tar", "--log-json", "--lock-wait=60", "--", f"{path}::{name}", "-", *chosen]
     _archiver.main()
 
 
-def _opened(fileobj: Any, **_more: Any) -> _Tar:
-    return _Tar(fileobj)
+def _opener(plan: dict[str, Any]) -> Callable[..., Any]:
+    """Return what opens the form that is asked for, in the place of borg's tar."""
+    form = plan.get("format", "tar")
+    formats: Any = importlib.import_module("export_formats") if form != "tar" else None
+
+    def opened(fileobj: Any, **_more: Any) -> Any:
+        if form == "zip":
+            return formats.Zip(fileobj, lambda: _Tar.item, _content)
+        if form == "file":
+            return formats.OneFile(fileobj, os.path.normpath(_path(plan["items"][0])))
+        return _Tar(formats.Zstd(fileobj) if form == "tar.zst" else fileobj)
+
+    return opened
+
+
+def _content(chunks: Any) -> Any:
+    """Return a stream of chunks of the archive that were not asked for ahead."""
+    return _helpers.ChunkIteratorFileWrapper(_Tar.archive.pipeline.fetch_many([chunk[0] for chunk in chunks]))
+
+
+def _judge(item: Any) -> None:
+    """Refuse what would look whole and is not, and what leads out of where a person unpacks it."""
+    if item.get("chunks_healthy"):
+        raise Damaged(os.fsencode(item.path).decode(errors="replace"))
+    if any(part in ("", ".", "..") for part in item.path.split("/")) and item.path != ".":
+        raise Hostile(os.fsencode(item.path).decode(errors="replace"))
 
 
 class _Tar:
     """A tar in the format that POSIX names pax; GNU tar reads from it what it would write itself."""
 
     item: Any = None
+    archive: Any = None
 
     def __init__(self, stream: Any) -> None:
+        self._stream = stream
         self._tar = _tarfile.open(
             fileobj=stream, mode="w|", format=_tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape"
         )
@@ -120,6 +162,8 @@ class _Tar:
 
     def close(self) -> None:
         self._tar.close()
+        if finish := getattr(self._stream, "finish", None):
+            finish()
 
 
 def _headers(item: Any) -> dict[str, str]:

@@ -16,6 +16,7 @@ from shared.db.tables.alert import Alert, AlertChange, AlertRule, MaintenanceWin
 from shared.db.tables.audit import AuditEntry
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import Base
+from shared.db.tables.download import DownloadTicket
 from shared.db.tables.evidence import PastMeasure, RunEvidenceRow
 from shared.db.tables.job import Job, JobLog
 from shared.db.tables.notify import Notification
@@ -39,6 +40,7 @@ _WATCHED = "borgfleet.watched"
 # Tables of their own, not their classes: the limit is not put into what it is made of.
 _SERVERS, _JOBS, _ALERTS = Server.__table__.c, Job.__table__.c, Alert.__table__.c
 _REPOSITORIES, _BACKUP_JOBS = Repository.__table__.c, BackupJob.__table__.c
+_ARCHIVES = Archive.__table__.c
 
 
 def _own(table: Any) -> Callable[[Servers], ColumnElement[bool]]:
@@ -68,6 +70,10 @@ def _named(column: Any) -> Callable[[Servers], ColumnElement[bool]]:
     return lambda servers: column.in_(select(_SERVERS.name).where(_SERVERS.id.in_(servers)))
 
 
+def _downloads(servers: Servers) -> ColumnElement[bool]:
+    return DownloadTicket.archive_id.in_(select(_ARCHIVES.id).where(_ARCHIVES.server_id.in_(servers)))
+
+
 def _alert_changes(servers: Servers) -> ColumnElement[bool]:
     names = select(_SERVERS.name).where(_SERVERS.id.in_(servers))
     return AlertChange.alert_id.in_(select(_ALERTS.id).where(_ALERTS.server.in_(names)))
@@ -81,6 +87,7 @@ LIMITED: dict[type[Base], Callable[[Servers], ColumnElement[bool]]] = {
     Archive: _own(Archive),
     AuditEntry: _own(AuditEntry),
     BackupJob: _own(BackupJob),
+    DownloadTicket: _downloads,
     Job: _own(Job),
     JobLog: _by_job(JobLog),
     MaintenanceWindow: _own(MaintenanceWindow),

@@ -165,6 +165,7 @@ def body_for(route: GuardedRoute, ids: dict[str, uuid.UUID]) -> Any:
         "AcceptIn": {"reason": WHY},
         "HoldIn": {"reason": WHY},
         "RestoreIn": RESTORE,
+        "DownloadIn": {},
         "WizardIn": {"server_id": texts["server_id"], "pool_id": texts["pool_id"], "repository": "w", "job": job},
         "AcknowledgeIn": {},
     }

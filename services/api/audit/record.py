@@ -18,6 +18,7 @@ from shared.db.tables import (
     Archive,
     BackupJob,
     Base,
+    DownloadTicket,
     Grant,
     MaintenanceWindow,
     NotificationChannel,
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from shared.db.unit_of_work import UnitOfWork
 
 SHOWN: tuple[type[Base], ...] = (
-    Alert, AlertRule, ApiToken, Archive, BackupJob, Grant, MaintenanceWindow, NotificationChannel, Pause, Repository,
-    RunLimits, Schedule, Server, ServerGroup, StoragePool, Tag, User,
+    Alert, AlertRule, ApiToken, Archive, BackupJob, DownloadTicket, Grant, MaintenanceWindow, NotificationChannel,
+    Pause, Repository, RunLimits, Schedule, Server, ServerGroup, StoragePool, Tag, User,
 )  # fmt: skip
 """What people define or decide: its fields are recorded. Jobs, sessions and events tell of themselves elsewhere."""
 _SECRET = frozenset({"digest", "password_hash"})

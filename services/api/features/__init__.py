@@ -10,6 +10,7 @@ from services.api.features.backups.restores import router as restores_router
 from services.api.features.backups.routes import router as backups_router
 from services.api.features.channels.routes import router as channels_router
 from services.api.features.events.routes import router as events_router
+from services.api.features.files.downloads import router as downloads_router
 from services.api.features.files.routes import router as files_router
 from services.api.features.files.times import router as file_times_router
 from services.api.features.groups.routes import router as groups_router
@@ -42,6 +43,7 @@ ROUTERS = (
     restores_router,
     files_router,
     file_times_router,
+    downloads_router,
     jobs_router,
     job_kinds_router,
     wizard_router,

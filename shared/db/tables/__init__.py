@@ -14,6 +14,7 @@ from shared.db.tables.alert import Alert, AlertChange, AlertRule, MaintenanceWin
 from shared.db.tables.audit import AuditEntry, AuditSeal
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import Base, db_now
+from shared.db.tables.download import DownloadTicket
 from shared.db.tables.evidence import PastMeasure, RunEvidenceRow
 from shared.db.tables.job import Job, JobLog
 from shared.db.tables.kernel import (
@@ -48,6 +49,7 @@ __all__ = [
     "ChannelTag",
     "CommitMark",
     "DeadLetter",
+    "DownloadTicket",
     "Grant",
     "GroupTag",
     "IdempotencyKey",

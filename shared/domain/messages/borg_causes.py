@@ -57,6 +57,27 @@ FORGED = Cause(
     "the repository's list of archives is not what honest backups leave",
     "treat the server as taken over (docs/operations/security.md); `borgfleet repo recover` puts the list right",
 )
+NOT_THERE = Cause(
+    "path_not_in_archive",
+    "the backup does not hold what was chosen",
+    "see the names that it holds: `borgfleet backup ls`",
+    variant="exported",
+)
+NO_FILE = Cause(
+    "path_no_file", "what was chosen is no regular file", "download it as `tar.zst`, `tar` or `zip`", variant="exported"
+)
+DAMAGED = Cause(
+    "archive_damaged",
+    "a file of this backup is damaged",
+    "download it from another backup; a restore brings what is left of it",
+    variant="exported",
+)
+HOSTILE = Cause(
+    "hostile_archive",
+    "the archive is hostile",
+    "take the server or the person who made this archive for hostile; use another backup",
+    variant="exported",
+)
 POOL_FULL = Cause("pool_full", "the storage pool has no space left", "free space there; older archives are intact")
 POOL_QUOTA = Cause(
     "pool_quota", "the quota on the storage is used up", "raise the repository's or the pool user's quota, or prune"
@@ -250,6 +271,7 @@ BY_NAME: dict[str, tuple[int, Cause]] = {
     "ArchiveTAMInvalid": (95, CORRUPT), "ArchiveTAMRequiredError": (96, CORRUPT), "TAMInvalid": (97, CORRUPT),
     "TAMRequiredError": (98, CORRUPT), "TAMUnsupportedSuiteError": (99, VERSION),
     "RepositoryReplaced": (64, IS_ROLLED_BACK), "Refused": (77, NOT_OFFERED),
-    "NotMeant": (77, FORGED),
+    "NotMeant": (77, FORGED), "NotThere": (77, NOT_THERE), "NoFile": (77, NO_FILE), "Damaged": (77, DAMAGED),
+    "Hostile": (77, HOSTILE),
 }  # fmt: skip
 """borg's errors by the name of their class (borg 1.2 says no more), with the status by which borg 1.4 ends."""

@@ -8,10 +8,11 @@ from typing import Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
+from services.api.kernel.items import ItemIn
 from services.api.kernel.schemas import In, Out, Telling
 from shared.domain.backup_state import Reason
-from shared.domain.names import Justification, Text
-from shared.domain.restoring import Existing, Mode, RestoreAsked, encoded
+from shared.domain.names import Justification
+from shared.domain.restoring import Existing, Mode, RestoreAsked
 from shared.domain.restoring import Target as RestorePath
 from shared.domain.values import Moment
 
@@ -78,25 +79,6 @@ class HoldIn(In):
     until: Moment | None = None
 
 
-class ItemIn(In):
-    """A file or a directory of a backup, with all that is below it."""
-
-    path: Text | None = Field(default=None, min_length=1, examples=["srv/www"])
-    path_b64: str | None = Field(
-        default=None,
-        max_length=6000,
-        pattern=r"^[A-Za-z0-9+/]+=*$",
-        description="Instead, for any other name: not UTF-8, with control characters, or very long.",
-    )
-
-    @model_validator(mode="after")
-    def _is_named_once(self) -> Self:
-        if (self.path is None) == (self.path_b64 is None):
-            message = "give `path` or `path_b64`"
-            raise ValueError(message)
-        return self
-
-
 class RestoreIn(In):
     """What is restored, where, and how."""
 
@@ -140,5 +122,5 @@ class RestoreIn(In):
 
     def asked(self) -> RestoreAsked:
         """Return the job's parameters."""
-        items = [one.path_b64 or encoded(one.path or "") for one in self.items]
+        items = [one.encoded() for one in self.items]
         return RestoreAsked.model_validate(self.model_dump(exclude={"items", "confirm"}) | {"items": items})

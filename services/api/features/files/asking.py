@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pydantic import BaseModel
 from sqlalchemy import select
 
+from services.api.kernel.errors import Refused
 from services.api.kernel.pages import require
 from shared.db.tables.storage import Archive, Repository, StoragePool
+from shared.domain.downloads import MOST_TRANSFERS
 from shared.domain.files import LONGEST_PATH, subject
+from shared.domain.messages.downloads import TRANSFERS_BUSY
 from shared.domain.messages.files import BAD_PATH, NODE_AWAY, NODE_SLOW
 from shared.errors import Invalid, Transient
 
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from services.api.kernel.dependencies import Gateway
+    from shared.bus.port import Bus
 
+_RETRY_AFTER = 30
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
@@ -36,15 +41,22 @@ class OfArchive(NamedTuple):
 
 async def ask(parts: Gateway, verb: str, node: str, asked: BaseModel, model: type[Answer], seconds: float) -> Answer:
     """Ask one node; Transient `node_away` and `node_slow` where it does not answer."""
+    payload = await ask_node(parts.bus, node, subject(verb, node), asked.model_dump_json().encode(), seconds)
+    return model.model_validate_json(payload)
+
+
+async def ask_node(bus: Bus, node: str, about: str, payload: bytes, seconds: float) -> bytes:
+    """Ask a node; Transient `node_away` and `node_slow` where it does not answer, `Refused` where it is busy."""
     try:
-        payload = await parts.bus.request(subject(verb, node), asked.model_dump_json().encode(), seconds)
+        return await bus.request(about, payload, seconds)
     except Transient as error:
         if error.code == "bus_nobody":
             raise Transient(NODE_AWAY(node=node)) from error
         if error.code == "bus_timeout":
             raise Transient(NODE_SLOW(node=node, seconds=seconds)) from error
+        if error.code == TRANSFERS_BUSY.code:
+            raise Refused(TRANSFERS_BUSY(node=node, most=MOST_TRANSFERS), retry_after=_RETRY_AFTER) from error
         raise
-    return model.model_validate_json(payload)
 
 
 async def archive_at(session: AsyncSession, backup_id: uuid.UUID) -> OfArchive:
