@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _BUSY_SECONDS, _AGAIN_SECONDS = 20.0, 0.25
+_RENEWALS = 3
+"""So often within the time that a lease lasts."""
 
 
 class Read(NamedTuple):
@@ -58,7 +60,7 @@ async def viewing(
 
         async def renew() -> None:
             while True:
-                await asyncio.sleep(seconds / 3)
+                await asyncio.sleep(seconds / _RENEWALS)
                 try:
                     await db.run(lambda tx: tx.leases.renew(name, holder, seconds), retry_for=0)
                 except LeaseLost:

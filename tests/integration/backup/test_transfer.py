@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from services.backup.node.view_keeper import ViewKeeper
-from services.backup.transfer import desk
+from services.backup.transfer import lease
 from services.backup.transfer.desk import Transfers
 from shared.borg.node import BorgNode
 from shared.db.tables import Archive
@@ -120,6 +120,7 @@ def borgs() -> list[psutil.Process]:
 @contextlib.asynccontextmanager
 async def serving(yard: Yard, archive: Archive, source: Path, **options: Any) -> AsyncGenerator[Node]:
     keeper = ViewKeeper(yard.db, "node1", yard.storage)
+    options = {"patience": WAIT} | options
     transfers = Transfers(yard.db, yard.bus, "node1", yard.storage, keeper, yard.directory / "catalogue", **options)
     stopping = asyncio.Event()
     task = asyncio.create_task(transfers.serve(stopping))
@@ -290,7 +291,7 @@ async def test_a_damaged_view_is_told_as_that_and_nothing_is_frozen(
 async def test_a_transfer_goes_on_while_a_backup_runs_and_its_lease_is_renewed(
     yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk, "_LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(lease, "_RENEWALS", 3000)
     permitted: list[int] = []
     permit = yard.storage.permit
     monkeypatch.setattr(yard.storage, "permit", lambda place, epoch: permitted.append(epoch) or permit(place, epoch))

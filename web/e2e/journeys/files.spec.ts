@@ -181,6 +181,34 @@ test('two backups are compared, and what takes the space is looked into', async 
   await expect(page.getByRole('heading', { name: 'This is a file' })).toBeVisible()
 })
 
+test('a file is downloaded as it is, and several as a zip, whatever their names', async ({
+  page,
+  product,
+}) => {
+  const [newer] = await backups(product)
+  const top = data(product)
+  await signedIn(page, product, `/backups/${newer!.id}/files?path=${encodeURIComponent(top)}`)
+  const downloaded = async (label: string, format: string): Promise<[string, Buffer]> => {
+    const begun = page.waitForEvent('download', { timeout: 300_000 })
+    await page.getByRole('button', { name: label }).click()
+    await page.getByRole('menuitem', { name: format }).click()
+    const download = await begun
+    expect(await download.failure()).toBeNull()
+    return [download.suggestedFilename(), readFileSync(await download.path())]
+  }
+  await page.getByLabel('Choose caf\ufffd.txt').check()
+  const [name, bytes] = await downloaded('Download…', 'The file as it is')
+  expect([name, bytes.toString()]).toEqual(['caf%E9.txt', 'latin\n'])
+  await expect(page.getByText('The download of caf%E9.txt begins.')).toBeVisible()
+  await accessible(page)
+  await page.getByLabel('Choose large.bin').check()
+  const [zip, packed] = await downloaded('Download…', 'As zip, for any machine')
+  expect(zip).toMatch(/\.zip$/)
+  expect(packed.subarray(0, 4).toString('latin1')).toBe('PK\u0003\u0004')
+  for (const held of ['caf%E9.txt', 'large.bin']) expect(packed.includes(held)).toBe(true)
+  expect(packed.includes('report.txt')).toBe(false)
+})
+
 test('hostile names stay text everywhere, and lead to what they name', async ({ page, product }) => {
   const [newer] = await backups(product)
   const top = encodeURIComponent(data(product))

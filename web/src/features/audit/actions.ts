@@ -41,6 +41,7 @@ export const ACTIONS: readonly string[] = [
   'invite',
   'log_in',
   'log_out',
+  'make_download',
   'make_token',
   'make_user',
   'patch_user',

@@ -14,6 +14,7 @@ export type Difference = Schema['DifferenceOut']
 export type Differences = Schema['DiffOut']
 export type UsageRow = Schema['UsageRow']
 export type RestoreBody = Schema['RestoreIn']
+export type DownloadBody = Schema['DownloadIn']
 
 // A backup never changes: what was read of it is not asked for again.
 const FOR_EVER = { staleTime: Number.POSITIVE_INFINITY, refetchInterval: false } as const
@@ -143,3 +144,7 @@ export function useRestore(id: Ref<string>) {
     restore: action((body) => answered(client.POST('/api/backups/{backup_id}/restores', at(body)))),
   }
 }
+
+/** A link to what is chosen; it works once, within a minute. */
+export const askForDownload = (id: string, body: DownloadBody) =>
+  answered(client.POST('/api/backups/{backup_id}/downloads', { params: { path: { backup_id: id } }, body }))
