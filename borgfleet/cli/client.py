@@ -76,9 +76,10 @@ class Client:
         """POST; return the answer's JSON."""
         return self._call("POST", path, json=body)
 
-    def put(self, path: str, body: dict[str, Any]) -> Any:
-        """PUT; return the answer's JSON."""
-        return self._call("PUT", path, json=body)
+    def put(self, path: str, body: dict[str, Any], version: int | None = None) -> Any:
+        """PUT, refused if there is another version by now than the one that is given; return the answer's JSON."""
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        return self._call("PUT", path, json=body, headers=headers)
 
     def patch(self, path: str, body: dict[str, Any]) -> Any:
         """PATCH; return the answer's JSON."""

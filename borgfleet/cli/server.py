@@ -68,7 +68,7 @@ def tag_server(name: str, tags: Annotated[list[str] | None, typer.Argument(help=
     client = Client()
     server = client.named("/api/servers", name, "server")
     body = {key: server[key] for key in ("host", "port", "username")} | {"tags": tags or []}
-    changed = client.put(f"/api/servers/{server['id']}", body)
+    changed = client.put(f"/api/servers/{server['id']}", body, server["version"])
     console.print(f"{name}: {', '.join(changed['tags']) or 'no tags'}", soft_wrap=True)
 
 

@@ -31,6 +31,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (404, "No such thing."),
         (409, "The state of things forbids it."),
         (410, "It was there, and never will be again."),
+        (412, "It is meant for another version of the thing than there is; `params` tell what changed."),
         (413, "The body is larger than a request may be."),
         (415, "The body is said to be something else than JSON."),
         (422, "The input is wrong; `errors` names the fields."),

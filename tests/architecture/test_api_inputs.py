@@ -16,6 +16,7 @@ from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from services.api.features import ROUTERS
+from services.api.kernel.patches import Patch
 from shared.domain.values import CleanText, Figure, Int32, Int63, Moment
 
 REFUSED: dict[type, tuple[Any, ...]] = {
@@ -47,6 +48,8 @@ def leaves(where: str, hint: Any) -> Iterator[Leaf]:
         yield where, hint
         for one in get_args(kind):
             yield from leaves(f"{where}[]", one)
+    elif isinstance(kind, type) and issubclass(kind, Patch):
+        yield from leaves(where, kind.whole)
     elif isinstance(kind, type) and issubclass(kind, BaseModel):
         for name, field in kind.model_fields.items():
             yield from leaves(f"{where}.{name}", whole(field))

@@ -170,6 +170,8 @@ def body_for(route: GuardedRoute, ids: dict[str, uuid.UUID]) -> Any:
         "AcknowledgeIn": {},
     }
     name = route.body_field.field_info.annotation.__name__ if route.body_field else ""  # type: ignore[union-attr] - FastAPI leaves what a body is open
+    if name.endswith("Patch"):  # nothing has to be named
+        return {}
     return bodies[name] if name else None
 
 

@@ -103,9 +103,14 @@ class Watch:
     def _see(self, row: object, before: dict[str, Any], after: dict[str, Any]) -> None:
         if not isinstance(row, SHOWN) or not (before or after):
             return
-        key = f"{row.__tablename__} {getattr(row, 'id', '')}"
+        key = key_of(row)
         self.before.setdefault(key, {}).update({name: one for name, one in before.items() if key not in self.after})
         self.after.setdefault(key, {}).update(after)
+
+
+def key_of(row: object) -> str:
+    """Return what the fields of a row stand under."""
+    return f"{getattr(row, '__tablename__', '')} {getattr(row, 'id', '')}"
 
 
 def _values(row: object) -> dict[str, Any]:

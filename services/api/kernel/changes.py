@@ -18,7 +18,9 @@ from starlette.responses import Response
 
 from services.api.audit.record import Watch, record
 from services.api.kernel.errors import Refused
+from services.api.kernel.etag import HEADER as IF_MATCH
 from services.api.kernel.gateway import gateway_of
+from services.api.kernel.versions import Versions
 from shared.db.stores.replies import Reply, RequestKey
 from shared.db.visible import seeing
 from shared.domain.messages.requests import IDEMPOTENCY_KEY_INVALID
@@ -68,6 +70,7 @@ class _Change:
         begins = self._late.tx is None
         tx = await self._late.begin()
         if begins:
+            Versions().attach(tx.session)
             self.watch.attach(tx.session)
             tx.jobs.correlation_id = correlation_of(self._request_id)
             if (reply := await tx.replies.take(self._key)) is not None:
@@ -136,9 +139,10 @@ def _key_of(request: ReadRequest, principal: Principal) -> RequestKey:
         raise Refused(IDEMPOTENCY_KEY_INVALID())
     value = request.state.json if request.data else None
     body = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return RequestKey.of(
-        principal.key, given, f"{request.method} {request.url.path}?{request.url.query}\n{body}".encode()
-    )
+    asked = f"{request.method} {request.url.path}?{request.url.query}\n{body}"
+    if meant_for := request.headers.getlist(IF_MATCH):
+        asked += f"\n{IF_MATCH}: {', '.join(meant_for)}"
+    return RequestKey.of(principal.key, given, asked.encode())
 
 
 def _again(reply: Reply) -> Response:

@@ -59,6 +59,10 @@ class Refused(AppError):
         self.retry_after = retry_after
 
 
+class Outdated(Refused):
+    """A change that was meant for another version of a thing than there is."""
+
+
 class Unauthenticated(Forbidden):
     """No valid token, or not proved who one is, or not lately."""
 

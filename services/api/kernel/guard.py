@@ -15,6 +15,7 @@ from typing_extensions import override
 from services.api.audit.record import record_late
 from services.api.kernel.body import LARGEST_BODY, read_body
 from services.api.kernel.changes import UNSAFE, answer_once
+from services.api.kernel.errors import Outdated
 from services.api.kernel.principal import Principal
 from services.api.kernel.scope import servers_for
 from services.api.kernel.strict import parameters_of, refuse_others
@@ -121,7 +122,7 @@ class GuardedRoute(APIRoute):
                 principal = request.state.principal = await request.app.state.authenticate(request)
             try:
                 return await admitted(request, principal)
-            except (Conflict, Forbidden) as error:
+            except (Conflict, Forbidden, Outdated) as error:
                 if principal is not None and request.method in UNSAFE:
                     await record_late(request, error.code)
                 raise

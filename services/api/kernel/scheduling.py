@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy import ColumnElement, or_, select
 
 from services.api.kernel.schedules import MaintenanceScheduleIn, MaintenanceScheduleOut, ScheduleIn, ScheduleOut
 from shared.db.tables.base import db_now
@@ -65,9 +65,9 @@ async def replace_schedules(tx: UnitOfWork, owner: Owner, wanted: Sequence[Sched
     """Give a backup job or repository these schedules instead of its own; one that stays keeps its next time."""
     kept = {_text(to_schema(row, owner)): row for row in await tx.session.scalars(select(Schedule).where(owner.rows))}
     new = {_text(one): one for one in wanted}
-    gone = [row.id for text, row in kept.items() if text not in new]
-    if gone:
-        await tx.session.execute(delete(Schedule).where(Schedule.id.in_(gone)))
+    for text, row in kept.items():
+        if text not in new:
+            await tx.session.delete(row)  # row by row: they are a part of their owner's version
     now = await tx.session.scalar(select(db_now())) or datetime.now(UTC)
     tx.session.add_all(_row(owner, one, now) for text, one in new.items() if text not in kept)
     await tx.session.flush()

@@ -37,6 +37,9 @@ Secret = Annotated[SecretStr, Field(max_length=2000), AfterValidator(_clean_secr
 """A password or a URL with one; never shown again."""
 
 
+VERSION: Any = Field(description="Raised by each change of its definition; `If-Match` names it.")
+
+
 def _is_empty(names: list[str]) -> bool:
     return not names
 

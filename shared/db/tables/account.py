@@ -9,16 +9,17 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.tables.base import Base, binary_text, db_now
+from shared.db.tables.base import Base, Versioned, binary_text, db_now
 from shared.domain.ids import new_id
 
 _DIGEST = 64
 
 
-class User(Base):
+class User(Versioned, Base):
     """A person, or a service that only has tokens. Of a password there is only what argon2id made of it."""
 
     __tablename__ = "users"
+    DEFINITION = frozenset({"display_name", "email", "kind", "name", "state"})
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(binary_text(63), unique=True)
@@ -36,7 +37,6 @@ class User(Base):
     """The time step of the last code: no code is taken twice."""
     password_changed_at: Mapped[datetime | None] = mapped_column(default=None)
     last_login_at: Mapped[datetime | None] = mapped_column(default=None)
-    version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(default=db_now())
 
 

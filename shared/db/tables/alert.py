@@ -8,11 +8,11 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.tables.base import Base, binary_text, db_now, long_text
+from shared.db.tables.base import Base, Versioned, binary_text, db_now, long_text
 from shared.domain.ids import new_id
 
 
-class AlertRule(Base):
+class AlertRule(Versioned, Base):
     """Thresholds other than the built-in ones: for one server, for all with a tag, or, both empty, for the fleet.
 
     It refers by id. The names beside are what is unique, tell "nothing" from "gone", and what older versions read:
@@ -21,6 +21,9 @@ class AlertRule(Base):
 
     __tablename__ = "alert_rules"
     __table_args__ = (UniqueConstraint("kind", "server", "tag"),)
+    DEFINITION = frozenset(
+        {"critical", "enabled", "for_seconds", "hysteresis", "kind", "server_id", "tag_id", "warning"}
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     kind: Mapped[str] = mapped_column(binary_text(40))
@@ -76,10 +79,11 @@ class AlertChange(Base):
     note: Mapped[str] = mapped_column(long_text(), default="")
 
 
-class MaintenanceWindow(Base):
+class MaintenanceWindow(Versioned, Base):
     """A time in which no alert begins: for one server, for all with a tag, or for all; see `AlertRule` of its names."""
 
     __tablename__ = "maintenance_windows"
+    DEFINITION = frozenset({"ends_at", "reason", "server_id", "starts_at", "tag_id"})
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     server: Mapped[str] = mapped_column(binary_text(63), default="")

@@ -9,14 +9,19 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.tables.base import Base, binary_text, db_now, long_text
+from shared.db.tables.base import Base, Versioned, binary_text, db_now, long_text
 from shared.domain.ids import new_id
 
 
-class BackupJob(Base):
+class BackupJob(Versioned, Base):
     """The standing definition of a backup."""
 
     __tablename__ = "backup_jobs"
+    DEFINITION = frozenset({
+        "compression", "enabled", "exclude_caches", "excludes", "hook_seconds", "max_failures", "name",
+        "one_file_system", "patterns", "post_hook", "pre_hook", "priority", "repository_id", "retention",
+        "retry_seconds", "rpo_seconds", "server_id", "sources", "time_limit_seconds", "transport", "upload_limit_kib",
+    })  # fmt: skip
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(binary_text(63), unique=True)

@@ -9,7 +9,7 @@ from sqlalchemy import BindParameter, ColumnElement, DateTime, Insert, MetaData,
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from typing_extensions import override
@@ -107,3 +107,16 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcDateTime()}
+
+
+class Versioned:
+    """What people define and change: it has a version, so that nobody overwrites what he has not seen.
+
+    Only a change of its definition raises the version, and the API alone raises it (`services/api/kernel/versions.py`).
+    What services write of it (states, sizes, moments) changes nothing that somebody could have meant to change.
+    """
+
+    DEFINITION: ClassVar[frozenset[str]] = frozenset()
+    """The columns that people define; what lies in tables of its own, as schedules, belongs to it too."""
+
+    version: Mapped[int] = mapped_column(default=1)

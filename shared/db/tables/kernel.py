@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Index, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.tables.base import Base, binary_text, db_now, long_text
+from shared.db.tables.base import Base, Versioned, binary_text, db_now, long_text
 from shared.domain.ids import new_id
 
 
@@ -38,10 +38,11 @@ class Lease(Base):
     until: Mapped[datetime] = mapped_column(default=db_now())
 
 
-class RunLimits(Base):
+class RunLimits(Versioned, Base):
     """How many runs may be under way at once: one row, locked by whoever lets runs begin."""
 
     __tablename__ = "run_limits"
+    DEFINITION = frozenset({"fleet", "per_pool", "per_server"})
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     fleet: Mapped[int | None] = mapped_column(default=50)

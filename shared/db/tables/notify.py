@@ -9,14 +9,17 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.tables.base import Base, binary_text, db_now, long_text
+from shared.db.tables.base import Base, Versioned, binary_text, db_now, long_text
 from shared.domain.ids import new_id
 
 
-class NotificationChannel(Base):
+class NotificationChannel(Versioned, Base):
     """One place to which alerts are told; its address is a secret, named by `shared.db.stores.secrets`."""
 
     __tablename__ = "notification_channels"
+    DEFINITION = frozenset(
+        {"digest_seconds", "enabled", "hours", "kind", "kinds", "label", "least_level", "name", "recovered", "tags"}
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(binary_text(63), unique=True)

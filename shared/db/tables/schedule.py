@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.tables.base import Base, binary_text, db_now, long_text
+from shared.db.tables.base import Base, Versioned, binary_text, db_now, long_text
 from shared.domain.ids import new_id
 from shared.domain.job import JobType
 
@@ -77,10 +77,11 @@ class MissedRun(Base):
     at: Mapped[datetime] = mapped_column(default=db_now())
 
 
-class Pause(Base):
+class Pause(Versioned, Base):
     """Nothing scheduled runs: on one server, or, where its name is empty, anywhere; it goes with its server."""
 
     __tablename__ = "pauses"
+    DEFINITION = frozenset({"reason", "server_id", "until"})
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     server: Mapped[str] = mapped_column(binary_text(63), default="", unique=True)

@@ -9,15 +9,16 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.tables.base import Base, binary_text, db_now, long_text
+from shared.db.tables.base import Base, Versioned, binary_text, db_now, long_text
 from shared.domain.ids import new_id
 from shared.domain.names import LOGIN_LENGTH
 
 
-class Server(Base):
+class Server(Versioned, Base):
     """One managed Linux host."""
 
     __tablename__ = "servers"
+    DEFINITION = frozenset({"host", "name", "port", "tags", "username"})
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(binary_text(63), unique=True)

@@ -9,15 +9,16 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.tables.base import Base, binary_text, db_now, long_text
+from shared.db.tables.base import Base, Versioned, binary_text, db_now, long_text
 from shared.domain import backup_state
 from shared.domain.ids import new_id
 
 
-class StoragePool(Base):
+class StoragePool(Versioned, Base):
     """A directory on a backup node that holds repositories, and the address of its sshd."""
 
     __tablename__ = "storage_pools"
+    DEFINITION = frozenset({"name", "node", "path"})
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(binary_text(63), unique=True)
@@ -49,11 +50,15 @@ class BackupNode(Base):
     seen_at: Mapped[datetime] = mapped_column(default=db_now())
 
 
-class Repository(Base):
+class Repository(Versioned, Base):
     """One borg repository at `<pool path>/<server name>/<repository name>`."""
 
     __tablename__ = "repositories"
     __table_args__ = (UniqueConstraint("server_id", "name"),)
+    DEFINITION = frozenset({
+        "compact_threshold_percent", "encryption", "name", "path", "pool_id", "prune_after_backup", "quota_bytes",
+        "retention", "server_id",
+    })  # fmt: skip
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(binary_text(63))

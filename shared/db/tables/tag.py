@@ -8,22 +8,22 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.tables.base import Base, binary_text, db_now, long_text
+from shared.db.tables.base import Base, Versioned, binary_text, db_now, long_text
 from shared.domain.ids import new_id
 from shared.domain.tags import TAG_LENGTH
 
 
-class Tag(Base):
+class Tag(Versioned, Base):
     """A word that servers carry; case counts. What refers to it does so by id, so that its name can change."""
 
     __tablename__ = "tags"
+    DEFINITION = frozenset({"colour", "description", "name"})
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(binary_text(TAG_LENGTH), unique=True)
     colour: Mapped[str] = mapped_column(binary_text(20), default="")
     """`#rrggbb`; empty: as the viewer likes."""
     description: Mapped[str] = mapped_column(long_text(), default="")
-    version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(default=db_now())
 
 
@@ -52,15 +52,15 @@ class ChannelTag(Base):
     position: Mapped[int]
 
 
-class ServerGroup(Base):
+class ServerGroup(Versioned, Base):
     """A named selection of servers by their tags; `groups` is a reserved word of MySQL."""
 
     __tablename__ = "server_groups"
+    DEFINITION = frozenset({"description", "name"})
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(binary_text(63), unique=True)
     description: Mapped[str] = mapped_column(long_text(), default="")
-    version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(default=db_now())
 
 

@@ -39,6 +39,19 @@ BODY_TOO_SLOW = Message(
     "the body of the request did not arrive within {seconds:.0f} seconds",
     "check the network between, and send the request again",
 )
+CHANGED_MEANWHILE = Message(
+    "changed_meanwhile",
+    412,
+    "it was changed after you read it[, last by {changed_by}][ at {changed_at}][: {fields}]",
+    'read it again and look at what changed; then send your change with `If-Match: "{version}"`',
+)
+CHANGED_MEANWHILE_GONE = Message(
+    "changed_meanwhile",
+    412,
+    "`If-Match` names a version of something that is not there",
+    "read it again; leave `If-Match` out to make it",
+    "gone",
+)
 FORBIDDEN_FLEET = Message(
     "forbidden",
     403,
@@ -68,7 +81,13 @@ IDEMPOTENCY_KEY_REUSED = Message(
     "idempotency_key_reused",
     422,
     "this Idempotency-Key was used before, for another request",
-    "make a fresh key for each change; repeat one only with the same method, path and body",
+    "make a fresh key for each change; repeat one only with the same method, path, `If-Match` and body",
+)
+IF_MATCH_MALFORMED = Message(
+    "if_match_malformed",
+    400,
+    "the header If-Match is neither `*` nor a list of versions in double quotes",
+    'send what the header `ETag` gave, with its quotes, as `If-Match: "3"`',
 )
 MALFORMED_JSON = Message("malformed_json", 400, "the body is no JSON: {why}", _SEND_JSON)
 NOT_FOUND_NOUN = Message(
@@ -79,6 +98,18 @@ NOT_JSON = Message(
     415,
     "the body is said to be {kind}; only application/json is taken",
     "send `Content-Type: application/json`",
+)
+NOT_MERGE_PATCH = Message(
+    "not_merge_patch",
+    415,
+    "the body is said to be {kind}; PATCH takes a merge patch (RFC 7396)",
+    "send an object of what is to change, with `Content-Type: application/merge-patch+json`",
+)
+PRECONDITION_REQUIRED = Message(
+    "precondition_required",
+    428,
+    "PUT replaces the whole definition, and the request does not say which version of it",
+    'send `If-Match` with the `ETag` of what you read, `*` to replace whatever there is; or change parts with PATCH',
 )
 TOKEN_MISSING = Message(
     "unauthenticated", 401, "this path needs a token", "send `Authorization: Bearer <token>`", "missing"

@@ -6,17 +6,20 @@ import uuid
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from sqlalchemy import Select, literal, or_, select
 
-from services.api.features.backup_jobs.schemas import BackupJobIn, BackupJobOut
+from services.api.features.backup_jobs.schemas import BackupJobIn, BackupJobOut, BackupJobPatch
 from services.api.kernel.dependencies import PageBounds, Parts
+from services.api.kernel.etag import IfMatch, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut
 from services.api.kernel.pages import by_text, require
+from services.api.kernel.patches import MERGES, documented, merged
 from services.api.kernel.scheduling import Owner, replace_schedules, schedules_of
 from services.api.kernel.scheduling import to_schema as schedule_shown
 from services.api.kernel.schemas import Page
+from services.api.kernel.versions import claimed
 from shared.db.queries.retention import last_good
 from shared.db.stores.requests import request_backup
 from shared.db.tables.backup_job import BackupJob
@@ -51,7 +54,7 @@ async def list_backup_jobs(parts: Parts, bounds: PageBounds) -> Page[BackupJobOu
 
 
 @router.post("/api/backup-jobs", dependencies=[Allow(Permission.BACKUP_JOBS_WRITE)], status_code=201)
-async def add_backup_job(body: BackupJobIn, parts: Parts) -> BackupJobOut:
+async def add_backup_job(body: BackupJobIn, parts: Parts, response: Response) -> BackupJobOut:
     """Add a backup job; nothing runs before it is asked to."""
 
     async def add(tx: UnitOfWork) -> BackupJobOut:
@@ -62,38 +65,62 @@ async def add_backup_job(body: BackupJobIn, parts: Parts) -> BackupJobOut:
         await replace_schedules(tx, _owner(definition), body.schedules or [])
         return await _read(tx, definition.id)
 
-    return await parts.db.run(add)
+    return tagged(response, await parts.db.run(add))
 
 
 @router.get("/api/backup-jobs/{backup_job_id}", dependencies=[Allow(Permission.BACKUP_JOBS_READ)])
-async def get_backup_job(backup_job_id: uuid.UUID, parts: Parts) -> BackupJobOut:
+async def get_backup_job(backup_job_id: uuid.UUID, parts: Parts, response: Response) -> BackupJobOut:
     """Return one backup job."""
-    return await parts.db.run(lambda tx: _read(tx, backup_job_id))
+    return tagged(response, await parts.db.run(lambda tx: _read(tx, backup_job_id)))
 
 
 @router.put("/api/backup-jobs/{backup_job_id}", dependencies=[Allow(Permission.BACKUP_JOBS_WRITE)])
-async def change_backup_job(backup_job_id: uuid.UUID, body: BackupJobIn, parts: Parts) -> BackupJobOut:
+async def change_backup_job(
+    backup_job_id: uuid.UUID, body: BackupJobIn, parts: Parts, if_match: IfMatch, response: Response
+) -> BackupJobOut:
     """Replace a backup job's definition; runs that began keep the old one."""
 
     async def change(tx: UnitOfWork) -> BackupJobOut:
-        definition = require(await tx.session.get(BackupJob, backup_job_id), "backup job")
-        await _check_place(tx, body)
-        for name, value in body.model_dump(exclude={"schedules"}).items():
-            setattr(definition, name, value)
-        await tx.session.flush()
-        if body.schedules is not None:
-            await replace_schedules(tx, _owner(definition), body.schedules)
-        return await _read(tx, backup_job_id)
+        definition = await claimed(tx, BackupJob, backup_job_id, "backup job", if_match)
+        return await _define(tx, definition, body)
 
-    return await parts.db.run(change)
+    return tagged(response, await parts.db.run(change))
+
+
+@router.patch(
+    "/api/backup-jobs/{backup_job_id}",
+    dependencies=[Allow(Permission.BACKUP_JOBS_WRITE), MERGES],
+    openapi_extra=documented(BackupJobPatch),
+)
+async def patch_backup_job(
+    backup_job_id: uuid.UUID, body: BackupJobPatch, parts: Parts, if_match: IfMatch, response: Response
+) -> BackupJobOut:
+    """Change what is named of a backup job's definition; null takes the default again, and all schedules away."""
+
+    async def change(tx: UnitOfWork) -> BackupJobOut:
+        definition = await claimed(tx, BackupJob, backup_job_id, "backup job", if_match)
+        present = {name: getattr(definition, name) for name in BackupJob.DEFINITION}
+        return await _define(tx, definition, merged(BackupJobIn, present, body, schedules=[]))
+
+    return tagged(response, await parts.db.run(change))
+
+
+async def _define(tx: UnitOfWork, definition: BackupJob, body: BackupJobIn) -> BackupJobOut:
+    await _check_place(tx, body)
+    for name, value in body.model_dump(exclude={"schedules"}).items():
+        setattr(definition, name, value)
+    await tx.session.flush()
+    if body.schedules is not None:
+        await replace_schedules(tx, _owner(definition), body.schedules)
+    return await _read(tx, definition.id)
 
 
 @router.delete("/api/backup-jobs/{backup_job_id}", dependencies=[Allow(Permission.BACKUP_JOBS_WRITE)], status_code=204)
-async def delete_backup_job(backup_job_id: uuid.UUID, parts: Parts) -> None:
+async def delete_backup_job(backup_job_id: uuid.UUID, parts: Parts, if_match: IfMatch) -> None:
     """Delete a backup job; its backups stay."""
 
     async def forget(tx: UnitOfWork) -> None:
-        await tx.session.delete(require(await tx.session.get(BackupJob, backup_job_id), "backup job"))
+        await tx.session.delete(await claimed(tx, BackupJob, backup_job_id, "backup job", if_match))
 
     await parts.db.run(forget)
 
@@ -114,16 +141,18 @@ async def run_backup_job(backup_job_id: uuid.UUID, parts: Parts) -> JobOut:
 
 
 @router.post("/api/backup-jobs/{backup_job_id}/toggle", dependencies=[Allow(Permission.BACKUP_JOBS_WRITE)])
-async def toggle_backup_job(backup_job_id: uuid.UUID, parts: Parts) -> BackupJobOut:
+async def toggle_backup_job(
+    backup_job_id: uuid.UUID, parts: Parts, if_match: IfMatch, response: Response
+) -> BackupJobOut:
     """Switch a backup job off or on."""
 
     async def toggle(tx: UnitOfWork) -> BackupJobOut:
-        definition = require(await tx.session.get(BackupJob, backup_job_id), "backup job")
+        definition = await claimed(tx, BackupJob, backup_job_id, "backup job", if_match)
         definition.enabled = not definition.enabled
         await tx.session.flush()
         return await _read(tx, backup_job_id)
 
-    return await parts.db.run(toggle)
+    return tagged(response, await parts.db.run(toggle))
 
 
 async def _check_place(tx: UnitOfWork, body: BackupJobIn) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from services.api.kernel.patches import patch_of
 from services.api.kernel.schedules import ScheduleIn, ScheduleOut
-from services.api.kernel.schemas import In, Out
+from services.api.kernel.schemas import VERSION, In, Out
 from shared.borg.commands import check_compression, check_exclude, check_pattern
 from shared.domain.names import Name, SourcePath
 from shared.domain.retention import Policy
@@ -81,6 +82,10 @@ class BackupJobIn(In):
     )
 
 
+class BackupJobPatch(patch_of(BackupJobIn)):
+    """What is to change of a backup job; null takes the default again, and all schedules away."""
+
+
 class BackupJobOut(Out):
     """A backup job."""
 
@@ -112,4 +117,5 @@ class BackupJobOut(Out):
     last_good_at: datetime | None = Field(description="When its last good backup was made.")
     checked_at: datetime | None = Field(description="When its repository was last checked to the end.")
     compacted_at: datetime | None = Field(description="When its repository was last compacted.")
+    version: int = VERSION
     created_at: datetime

@@ -5,18 +5,28 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from sqlalchemy import func, select
 
-from services.api.features.servers.schemas import FleetKey, HostKeyApproval, ServerChange, ServerIn, ServerOut
+from services.api.features.servers.schemas import (
+    FleetKey,
+    HostKeyApproval,
+    ServerChange,
+    ServerIn,
+    ServerOut,
+    ServerPatch,
+)
 from services.api.features.servers.statistics_schemas import StatusOut
 from services.api.kernel.dependencies import Asking, PageBounds, Parts
+from services.api.kernel.etag import IfMatch, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut
 from services.api.kernel.pages import by_text, require
+from services.api.kernel.patches import MERGES, documented, merged
 from services.api.kernel.schemas import Page
 from services.api.kernel.scope import require_permission, require_tagging
 from services.api.kernel.tags import OfTags, having, with_tags
+from services.api.kernel.versions import claimed, touch
 from shared.db.queries.tags import tags_of_servers
 from shared.db.stores.requests import request_setup
 from shared.db.stores.secrets import FLEET_PUBLIC_KEY, server_password
@@ -57,7 +67,7 @@ async def list_servers(parts: Parts, bounds: PageBounds, tag: OfTags) -> Page[Se
 
 
 @router.post("/api/servers", dependencies=[Allow(Permission.SERVERS_WRITE)], status_code=201)
-async def add_server(body: ServerIn, parts: Parts, asking: Asking) -> ServerOut:
+async def add_server(body: ServerIn, parts: Parts, asking: Asking, response: Response) -> ServerOut:
     """Add a server; nothing is sent to it before its set-up. It needs the right for the whole fleet."""
     require_permission(asking, Permission.SERVERS_WRITE)
 
@@ -73,43 +83,71 @@ async def add_server(body: ServerIn, parts: Parts, asking: Asking) -> ServerOut:
         await tx.session.refresh(server)
         return server
 
-    return to_schema(await parts.db.run(add), list(dict.fromkeys(body.tags)))
+    return tagged(response, to_schema(await parts.db.run(add), list(dict.fromkeys(body.tags))))
 
 
 @router.get("/api/servers/{server_id}", dependencies=[Allow(Permission.SERVERS_READ)])
-async def get_server(server_id: uuid.UUID, parts: Parts) -> ServerOut:
+async def get_server(server_id: uuid.UUID, parts: Parts, response: Response) -> ServerOut:
     """Return one server."""
     async with parts.db.read() as session:
-        return await _read(session, require(await session.get(Server, server_id), "server"))
+        return tagged(response, await _read(session, require(await session.get(Server, server_id), "server")))
 
 
 @router.put("/api/servers/{server_id}", dependencies=[Allow(Permission.SERVERS_WRITE)])
-async def change_server(server_id: uuid.UUID, body: ServerChange, parts: Parts, asking: Asking) -> ServerOut:
+async def change_server(
+    server_id: uuid.UUID, body: ServerChange, parts: Parts, asking: Asking, if_match: IfMatch, response: Response
+) -> ServerOut:
     """Change a server's address and tags; its pinned host key stays, so that no other host can take its place."""
 
     async def change(tx: UnitOfWork) -> Server:
-        server = require(await tx.session.get(Server, server_id), "server")
-        server.host, server.port, server.username = body.host, body.port, body.username
-        if body.tags is not None:
-            old = (await tags_of_servers(tx.session, [server_id])).get(server_id, [])
-            await require_tagging(tx.session, asking, set(old) ^ set(body.tags))
-            await set_server_tags(tx.session, server, body.tags)
-        if body.password is not None:
-            await tx.secrets.delete(server_password(server.id))  # its time begins anew
-            await tx.secrets.put(server_password(server.id), body.password.get_secret_value())
+        server = await claimed(tx, Server, server_id, "server", if_match)
+        await _define(tx, asking, server, body)
         return server
 
     server = await parts.db.run(change)
     async with parts.db.read() as session:
-        return await _read(session, server)
+        return tagged(response, await _read(session, server))
+
+
+@router.patch(
+    "/api/servers/{server_id}",
+    dependencies=[Allow(Permission.SERVERS_WRITE), MERGES],
+    openapi_extra=documented(ServerPatch),
+)
+async def patch_server(
+    server_id: uuid.UUID, body: ServerPatch, parts: Parts, asking: Asking, if_match: IfMatch, response: Response
+) -> ServerOut:
+    """Change what is named of a server's address and tags; null takes the default again."""
+
+    async def change(tx: UnitOfWork) -> Server:
+        server = await claimed(tx, Server, server_id, "server", if_match)
+        present = {"host": server.host, "port": server.port, "username": server.username}
+        await _define(tx, asking, server, merged(ServerChange, present, body, tags=[]))
+        return server
+
+    server = await parts.db.run(change)
+    async with parts.db.read() as session:
+        return tagged(response, await _read(session, server))
+
+
+async def _define(tx: UnitOfWork, asking: Asking, server: Server, body: ServerChange) -> None:
+    server.host, server.port, server.username = body.host, body.port, body.username
+    if body.tags is not None:
+        old = (await tags_of_servers(tx.session, [server.id])).get(server.id, [])
+        await require_tagging(tx.session, asking, set(old) ^ set(body.tags))
+        await set_server_tags(tx.session, server, body.tags)
+    if body.password is not None:
+        await tx.secrets.delete(server_password(server.id))  # its time begins anew
+        await tx.secrets.put(server_password(server.id), body.password.get_secret_value())
+        touch(server)
 
 
 @router.delete("/api/servers/{server_id}", dependencies=[Allow(Permission.SERVERS_DELETE)], status_code=204)
-async def delete_server(server_id: uuid.UUID, parts: Parts) -> None:
+async def delete_server(server_id: uuid.UUID, parts: Parts, if_match: IfMatch) -> None:
     """Forget a server that has no repositories; nothing is changed on the server itself."""
 
     async def forget(tx: UnitOfWork) -> None:
-        server = require(await tx.session.get(Server, server_id), "server")
+        server = await claimed(tx, Server, server_id, "server", if_match)
         query = select(func.count()).select_from(Repository).where(Repository.server_id == server.id)
         if count := await tx.session.scalar(query):
             raise Conflict(SERVER_IN_USE(server=server.name, count=count))

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from services.api.features.servers.statistics_schemas import StatusOut
-from services.api.kernel.schemas import In, Out, Secret, Told
+from services.api.kernel.patches import patch_of
+from services.api.kernel.schemas import VERSION, In, Out, Secret, Told
 from shared.domain.names import Host, Login, Name
 from shared.domain.tags import TagName
 
@@ -49,6 +50,10 @@ class ServerChange(In):
     tags: Tags | None = Field(default=None, description="As they are, without.")
 
 
+class ServerPatch(patch_of(ServerChange)):
+    """What is to change of a server; null takes the default again."""
+
+
 class HostKeyApproval(In):
     """The fingerprint that a person has compared and approves."""
 
@@ -72,6 +77,7 @@ class ServerOut(Out):
     host_key_fingerprint: str | None = Field(default=None, description="Pinned.")
     offered_fingerprint: str | None = Field(default=None, description="Shown by the server, not approved.")
     facts: dict[str, Any]
+    version: int = VERSION
     created_at: datetime
     ready_at: datetime | None
     last_seen_at: datetime | None
