@@ -9,7 +9,7 @@ from sqlalchemy.dialects import mysql
 import shared.db.tables.base
 
 revision = "0029"
-down_revision = "0027"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 
