@@ -109,7 +109,7 @@ PRECONDITION_REQUIRED = Message(
     "precondition_required",
     428,
     "PUT replaces the whole definition, and the request does not say which version of it",
-    'send `If-Match` with the `ETag` of what you read, `*` to replace whatever there is; or change parts with PATCH',
+    "send `If-Match` with the `ETag` of what you read, `*` to replace whatever there is; or change parts with PATCH",
 )
 TOKEN_MISSING = Message(
     "unauthenticated", 401, "this path needs a token", "send `Authorization: Bearer <token>`", "missing"
