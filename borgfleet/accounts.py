@@ -21,7 +21,7 @@ from shared.db.session import Database
 from shared.events.archive import ArchiveDelete
 from shared.events.backup import BackupRequested
 from shared.events.progress import JobProgress
-from shared.events.streams import COMMANDS, EVENTS, JOBS, NODE_BOUND, PROGRESS, STREAMS
+from shared.events.streams import CANARY, COMMANDS, EVENTS, JOBS, NODE_BOUND, PROGRESS, STREAMS
 from shared.runtime.service import Parts
 from shared.secrets.envelope import KeyRing
 
@@ -101,7 +101,7 @@ def _of_service(service: Service, everybody: Iterable[Service]) -> Rights:
         *emitted,
         *(f"dead.{subject}" for subject in dict.fromkeys([*taken, *emitted])),
         *(f"{_API}.DIRECT.GET.{PROGRESS.name}.{event.subject}.*" for event in service.reads),
-        *(_streams() if service.sweeps else ()),
+        *((*_streams(), *CANARY.subjects, f"{_API}.DIRECT.GET.{CANARY.name}.canary.*") if service.sweeps else ()),
         *service.asks,
     ]
     hears = [event.subject for event in service.hears]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.scheduler.ahead import AheadOfTime
+from services.scheduler.canary import Canary
 from services.scheduler.housekeeping import Housekeeping
 from services.scheduler.reaper import Reaper
 from services.scheduler.schedules import Schedules
@@ -30,5 +31,12 @@ def build(parts: Parts) -> Service:
         name="scheduler",
         emits=(*COMMANDS, BackupMissed, MaintenanceMissed, JobChanged),
         sweeps=True,
-        tasks=(*reaper.tasks(), sweeps.task(), schedules.task(), AheadOfTime(parts.db).task(), housekeeping.task()),
+        tasks=(
+            *reaper.tasks(),
+            sweeps.task(),
+            schedules.task(),
+            AheadOfTime(parts.db).task(),
+            housekeeping.task(),
+            Canary(parts.bus).task(),
+        ),
     )

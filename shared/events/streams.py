@@ -93,4 +93,6 @@ ADVISORIES = StreamSpec(
     max_age=7 * _DAY,
     max_bytes=64 * _MIB,
 )
-STREAMS = (JOBS, FACTS_STREAM, PROGRESS, DEAD, ADVISORIES)
+CANARY = StreamSpec("CANARY", ("canary.*",), "limits", "file", max_age=_DAY, last_per_subject=True)
+"""Of each scheduler the last message with which it tried the bus."""
+STREAMS = (JOBS, FACTS_STREAM, PROGRESS, DEAD, ADVISORIES, CANARY)

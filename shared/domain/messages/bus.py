@@ -135,3 +135,9 @@ STREAM_NOT_CURRENT = Message(
     "not all replicas of the stream {stream} hold its messages after {seconds:g} seconds: {behind}",
     "see that each nats-server of the cluster runs and what its log says, then run `borgfleet migrate` again",
 )
+BUS_FORGETS = Message(
+    "bus_forgets",
+    503,
+    "the message bus took a message on {subject} and does not have it",
+    "see the logs of all nats-servers; `borgfleet doctor` tells which replicas are behind",
+)
