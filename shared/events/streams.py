@@ -80,18 +80,18 @@ def command_subjects() -> tuple[str, ...]:
 
 JOBS = StreamSpec("JOBS", command_subjects(), "workqueue", "file")
 FACTS_STREAM = StreamSpec(
-    "FACTS", tuple(fact.subject for fact in FACTS), "limits", "file", max_age=7 * _DAY, max_bytes=1024 * _MIB
+    "FACTS", tuple(fact.subject for fact in FACTS), "limits", "file", max_age=7 * _DAY, max_bytes=512 * _MIB
 )
 """Like DEAD limited in size: what is only told must not fill the disk that jobs need."""
 PROGRESS = StreamSpec("PROGRESS", ("progress.*",), "limits", "memory", max_age=_DAY, last_per_subject=True)
-DEAD = StreamSpec("DEAD", ("dead.>",), "limits", "file", max_age=30 * _DAY, max_bytes=256 * _MIB)
+DEAD = StreamSpec("DEAD", ("dead.>",), "limits", "file", max_age=30 * _DAY, max_bytes=128 * _MIB)
 ADVISORIES = StreamSpec(
     "ADVISORIES",
     ("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>"),
     "limits",
     "file",
     max_age=7 * _DAY,
-    max_bytes=64 * _MIB,
+    max_bytes=16 * _MIB,
 )
 CANARY = StreamSpec("CANARY", ("canary.*",), "limits", "file", max_age=_DAY, last_per_subject=True)
 """Of each scheduler the last message with which it tried the bus."""
