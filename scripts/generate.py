@@ -23,7 +23,7 @@ from shared.domain.job_kinds import JOB_KINDS
 from shared.domain.message import Message
 from shared.domain.messages import CATALOGUE, MODULES, entries_of
 from shared.events.base import Event
-from shared.events.streams import COMMANDS, EVENTS, NODE_BOUND, STREAMS
+from shared.events.streams import COMMANDS, EVENTS, NODE_BOUND, STREAMS, StreamSpec
 from shared.telemetry.metrics import KernelMetrics, denied_counter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -157,6 +157,12 @@ def message(event: type[Event]) -> dict[str, Any]:
     }
 
 
+def _kept(stream: StreamSpec) -> str:
+    days = stream.max_age // 86400
+    age = f"{days} day{'s' if days > 1 else ''}" if days else "until done"
+    return age + (f", {stream.max_bytes // 1024**2} MiB at most" if stream.max_bytes else "")
+
+
 def events() -> str:
     """Return the events for people."""
     parts = [
@@ -168,7 +174,7 @@ def events() -> str:
         "`<subject>.<node>` is Borgfleet's own: publish without the node.", "",
         "| stream | subjects | retention | storage | kept |", "|---|---|---|---|---|",
         *(f"| `{s.name}` | {', '.join(f'`{x}`' for x in s.subjects)} | {s.retention} | {s.storage} | "
-          f"{f'{s.max_age // 86400} days' if s.max_age else 'until done'} |" for s in STREAMS), "",
+          f"{_kept(s)} |" for s in STREAMS), "",
     ]  # fmt: skip
     for event in EVENTS:
         kind = "command" if event in COMMANDS else "fact"
