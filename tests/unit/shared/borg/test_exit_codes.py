@@ -170,6 +170,20 @@ def test_a_file_name_never_decides_the_cause(name: str, status: int, last: LogLi
     assert found.code == code
 
 
+@pytest.mark.parametrize("speaker", Speaker)
+def test_no_status_but_borgs_own_words_for_it_is_a_run_that_came_to_its_end(speaker: Speaker) -> None:
+    """Each status of a process, signals too: with what a borg says, and with what anything else may say."""
+    noise = LogLine("info", "Good morning", structured=False)
+    for status in (*range(-64, 0), *range(1, 256)):
+        for lines in ([], [noise]):
+            found = failure(status, lines, speaker=speaker)
+            assert found is not None, (status, lines)
+            assert found.code, status
+            assert found.remedy, status
+        borg = failure(status, [LogLine("warning", "/srv/x: file changed while we backed it up", "")], speaker=speaker)
+        assert (borg is None) == (status == 1 or 100 <= status <= 125), status
+
+
 def test_an_unknown_end_says_so_and_shows_the_last_lines() -> None:
     found = failure(33, [LogLine("info", text) for text in ("one", "two", "three", "four")])
     assert found is not None
