@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import re
 import uuid
@@ -305,6 +306,17 @@ async def test_a_node_that_stops_in_the_middle_breaks_the_connection(served: Ser
             async with client.stream("GET", f"http://127.0.0.1:{served.port}{await served.link()}") as answer:
                 async for _ in answer.aiter_raw():
                     await served.transfers.close()
+
+
+async def test_what_breaks_off_is_said_once(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    served.storage.data, served.storage.broken_after = LONG, 2 * CHUNK_BYTES
+    served.storage.error = Permanent("borg was killed", code="borg_killed", remedy="-")
+    with pytest.raises(httpx2.RemoteProtocolError):
+        await served.get(await served.link())
+    await served.until_over()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert "never retrieved" not in caplog.text
 
 
 async def test_bytes_that_changed_on_the_way_break_the_connection(

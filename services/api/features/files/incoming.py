@@ -81,6 +81,7 @@ class Incoming:
                 yield chunk
         finally:
             await cancelled(*asked)
+            await asyncio.gather(*asked, return_exceptions=True)  # what made one fail made all of them fail
 
     async def _chunk(self, number: int) -> bytes:
         payload = ChunkAsked(number=number).model_dump_json().encode()
