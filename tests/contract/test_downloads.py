@@ -385,6 +385,8 @@ async def test_a_node_that_is_away_is_told(served: Served) -> None:
     answer = await served.get(url)
     assert (answer.status_code, answer.json()["code"]) == (503, "node_away")
     assert (await served.ask()).json()["code"] == "node_away"
+    whole = await served.ask(body={})  # of which nothing has to be looked up
+    assert (await served.get(whole.json()["url"])).json()["code"] == "node_away"
 
 
 PICTURES = {

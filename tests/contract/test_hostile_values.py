@@ -225,7 +225,7 @@ async def furnish(world: World, db: Database) -> None:
     ids["tag_id"] = await post("/api/tags", {"name": "db"})
     ids["group_id"] = await post("/api/groups", {"name": "databases", "all": ["db"]})
     ids["kind"], ids["server"], ids["code"] = "memory", "web1", "invalid"
-    ids["ticket"] = "t" * 43
+    ids["ticket"] = "x" * 43
     now = datetime.now(UTC)
     alert = Alert(
         kind="memory", subject="server:web1", server="web1", state="firing", level="warning", value=95.0, open_key="m"

@@ -14,7 +14,7 @@ from services.api.features.files.download_schemas import DownloadIn, DownloadOut
 from services.api.features.files.incoming import Incoming
 from services.api.features.files.naming import name_of
 from services.api.features.files.sending import Download
-from services.api.kernel.dependencies import Asking, Parts
+from services.api.kernel.dependencies import Asking, Gateway, Parts
 from services.api.kernel.guard import Allow, GuardedRoute, Open
 from services.api.kernel.head import HEAD_ONLY
 from services.api.kernel.pages import require
@@ -50,8 +50,7 @@ async def make_download(backup_id: uuid.UUID, body: DownloadIn, parts: Parts, as
         of = await _of(session, backup_id)
     paths = body.paths()
     asked = TransferAsked.model_validate({"archive_id": backup_id, "items": paths, "format": body.format})
-    payload = await ask_node(parts.bus, at.node, subject(LOOK, at.node), asked.model_dump_json().encode(), LOOK_SECONDS)
-    size = LookAnswer.model_validate_json(payload).size if paths else of.size
+    size = await _looked(parts, at.node, asked) if paths else of.size
     secret, name = new_secret(), name_of(of.server, of.at, paths, body.format)
 
     async def make(tx: UnitOfWork) -> datetime:
@@ -93,6 +92,13 @@ async def download(
         await parts.db.run(lambda tx: use_ticket(tx.session, ticket, by))
     asked = asked_again(row.archive_id, row.items, row.format)
     return Download(Incoming(parts.bus, at.node), asked, row.name, row.size, request.state.request_id)
+
+
+async def _looked(parts: Gateway, node: str, asked: TransferAsked) -> int | None:
+    """Return how much it would be; Invalid where the node's catalogue knows that it is not there."""
+    payload = asked.model_dump_json().encode()
+    answer = await ask_node(parts.bus, node, subject(LOOK, node), payload, LOOK_SECONDS)
+    return LookAnswer.model_validate_json(answer).size
 
 
 class _Of(NamedTuple):
