@@ -319,7 +319,7 @@ async def test_what_cannot_get_a_longer_name_stays_and_nothing_is_to_be_undone(s
     there = tree(swaps.data)
     restore = await swaps.run(inside(swaps) + b"/" + b"x" * 255, mode="swap", states=("warning",))
     assert restore.result["refused"] == [{"path": "x" * 200, "code": "name_too_long"}]
-    assert tree(swaps.data) == there
+    assert without_times(tree(swaps.data), b".") == without_times(there, b".")
     with pytest.raises(Conflict) as nothing:
         await swaps.ask(restore)
     assert nothing.value.code == "undo_nothing"
