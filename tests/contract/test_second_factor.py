@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from pyotp.totp import TOTP
 from sqlalchemy import select, update
 
+from borgfleet import people
 from services.api.app import build_app
 from services.api.security import throttle
 from shared.bus.memory import MemoryBus
@@ -22,6 +23,7 @@ from shared.db.stores import factors
 from shared.db.stores.accounts import make_link
 from shared.db.tables import AuditEntry, Base, LoginFlow, LoginSession, User
 from shared.db.tables.base import db_now
+from shared.errors import NotFound
 from shared.runtime.service import Parts
 from shared.secrets.factors import STEP_SECONDS
 from tests.contract.test_accounts import OTHER, PASSWORD, Browser, invited, set_up
@@ -353,6 +355,37 @@ async def test_who_lost_the_phone_gets_in_after_a_reset_and_all_sessions_end(
     assert (await half.login("otto"))["second_factor"] is False
     assert secret not in await everything(db)
     await switched_on(half, clock)
+
+
+async def test_the_machine_itself_lets_who_lost_everything_in_again(
+    app: Any, admin: Browser, db: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def here(_settings: Settings) -> Database:
+        return db
+
+    async def stays_open() -> None:
+        pass
+
+    secret, codes = await switched_on(admin, clock)
+    half = Browser(app)
+    flow = await flow_of(half)
+    with monkeypatch.context() as patched:
+        patched.setattr(people, "proven_database", here)
+        patched.setattr(db, "close", stays_open)
+        with pytest.raises(NotFound):
+            await people.reset_second_factors(Settings(), "nobody")
+        await people.reset_second_factors(Settings(), "ada")
+    for proof in ({"code": clock.code(secret)}, {"recovery_code": codes[0]}):
+        assert (await finish(half, flow, 401, **proof))["code"] == "login_over"
+    thief = Browser(app)
+    thief.http.cookies.set("borgfleet", admin.http.cookies["borgfleet"])
+    app.state.authenticate.forget()  # another process did it: this one knows of it after seconds
+    await thief("get", "/api/auth/me", 401)
+    assert (await half.login("ada"))["second_factor"] is False
+    async with db.read() as session:
+        rows = await session.scalars(select(AuditEntry).where(AuditEntry.action == "reset_factors"))
+        (entry,) = list(rows)
+    assert (entry.actor_kind, entry.actor_name[:8], entry.target_name) == ("console", "console:", "ada")
 
 
 async def test_what_is_not_begun_or_is_on_already_is_told(app: Any, admin: Browser, clock: Clock) -> None:
