@@ -39,7 +39,7 @@ def add(server: str, name: str, pool: str, quota: Quota = None, as_json: AsJson 
 
 @app.command()
 def quota(server: str, name: str, gib: Annotated[float, typer.Argument(help="In GiB; 0 takes it back.")]) -> None:
-    """Set how large a repository is meant to become; an alert tells of it, no backup is stopped by it."""
+    """Set how large a repository may become: an alert tells of it, and a run that goes beyond it is ended."""
     client = Client()
     change(client, named(client, server, name), quota_bytes=_bytes(gib))
     console.print(f"{server}/{name}: {f'{gib:g} GiB' if gib else 'no quota'}")
