@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -98,19 +99,27 @@ def test_a_link_to_no_file_or_to_no_heading_is_found() -> None:
 
 
 def code(text: str) -> Iterator[str]:
-    """Every line of a fenced block, and every piece of inline code."""
+    """Every line of a block of code, and every piece of inline code."""
     for block in FENCE.findall(text):
-        yield from block.splitlines()[1:-1]
-    yield from re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+        yield from block.replace("\\\n", " ").splitlines()[1:-1]
+    prose = FENCE.sub("", text)
+    yield from re.findall(r"^ {4}(borgfleet .+)$", prose, re.MULTILINE)
+    yield from (re.sub(r"\s+", " ", piece) for piece in re.findall(r"`([^`]+)`", prose))
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """The words of every call of our own program, without what a shell would do with them."""
+    """The words of every call of our own program, without what a shell would do with them.
+
+    `[--json]` is one that may be left out, `list|show` stands for each.
+    """
     for piece in code(text):
-        words = shlex.split(piece, comments=True)
-        at = words.index("borgfleet") if "borgfleet" in words else len(words)
-        if rest := words[at + 1 :] if words[at - 1 : at] != ["-n"] else []:  # `kubectl -n`: a namespace
-            yield rest[: next((n for n, word in enumerate(rest) if word in {"|", ">", "&&", ";"}), len(rest))]
+        if not re.search(r"(?<!-n )\bborgfleet ", piece):  # `kubectl -n`: a namespace
+            continue
+        words = shlex.split(re.sub(r"[\[\]]", "", piece), comments=True)
+        rest = words[words.index("borgfleet") + 1 :] if "borgfleet" in words else []
+        rest = rest[: next((n for n, word in enumerate(rest) if word in {"|", ">", "&&", ";"}), len(rest))]
+        if rest:
+            yield from map(list, product(*(word.split("|") for word in rest)))
 
 
 @cache
@@ -150,7 +159,11 @@ def wrong(words: list[str]) -> str:
     return "" if least <= given <= most else f"{' '.join(words)}: {given} arguments, not {least} to {most}"
 
 
-@every_page
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *(file for file in DOCS if file.parent.name != "adr")],  # decisions tell of their time
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
 def test_every_command_exists_with_these_options(page: Path) -> None:
     found = list(commands(page.read_text()))
     assert [said for words in found if (said := wrong(words))] == []
@@ -162,6 +175,7 @@ def test_every_command_exists_with_these_options(page: Path) -> None:
         ("borgfleet repo check web1 system --depth data --budget=60", ""),
         ("docker compose exec stats borgfleet health --ready | head", ""),
         ("borgfleet server collect web1 web2 web3", ""),
+        ("borgfleet user reset-password NAME [--link]", ""),
         ("borgfleet repo heal web1 system", "no such verb"),
         ("borgfleet pool list --problems", "no option --problems"),
         ("borgfleet repo check web1 system --depth", "--depth has no value"),
@@ -171,10 +185,13 @@ def test_every_command_exists_with_these_options(page: Path) -> None:
     ],
 )
 def test_a_command_that_does_not_exist_is_found(call: str, said: str) -> None:
-    (words,) = commands(f"Look: `{call}`.")
+    (words,) = commands(f"Look with `borgfleet`: `{call}`.")
     assert wrong(words).endswith(said)
     assert bool(wrong(words)) == bool(said)
-    assert list(commands(f"```sh\n{call}\n```")) == [words]
+    on_two_lines = call.replace(" ", "\n", 1)
+    continued = call.replace(" ", " \\\n    ", 1)
+    assert list(commands(f"`kubectl -n borgfleet logs x`, `{on_two_lines}`")) == [words]
+    assert list(commands(f"```sh\n{continued}  # why\n```")) == [words]
 
 
 @every_page
