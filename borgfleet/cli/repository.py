@@ -195,7 +195,7 @@ def list_repositories(as_json: AsJson = False) -> None:
 def change(client: Client, repository: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """Change some of what can be changed of a repository, and leave the rest as it is."""
     kept = {name: repository[name] for name in _CHANGEABLE}
-    changed: dict[str, Any] = client.put(f"/api/repositories/{repository['id']}", kept | changes)
+    changed: dict[str, Any] = client.put(f"/api/repositories/{repository['id']}", kept | changes, repository["version"])
     return changed
 
 

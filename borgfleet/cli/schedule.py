@@ -134,10 +134,11 @@ def limits(
     """Show, or set, how many runs may be under way at once."""
     client = Client()
     found = client.get(_LIMITS)
+    version = found.pop("version", None)
     wanted = {"fleet": fleet, "per_server": per_server, "per_pool": per_pool}
     changed = found | {name: cap or None for name, cap in wanted.items() if cap is not None}
     changed |= {"servers": _caps(found["servers"], server), "pools": _caps(found["pools"], pool)}
-    show_one(client.put(_LIMITS, changed) if changed != found else found, as_json=as_json)
+    show_one(client.put(_LIMITS, changed, version) if changed != found else found, as_json=as_json)
 
 
 def _caps(own: dict[str, int], given: list[str] | None) -> dict[str, int]:

@@ -20,6 +20,7 @@ from shared.db.tables import (
     Base,
     DownloadTicket,
     Grant,
+    GroupTag,
     MaintenanceWindow,
     NotificationChannel,
     Pause,
@@ -101,9 +102,11 @@ class Watch:
             self._see(row, _values(row), {})
 
     def _see(self, row: object, before: dict[str, Any], after: dict[str, Any]) -> None:
-        if not isinstance(row, SHOWN) or not (before or after):
-            return
         key = key_of(row)
+        if isinstance(row, GroupTag):  # it has no id of its own: it is told as a part of its group
+            key, before, after = f"{ServerGroup.__tablename__} {row.group_id}", {}, {"tags": _CHANGED}
+        elif not isinstance(row, SHOWN) or not (before or after):
+            return
         self.before.setdefault(key, {}).update({name: one for name, one in before.items() if key not in self.after})
         self.after.setdefault(key, {}).update(after)
 

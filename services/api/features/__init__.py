@@ -1,6 +1,7 @@
 """One folder a noun: routes, schemas, queries."""
 
 from services.api.features.alerts.routes import router as alerts_router
+from services.api.features.alerts.windows import router as windows_router
 from services.api.features.audit.routes import router as audit_router
 from services.api.features.auth.factors import router as factors_router
 from services.api.features.auth.own import router as own_router
@@ -18,6 +19,7 @@ from services.api.features.jobs.kinds import router as job_kinds_router
 from services.api.features.jobs.routes import router as jobs_router
 from services.api.features.limits.routes import router as limits_router
 from services.api.features.repositories.maintenance import router as maintenance_router
+from services.api.features.repositories.pools import router as pools_router
 from services.api.features.repositories.recovery import router as recovery_router
 from services.api.features.repositories.routes import router as repositories_router
 from services.api.features.schedules.routes import router as schedules_router
@@ -35,6 +37,7 @@ ROUTERS = (
     statistics_router,
     tags_router,
     groups_router,
+    pools_router,
     repositories_router,
     maintenance_router,
     recovery_router,
@@ -48,6 +51,7 @@ ROUTERS = (
     job_kinds_router,
     wizard_router,
     alerts_router,
+    windows_router,
     channels_router,
     schedules_router,
     limits_router,

@@ -55,6 +55,10 @@ class Precondition:
         return max((int(tag) for tag in self.tags if _VERSION.fullmatch(tag)), default=None)
 
 
+ANY = Precondition()
+"""No condition."""
+
+
 def parsed(lines: Sequence[str]) -> Precondition:
     """Read the header as RFC 9110 says; several lines are one list. `Refused` with 400 for what is none."""
     if not lines:

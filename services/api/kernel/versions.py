@@ -126,7 +126,7 @@ def _differs(row: Versioned) -> bool:
 async def _told(session: AsyncSession, row: Versioned, known: int | None, target: str) -> Said:
     """Say who changed a row last, and all that was changed since the version that is known."""
     query = select(AuditEntry.actor_name, AuditEntry.at, AuditEntry.before, AuditEntry.after).where(
-        AuditEntry.target_id == target, AuditEntry.outcome == "done"
+        AuditEntry.target_id == target, AuditEntry.outcome == "done", AuditEntry.after.is_not(None)
     )
     newest = query.order_by(AuditEntry.at.desc(), AuditEntry.id.desc()).limit(_LOOKED_AT)
     who, at, fields = None, None, dict[str, None]()
@@ -152,6 +152,7 @@ def _rows(text: str | None) -> dict[str, dict[str, Any]]:
 
 def _fields(row: Versioned, seen: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Yield what people call the parts of a definition that an entry of the audit log tells of."""
-    yield from (name for name in seen.get(key_of(row), {}) if name in row.DEFINITION)
     parts = {table.__tablename__: name for table, owners in PARTS.items() for _, _, name in owners}
+    known = row.DEFINITION | set(parts.values())
+    yield from (name for name in seen.get(key_of(row), {}) if name in known)
     yield from {parts[table] for key in seen if (table := key.partition(" ")[0]) in parts}

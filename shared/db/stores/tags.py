@@ -126,6 +126,10 @@ async def _rewrite(
     ]
     if changed:
         await session.execute(update(owner), changed)
+        raised = update(owner).where(owner.id.in_([one["id"] for one in changed]))
+        await session.execute(
+            raised.values(version=owner.version + 1), execution_options={"synchronize_session": False}
+        )
 
 
 def _rows(owner: str, identity: uuid.UUID, tags: list[uuid.UUID]) -> list[dict[str, Any]]:

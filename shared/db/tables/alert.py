@@ -21,9 +21,7 @@ class AlertRule(Versioned, Base):
 
     __tablename__ = "alert_rules"
     __table_args__ = (UniqueConstraint("kind", "server", "tag"),)
-    DEFINITION = frozenset(
-        {"critical", "enabled", "for_seconds", "hysteresis", "kind", "server_id", "tag_id", "warning"}
-    )
+    DEFINITION = frozenset({"critical", "enabled", "for_seconds", "hysteresis", "kind", "server", "tag", "warning"})
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     kind: Mapped[str] = mapped_column(binary_text(40))
@@ -83,7 +81,7 @@ class MaintenanceWindow(Versioned, Base):
     """A time in which no alert begins: for one server, for all with a tag, or for all; see `AlertRule` of its names."""
 
     __tablename__ = "maintenance_windows"
-    DEFINITION = frozenset({"ends_at", "reason", "server_id", "starts_at", "tag_id"})
+    DEFINITION = frozenset({"ends_at", "reason", "server", "starts_at", "tag"})
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     server: Mapped[str] = mapped_column(binary_text(63), default="")

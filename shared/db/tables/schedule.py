@@ -81,7 +81,7 @@ class Pause(Versioned, Base):
     """Nothing scheduled runs: on one server, or, where its name is empty, anywhere; it goes with its server."""
 
     __tablename__ = "pauses"
-    DEFINITION = frozenset({"reason", "server_id", "until"})
+    DEFINITION = frozenset({"reason", "server", "until"})
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     server: Mapped[str] = mapped_column(binary_text(63), default="", unique=True)

@@ -1,4 +1,4 @@
-"""`/api/alerts`, thresholds and maintenance windows."""
+"""`/api/alerts` and thresholds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from services.api.features.alerts.schemas import (
     AcknowledgeIn,
@@ -16,17 +16,18 @@ from services.api.features.alerts.schemas import (
     AlertOut,
     ThresholdIn,
     ThresholdOut,
-    WindowIn,
-    WindowOut,
+    ThresholdPatch,
 )
-from services.api.kernel.dependencies import Asking, Caller, PageBounds, Parts
+from services.api.kernel.dependencies import Caller, PageBounds, Parts
+from services.api.kernel.etag import IfMatch, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
-from services.api.kernel.pages import MOST, newest_first, require, told
+from services.api.kernel.pages import newest_first, require
+from services.api.kernel.patches import MERGES, documented, merged
 from services.api.kernel.schemas import Page
-from services.api.kernel.scope import require_for, require_permission
+from services.api.kernel.versions import require_seen
 from shared.db.queries.tags import tags_of_servers, with_scopes
 from shared.db.stores.tags import referred
-from shared.db.tables.alert import Alert, AlertChange, AlertRule, MaintenanceWindow
+from shared.db.tables.alert import Alert, AlertChange, AlertRule
 from shared.db.tables.server import Server
 from shared.domain.alerts import DEFAULTS, AlertKind, AlertState, scopes
 from shared.domain.messages.alerts import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from services.api.kernel.etag import Precondition
     from shared.db.unit_of_work import UnitOfWork
 
 router = APIRouter(tags=["alerts"], route_class=GuardedRoute)
@@ -120,69 +122,68 @@ async def list_thresholds(parts: Parts, scope: OfScope) -> list[ThresholdOut]:
 
 
 @router.put("/api/thresholds/{kind}", dependencies=[Allow(Permission.THRESHOLDS_WRITE)])
-async def set_threshold(kind: AlertKind, body: ThresholdIn, parts: Parts, scope: OfScope) -> ThresholdOut:
+async def set_threshold(
+    kind: AlertKind, body: ThresholdIn, parts: Parts, scope: OfScope, if_match: IfMatch, response: Response
+) -> ThresholdOut:
     """Set a threshold for the fleet, for all servers with a tag, or for one server."""
     _check_order(kind, body)
 
     async def put(tx: UnitOfWork) -> None:
-        about = await referred(tx.session, scope.server, scope.tag)
-        rule = await tx.session.scalar(select(AlertRule).where(*_exactly(kind, scope)))
-        if rule is None:
-            rule = AlertRule(kind=kind.value)
-            tx.session.add(rule)
-        for name, value in (about | body.model_dump()).items():
-            setattr(rule, name, value)
+        rule = await _claimed(tx, kind, scope, if_match)
+        await _define(tx, kind, scope, rule, body)
 
     await parts.db.run(put)
     async with parts.db.read() as session:
-        return next(one for one in await _in_force(session, scope) if one.kind is kind)
+        return tagged(response, await _one_in_force(session, kind, scope))
+
+
+@router.patch(
+    "/api/thresholds/{kind}",
+    dependencies=[Allow(Permission.THRESHOLDS_WRITE), MERGES],
+    openapi_extra=documented(ThresholdPatch),
+)
+async def patch_threshold(
+    kind: AlertKind, body: ThresholdPatch, parts: Parts, scope: OfScope, if_match: IfMatch, response: Response
+) -> ThresholdOut:
+    """Change what is named of the threshold that holds there, and let the result hold for exactly these servers."""
+
+    async def change(tx: UnitOfWork) -> None:
+        rule = await _claimed(tx, kind, scope, if_match)
+        present = (await _one_in_force(tx.session, kind, scope)).model_dump(include=set(ThresholdIn.model_fields))
+        wanted = merged(ThresholdIn, present, body)
+        _check_order(kind, wanted)
+        await _define(tx, kind, scope, rule, wanted)
+
+    await parts.db.run(change)
+    async with parts.db.read() as session:
+        return tagged(response, await _one_in_force(session, kind, scope))
+
+
+async def _claimed(tx: UnitOfWork, kind: AlertKind, scope: Scope, given: Precondition) -> AlertRule | None:
+    rule = await tx.session.scalar(select(AlertRule).where(*_exactly(kind, scope)).with_for_update())
+    await require_seen(tx.session, rule, given, kind.value)
+    return rule
+
+
+async def _define(tx: UnitOfWork, kind: AlertKind, scope: Scope, rule: AlertRule | None, body: ThresholdIn) -> None:
+    about = await referred(tx.session, scope.server, scope.tag)
+    if rule is None:
+        rule = AlertRule(kind=kind.value)
+        tx.session.add(rule)
+    for name, value in (about | body.model_dump()).items():
+        setattr(rule, name, value)
 
 
 @router.delete("/api/thresholds/{kind}", dependencies=[Allow(Permission.THRESHOLDS_WRITE)], status_code=204)
-async def reset_threshold(kind: AlertKind, parts: Parts, scope: OfScope) -> None:
+async def reset_threshold(kind: AlertKind, parts: Parts, scope: OfScope, if_match: IfMatch) -> None:
     """Take a threshold of ours back; the next wider one holds again."""
-    gone = delete(AlertRule).where(*_exactly(kind, scope))
-    await parts.db.run(lambda tx: tx.session.execute(gone))
 
+    async def reset(tx: UnitOfWork) -> None:
+        rule = await _claimed(tx, kind, scope, if_match)
+        if rule is not None:
+            await tx.session.delete(rule)
 
-@router.get("/api/maintenance-windows", dependencies=[Allow(Permission.WINDOWS_READ)])
-async def list_windows(parts: Parts, response: Response) -> list[WindowOut]:
-    """List the maintenance windows, those that end last first: 1,000 of them.
-
-    The header `Borgfleet-Incomplete` says that there are more.
-    """
-    query = select(MaintenanceWindow).order_by(MaintenanceWindow.ends_at.desc(), MaintenanceWindow.id)
-    async with parts.db.read() as session:
-        rows = (await session.scalars(query.limit(MOST + 1))).all()
-    kept = sorted(told(response, rows, MOST), key=lambda window: window.starts_at)
-    return [WindowOut.model_validate(row) for row in kept]
-
-
-@router.post("/api/maintenance-windows", dependencies=[Allow(Permission.WINDOWS_WRITE)], status_code=201)
-async def add_window(body: WindowIn, parts: Parts, asking: Asking) -> WindowOut:
-    """Announce a time in which no alert begins; what fires already goes on."""
-    if body.server is None:
-        require_permission(asking, Permission.WINDOWS_WRITE)
-
-    async def add(tx: UnitOfWork) -> MaintenanceWindow:
-        about = await referred(tx.session, body.server or "", body.tag or "")
-        window = MaintenanceWindow(**body.model_dump() | about)
-        tx.session.add(window)
-        return window
-
-    return WindowOut.model_validate(await parts.db.run(add))
-
-
-@router.delete("/api/maintenance-windows/{window_id}", dependencies=[Allow(Permission.WINDOWS_WRITE)], status_code=204)
-async def delete_window(window_id: uuid.UUID, parts: Parts, asking: Asking) -> None:
-    """End or forget a maintenance window."""
-
-    async def forget(tx: UnitOfWork) -> None:
-        window = require(await tx.session.get(MaintenanceWindow, window_id), "maintenance window")
-        await require_for(tx.session, asking, Permission.WINDOWS_WRITE, window.server_id)
-        await tx.session.delete(window)
-
-    await parts.db.run(forget)
+    await parts.db.run(reset)
 
 
 def _check_order(kind: AlertKind, body: ThresholdIn) -> None:
@@ -197,6 +198,10 @@ def _check_order(kind: AlertKind, body: ThresholdIn) -> None:
 
 def _exactly(kind: AlertKind, scope: Scope) -> tuple[ColumnElement[bool], ...]:
     return AlertRule.kind == kind.value, AlertRule.server == scope.server, AlertRule.tag == scope.tag
+
+
+async def _one_in_force(session: AsyncSession, kind: AlertKind, scope: Scope) -> ThresholdOut:
+    return next(one for one in await _in_force(session, scope) if one.kind is kind)
 
 
 async def _in_force(session: AsyncSession, scope: Scope) -> list[ThresholdOut]:
@@ -225,4 +230,5 @@ def _decided(kind: AlertKind, own: list[tuple[str, AlertRule]], scope: Scope) ->
         for_seconds=source.for_seconds,
         hysteresis=source.hysteresis,
         enabled=source.enabled,
+        version=rule.version if rule is not None and (rule.server, rule.tag) == (scope.server, scope.tag) else 0,
     )

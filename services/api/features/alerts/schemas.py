@@ -8,7 +8,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from services.api.kernel.schemas import In, Out
+from services.api.kernel.patches import patch_of
+from services.api.kernel.schemas import VERSION, In, Out
 from shared.domain.alerts import AlertKind
 from shared.domain.names import Name
 from shared.domain.tags import TagName
@@ -68,6 +69,10 @@ class ThresholdIn(In):
     enabled: bool = True
 
 
+class ThresholdPatch(patch_of(ThresholdIn)):
+    """What is to change of a threshold; null is no level, or takes the default again."""
+
+
 class ThresholdOut(ThresholdIn):
     """A threshold in force, and who decided it."""
 
@@ -76,6 +81,7 @@ class ThresholdOut(ThresholdIn):
     tag: str | None = Field(description="The tag of servers it holds for.")
     decided_by: str = Field(description="built-in, fleet, server, or the tag as `tag:production`")
     below: bool = Field(description="Small values are the bad ones.")
+    version: int = Field(description="Of what was set for exactly these servers; 0: nothing was, another one holds.")
 
 
 class WindowIn(In):
@@ -101,6 +107,10 @@ class WindowIn(In):
         return self
 
 
+class WindowPatch(patch_of(WindowIn)):
+    """What is to change of a maintenance window; null takes the default again."""
+
+
 class WindowOut(Out):
     """A maintenance window."""
 
@@ -110,3 +120,4 @@ class WindowOut(Out):
     starts_at: datetime
     ends_at: datetime
     reason: str
+    version: int = VERSION

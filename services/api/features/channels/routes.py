@@ -8,7 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from sqlalchemy import delete, select
 
 from services.api.features.channels.schemas import (
@@ -16,14 +16,18 @@ from services.api.features.channels.schemas import (
     ChannelIn,
     ChannelMade,
     ChannelOut,
+    ChannelPatch,
     ChannelRules,
     NotificationOut,
 )
 from services.api.kernel.dependencies import PageBounds, Parts
+from services.api.kernel.etag import IfMatch, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.pages import by_text, newest_first, require
+from services.api.kernel.patches import MERGES, documented, merged
 from services.api.kernel.schemas import Page
 from services.api.kernel.tags import with_tags
+from services.api.kernel.versions import claimed, touch
 from shared.db.queries.tags import tags_of_channels
 from shared.db.stores.secrets import channel_key, channel_url
 from shared.db.stores.tags import set_channel_tags
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from services.api.kernel.gateway import Gateway
     from shared.db.unit_of_work import UnitOfWork
 
 router = APIRouter(tags=["notifications"], route_class=GuardedRoute)
@@ -56,7 +61,7 @@ async def list_channels(parts: Parts, bounds: PageBounds) -> Page[ChannelOut]:
 
 
 @router.post("/api/notification-channels", dependencies=[Allow(Permission.CHANNELS_WRITE)], status_code=201)
-async def add_channel(body: ChannelIn, parts: Parts) -> ChannelMade:
+async def add_channel(body: ChannelIn, parts: Parts, response: Response) -> ChannelMade:
     """Add a channel; its URL is checked, and nothing is sent: see the path `test`."""
     url = body.url.get_secret_value()
     await parts.sender.check(Address(body.kind, url))
@@ -76,48 +81,89 @@ async def add_channel(body: ChannelIn, parts: Parts) -> ChannelMade:
         return channel
 
     made = ChannelOut.model_validate(await parts.db.run(add))
-    return ChannelMade(**made.model_dump(), signing_key=key)
+    return tagged(response, ChannelMade(**made.model_dump(), signing_key=key))
 
 
 @router.get("/api/notification-channels/{channel_id}", dependencies=[Allow(Permission.CHANNELS_READ)])
-async def get_channel(channel_id: uuid.UUID, parts: Parts) -> ChannelOut:
+async def get_channel(channel_id: uuid.UUID, parts: Parts, response: Response) -> ChannelOut:
     """Return one channel."""
     async with parts.db.read() as session:
-        return await _read(session, require(await session.get(NotificationChannel, channel_id), "channel"))
+        channel = require(await session.get(NotificationChannel, channel_id), "channel")
+        return tagged(response, await _read(session, channel))
 
 
 @router.put("/api/notification-channels/{channel_id}", dependencies=[Allow(Permission.CHANNELS_WRITE)])
-async def change_channel(channel_id: uuid.UUID, body: ChannelChange, parts: Parts) -> ChannelOut:
+async def change_channel(
+    channel_id: uuid.UUID, body: ChannelChange, parts: Parts, if_match: IfMatch, response: Response
+) -> ChannelOut:
     """Change what a channel hears of; a new URL is checked first."""
-    url = body.url.get_secret_value() if body.url is not None else None
     async with parts.db.read() as session:
         kind = require(await session.get(NotificationChannel, channel_id), "channel").kind
-    if url is not None:
-        await parts.sender.check(Address(kind, url))
+    await _check(parts, kind, body)
 
     async def change(tx: UnitOfWork) -> NotificationChannel:
-        channel = require(await tx.session.get(NotificationChannel, channel_id), "channel")
-        for name, value in _rules(body).items():
-            setattr(channel, name, value)
-        await set_channel_tags(tx.session, channel, body.tags)
-        if url is not None:
-            channel.label = _label(kind, url)
-            await tx.secrets.put(channel_url(channel.id), url)
+        channel = await claimed(tx, NotificationChannel, channel_id, "channel", if_match)
+        await _define(tx, channel, body)
         return channel
 
     channel = await parts.db.run(change)
     async with parts.db.read() as session:
-        return await _read(session, channel)
+        return tagged(response, await _read(session, channel))
+
+
+@router.patch(
+    "/api/notification-channels/{channel_id}",
+    dependencies=[Allow(Permission.CHANNELS_WRITE), MERGES],
+    openapi_extra=documented(ChannelPatch),
+)
+async def patch_channel(
+    channel_id: uuid.UUID, body: ChannelPatch, parts: Parts, if_match: IfMatch, response: Response
+) -> ChannelOut:
+    """Change what is named of what a channel hears of; null takes the default again, a new URL is checked first."""
+    async with parts.db.read() as session:
+        there = require(await session.get(NotificationChannel, channel_id), "channel")
+        await _check(parts, there.kind, await _merged(session, there, body))
+
+    async def change(tx: UnitOfWork) -> NotificationChannel:
+        channel = await claimed(tx, NotificationChannel, channel_id, "channel", if_match)
+        await _define(tx, channel, await _merged(tx.session, channel, body))
+        return channel
+
+    channel = await parts.db.run(change)
+    async with parts.db.read() as session:
+        return tagged(response, await _read(session, channel))
+
+
+async def _merged(session: AsyncSession, channel: NotificationChannel, patch: ChannelPatch) -> ChannelChange:
+    present = {name: getattr(channel, name) for name in ChannelRules.model_fields}
+    present["tags"] = list((await tags_of_channels(session, [channel.id])).get(channel.id, ()))
+    return merged(ChannelChange, present, patch)
+
+
+async def _check(parts: Gateway, kind: str, body: ChannelChange) -> None:
+    if body.url is not None:
+        await parts.sender.check(Address(kind, body.url.get_secret_value()))
+
+
+async def _define(tx: UnitOfWork, channel: NotificationChannel, body: ChannelChange) -> None:
+    for name, value in _rules(body).items():
+        setattr(channel, name, value)
+    await set_channel_tags(tx.session, channel, body.tags)
+    if body.url is not None:
+        url = body.url.get_secret_value()
+        channel.label = _label(channel.kind, url)
+        await tx.secrets.put(channel_url(channel.id), url)
+        touch(channel)
 
 
 @router.delete(
     "/api/notification-channels/{channel_id}", dependencies=[Allow(Permission.CHANNELS_WRITE)], status_code=204
 )
-async def delete_channel(channel_id: uuid.UUID, parts: Parts) -> None:
+async def delete_channel(channel_id: uuid.UUID, parts: Parts, if_match: IfMatch) -> None:
     """Forget a channel, with its delivery log."""
 
     async def forget(tx: UnitOfWork) -> None:
-        channel = require(await tx.session.get(NotificationChannel, channel_id), "channel")
+        channel = await claimed(tx, NotificationChannel, channel_id, "channel", if_match)
         await tx.session.execute(delete(Notification).where(Notification.channel_id == channel_id))
         for name in (channel_url(channel_id), channel_key(channel_id)):
             await tx.secrets.delete(name)

@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import Field
 
 from services.api.kernel.hours import HoursIn
-from services.api.kernel.schemas import In, Out, Secret
+from services.api.kernel.patches import patch_of
+from services.api.kernel.schemas import VERSION, In, Out, Secret
 from shared.domain.alerts import AlertKind
 from shared.domain.names import Name
 from shared.domain.tags import TagName
@@ -52,6 +53,10 @@ class ChannelChange(ChannelRules):
     url: Secret | None = Field(default=None, description="The old one stays, without.")
 
 
+class ChannelPatch(patch_of(ChannelChange)):
+    """What is to change of a channel; null takes the default again."""
+
+
 class ChannelOut(Out):
     """A channel; its URL is not shown."""
 
@@ -66,6 +71,7 @@ class ChannelOut(Out):
     hours: HoursIn | None
     digest_seconds: int
     recovered: bool
+    version: int = VERSION
     created_at: datetime
 
 

@@ -6,15 +6,18 @@ import uuid
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
-from sqlalchemy import delete, false, select
+from fastapi import APIRouter, Response
+from sqlalchemy import false, select
 
-from services.api.features.groups.schemas import GroupChange, GroupIn, GroupOut, MemberOut
+from services.api.features.groups.schemas import GroupIn, GroupOut, GroupPatch, MemberOut
 from services.api.kernel.dependencies import PageBounds, Parts
+from services.api.kernel.etag import IfMatch, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.pages import by_text, require
+from services.api.kernel.patches import MERGES, documented, merged
 from services.api.kernel.schemas import Page
 from services.api.kernel.tags import having
+from services.api.kernel.versions import claimed
 from shared.db.stores.tags import tag_ids
 from shared.db.tables.server import Server
 from shared.db.tables.tag import GroupTag, ServerGroup, ServerTag, Tag
@@ -43,7 +46,7 @@ async def list_groups(parts: Parts, bounds: PageBounds) -> Page[GroupOut]:
 
 
 @router.post("/api/groups", dependencies=[Allow(Permission.GROUPS_WRITE)], status_code=201)
-async def add_group(body: GroupIn, parts: Parts) -> GroupOut:
+async def add_group(body: GroupIn, parts: Parts, response: Response) -> GroupOut:
     """Make a group of servers by their tags; a tag that is not there yet is made."""
 
     async def add(tx: UnitOfWork) -> uuid.UUID:
@@ -55,14 +58,14 @@ async def add_group(body: GroupIn, parts: Parts) -> GroupOut:
 
     group_id = await parts.db.run(add)
     async with parts.db.read() as session:
-        return await _read(session, group_id)
+        return tagged(response, await _read(session, group_id))
 
 
 @router.get("/api/groups/{group_id}", dependencies=[Allow(Permission.GROUPS_READ)])
-async def get_group(group_id: uuid.UUID, parts: Parts) -> GroupOut:
+async def get_group(group_id: uuid.UUID, parts: Parts, response: Response) -> GroupOut:
     """Return one group."""
     async with parts.db.read() as session:
-        return await _read(session, group_id)
+        return tagged(response, await _read(session, group_id))
 
 
 @router.get("/api/groups/{group_id}/servers", dependencies=[Allow(Permission.GROUPS_READ)])
@@ -83,32 +86,35 @@ async def list_members(group_id: uuid.UUID, parts: Parts, bounds: PageBounds) ->
     return cut.page([MemberOut.model_validate(row[0]) for row in cut.rows])
 
 
-@router.patch("/api/groups/{group_id}", dependencies=[Allow(Permission.GROUPS_WRITE)])
-async def change_group(group_id: uuid.UUID, body: GroupChange, parts: Parts) -> GroupOut:
+@router.patch(
+    "/api/groups/{group_id}",
+    dependencies=[Allow(Permission.GROUPS_WRITE), MERGES],
+    openapi_extra=documented(GroupPatch),
+)
+async def change_group(
+    group_id: uuid.UUID, body: GroupPatch, parts: Parts, if_match: IfMatch, response: Response
+) -> GroupOut:
     """Change a group."""
 
     async def change(tx: UnitOfWork) -> None:
-        group = require(await tx.session.get(ServerGroup, group_id, with_for_update=True), "group")
-        if body.name is not None:
-            group.name = body.name
-        if body.description is not None:
-            group.description = body.description
-        old = (await _tags(tx.session, [group_id]))[group_id]
-        new = {way: old[way] if getattr(body, way) is None else getattr(body, way) for way in _WAYS}
-        await _set_tags(tx.session, group, new)
-        group.version += 1
+        group = await claimed(tx, ServerGroup, group_id, "group", if_match)
+        tags = (await _tags(tx.session, [group_id]))[group_id]
+        present = {"name": group.name, "description": group.description, **{way: tags[way] for way in _WAYS}}
+        wanted = merged(GroupIn, present, body)
+        group.name, group.description = wanted.name, wanted.description
+        await _set_tags(tx.session, group, {way: getattr(wanted, way) for way in _WAYS})
 
     await parts.db.run(change)
     async with parts.db.read() as session:
-        return await _read(session, group_id)
+        return tagged(response, await _read(session, group_id))
 
 
 @router.delete("/api/groups/{group_id}", dependencies=[Allow(Permission.GROUPS_WRITE)], status_code=204)
-async def delete_group(group_id: uuid.UUID, parts: Parts) -> None:
+async def delete_group(group_id: uuid.UUID, parts: Parts, if_match: IfMatch) -> None:
     """Forget a group; its servers and their tags stay."""
 
     async def forget(tx: UnitOfWork) -> None:
-        await tx.session.delete(require(await tx.session.get(ServerGroup, group_id), "group"))
+        await tx.session.delete(await claimed(tx, ServerGroup, group_id, "group", if_match))
 
     await parts.db.run(forget)
 
@@ -120,12 +126,13 @@ async def _set_tags(session: AsyncSession, group: ServerGroup, wanted: Mapping[s
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise Invalid(GROUP_CONTRADICTS(tag=twice[0]))
     ids = await tag_ids(session, names)
-    await session.execute(delete(GroupTag).where(GroupTag.group_id == group.id))
-    session.add_all(
-        GroupTag(group_id=group.id, tag_id=ids[name], wanted=way)
-        for way in _WAYS
-        for name in dict.fromkeys(wanted[way])
-    )
+    new = {ids[name]: way for way in _WAYS for name in wanted[way]}
+    for row in await session.scalars(select(GroupTag).where(GroupTag.group_id == group.id)):
+        if (way := new.pop(row.tag_id, None)) is None:
+            await session.delete(row)  # row by row: they are a part of the group's version
+        else:
+            row.wanted = way
+    session.add_all(GroupTag(group_id=group.id, tag_id=tag_id, wanted=way) for tag_id, way in new.items())
     await session.flush()
 
 

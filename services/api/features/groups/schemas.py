@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from services.api.kernel.schemas import In, Out
+from services.api.kernel.patches import patch_of
+from services.api.kernel.schemas import VERSION, In, Out
 from shared.domain.names import Name
 from shared.domain.tags import TagName
 from shared.domain.values import CleanText
@@ -28,14 +29,8 @@ class GroupIn(In):
     none: Tags = Field(default_factory=list[str], examples=[["staging"]], description="And none of these.")
 
 
-class GroupChange(In):
-    """What is to change of a group; what is left out, or null, stays as it is."""
-
-    name: Name | None = None
-    description: CleanText | None = None
-    all: Tags | None = None
-    any: Tags | None = None
-    none: Tags | None = None
+class GroupPatch(patch_of(GroupIn)):
+    """What is to change of a group; null takes the default again."""
 
 
 class GroupOut(Out):
@@ -44,7 +39,7 @@ class GroupOut(Out):
     id: uuid.UUID
     name: str
     description: str
-    version: int = Field(description="Raised by each change.")
+    version: int = VERSION
     created_at: datetime
     all: list[str] = Field(default_factory=list[str])
     any: list[str] = Field(default_factory=list[str])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from sqlalchemy import select, update
 
-from services.api.features.limits.schemas import Limits
+from services.api.features.limits.schemas import Limits, LimitsOut, LimitsPatch
 from services.api.kernel.dependencies import Parts
+from services.api.kernel.etag import IfMatch, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
+from services.api.kernel.patches import MERGES, documented, merged
+from services.api.kernel.versions import require_seen, touch
 from shared.db.tables.server import Server
 from shared.db.tables.storage import StoragePool
 from shared.domain.messages.servers import NAME_UNKNOWN
@@ -26,24 +29,46 @@ _SHOWN = 5
 
 
 @router.get("/api/limits", dependencies=[Allow(Permission.LIMITS_READ)])
-async def get_limits(parts: Parts) -> Limits:
+async def get_limits(parts: Parts, response: Response) -> LimitsOut:
     """Return how many runs may be under way at once: backups, prunes, compactions and checks together."""
-    return await parts.db.run(_read)
+    return tagged(response, await parts.db.run(_read))
 
 
 @router.put("/api/limits", dependencies=[Allow(Permission.LIMITS_WRITE)])
-async def set_limits(body: Limits, parts: Parts) -> Limits:
+async def set_limits(body: Limits, parts: Parts, if_match: IfMatch, response: Response) -> LimitsOut:
     """Replace the limits; what runs goes on, and what waits begins when there is a free slot."""
 
-    async def put(tx: UnitOfWork) -> Limits:
-        limits = await tx.admission.limits()
-        limits.fleet, limits.per_server, limits.per_pool = body.fleet, body.per_server, body.per_pool
+    async def put(tx: UnitOfWork) -> LimitsOut:
+        await require_seen(tx.session, await tx.admission.limits(), if_match, "")
+        return await _define(tx, body)
+
+    return tagged(response, await parts.db.run(put))
+
+
+@router.patch(
+    "/api/limits", dependencies=[Allow(Permission.LIMITS_WRITE), MERGES], openapi_extra=documented(LimitsPatch)
+)
+async def patch_limits(body: LimitsPatch, parts: Parts, if_match: IfMatch, response: Response) -> LimitsOut:
+    """Change what is named of the limits; null takes the default again."""
+
+    async def change(tx: UnitOfWork) -> LimitsOut:
+        await require_seen(tx.session, await tx.admission.limits(), if_match, "")
+        return await _define(tx, merged(Limits, (await _read(tx)).model_dump(exclude={"version"}), body))
+
+    return tagged(response, await parts.db.run(change))
+
+
+async def _define(tx: UnitOfWork, body: Limits) -> LimitsOut:
+    before = await _read(tx)
+    limits = await tx.admission.limits()
+    limits.fleet, limits.per_server, limits.per_pool = body.fleet, body.per_server, body.per_pool
+    if (before.servers, before.pools) != (body.servers, body.pools):
         await _set_own(tx, Server, body.servers)
         await _set_own(tx, StoragePool, body.pools)
-        await tx.admission.admit()
-        return await _read(tx)
-
-    return await parts.db.run(put)
+        touch(limits)
+    await tx.session.flush()
+    await tx.admission.admit()
+    return await _read(tx)
 
 
 async def _set_own(tx: UnitOfWork, table: type[Server | StoragePool], wanted: Mapping[str, int]) -> None:
@@ -55,14 +80,15 @@ async def _set_own(tx: UnitOfWork, table: type[Server | StoragePool], wanted: Ma
         await tx.session.execute(update(table).where(table.name == name).values(max_runs=cap))
 
 
-async def _read(tx: UnitOfWork) -> Limits:
+async def _read(tx: UnitOfWork) -> LimitsOut:
     limits = await tx.admission.limits()
-    return Limits(
+    return LimitsOut(
         fleet=limits.fleet,
         per_server=limits.per_server,
         per_pool=limits.per_pool,
         servers=await _own(tx, Server),
         pools=await _own(tx, StoragePool),
+        version=limits.version,
     )
 
 

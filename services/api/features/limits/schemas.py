@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from services.api.kernel.schemas import In
+from services.api.kernel.patches import patch_of
+from services.api.kernel.schemas import VERSION, In
 from shared.domain.names import Name
 
 Cap = Annotated[int, Field(ge=1, le=10_000)]
@@ -27,3 +28,13 @@ class Limits(In):
     pools: dict[Name, Cap] = Field(
         default={}, max_length=1000, description="Of single pools, by name, instead of `per_pool`."
     )
+
+
+class LimitsOut(Limits):
+    """The limits as they are."""
+
+    version: int = VERSION
+
+
+class LimitsPatch(patch_of(Limits)):
+    """What is to change of the limits; null of one takes the default again, of a server or a pool its own."""

@@ -1,20 +1,23 @@
-"""`/api/storage-pools` and `/api/repositories`."""
+"""`/api/repositories`."""
 
 from __future__ import annotations
 
 import uuid
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
-from sqlalchemy import Select, func, select
+from fastapi import APIRouter, Response
+from sqlalchemy import Select, select
 
-from services.api.features.repositories.schemas import PoolIn, PoolOut, RepositoryChange, RepositoryIn, RepositoryOut
+from services.api.features.repositories.schemas import RepositoryChange, RepositoryIn, RepositoryOut, RepositoryPatch
 from services.api.kernel.dependencies import PageBounds, Parts
+from services.api.kernel.etag import IfMatch, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.pages import by_text, require
+from services.api.kernel.patches import MERGES, documented, merged
 from services.api.kernel.scheduling import Owner, replace_schedules, schedules_of
 from services.api.kernel.scheduling import to_schema as schedule_shown
 from services.api.kernel.schemas import Page
+from services.api.kernel.versions import claimed
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
 from shared.domain.names import repository_path
@@ -22,49 +25,13 @@ from shared.domain.permissions import Permission
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from sqlalchemy import Row
-    from sqlalchemy.ext.asyncio import AsyncSession
 
     from shared.db.tables.schedule import Schedule
     from shared.db.unit_of_work import UnitOfWork
 
 router = APIRouter(tags=["storage"], route_class=GuardedRoute)
-
-
-@router.get("/api/storage-pools", dependencies=[Allow(Permission.POOLS_READ)])
-async def list_pools(parts: Parts, bounds: PageBounds) -> Page[PoolOut]:
-    """List the storage pools by name."""
-    async with parts.db.read() as session:
-        cut = await by_text(session, select(StoragePool), StoragePool.name, bounds)
-        restored = await _restored(session, [row[0].id for row in cut.rows])
-    shown = [PoolOut.model_validate({**vars(row[0]), "restored_at": restored.get(row[0].id)}) for row in cut.rows]
-    return cut.page(shown)
-
-
-@router.post("/api/storage-pools", dependencies=[Allow(Permission.POOLS_WRITE)], status_code=201)
-async def add_pool(body: PoolIn, parts: Parts) -> PoolOut:
-    """Add a storage pool; its directory must exist on its node."""
-
-    async def add(tx: UnitOfWork) -> StoragePool:
-        pool = StoragePool(**body.model_dump())
-        tx.session.add(pool)
-        await tx.session.flush()
-        await tx.session.refresh(pool)
-        return pool
-
-    return PoolOut.model_validate({**vars(await parts.db.run(add)), "restored_at": None})
-
-
-async def _restored(session: AsyncSession, pools: Sequence[uuid.UUID]) -> dict[uuid.UUID, datetime | None]:
-    """Return when the database was last found older than a repository of each pool, where that is not accepted."""
-    newest = select(Repository.pool_id, func.max(Repository.restored_at)).where(
-        Repository.pool_id.in_(pools),
-        Repository.restored_at.is_not(None),
-        Repository.restored_accepted_at.is_(None),
-    )
-    return {row[0]: row[1] for row in await session.execute(newest.group_by(Repository.pool_id))}
 
 
 @router.get("/api/repositories", dependencies=[Allow(Permission.REPOSITORIES_READ)])
@@ -77,13 +44,13 @@ async def list_repositories(parts: Parts, bounds: PageBounds) -> Page[Repository
 
 
 @router.get("/api/repositories/{repository_id}", dependencies=[Allow(Permission.REPOSITORIES_READ)])
-async def get_repository(repository_id: uuid.UUID, parts: Parts) -> RepositoryOut:
+async def get_repository(repository_id: uuid.UUID, parts: Parts, response: Response) -> RepositoryOut:
     """Return one repository."""
-    return await parts.db.run(lambda tx: read_repository(tx, repository_id))
+    return tagged(response, await parts.db.run(lambda tx: read_repository(tx, repository_id)))
 
 
 @router.post("/api/repositories", dependencies=[Allow(Permission.REPOSITORIES_WRITE)], status_code=201)
-async def add_repository(body: RepositoryIn, parts: Parts) -> RepositoryOut:
+async def add_repository(body: RepositoryIn, parts: Parts, response: Response) -> RepositoryOut:
     """Add a repository; borg makes it at `<pool>/<server>/<name>` when it is first used."""
 
     async def add(tx: UnitOfWork) -> RepositoryOut:
@@ -91,25 +58,49 @@ async def add_repository(body: RepositoryIn, parts: Parts) -> RepositoryOut:
         repository.encryption, repository.quota_bytes = body.encryption, body.quota_bytes
         return await read_repository(tx, repository.id)
 
-    return await parts.db.run(add)
+    return tagged(response, await parts.db.run(add))
 
 
 @router.put("/api/repositories/{repository_id}", dependencies=[Allow(Permission.REPOSITORIES_WRITE)])
-async def change_repository(repository_id: uuid.UUID, body: RepositoryChange, parts: Parts) -> RepositoryOut:
+async def change_repository(
+    repository_id: uuid.UUID, body: RepositoryChange, parts: Parts, if_match: IfMatch, response: Response
+) -> RepositoryOut:
     """Change a repository's quota, retention and maintenance."""
 
     async def change(tx: UnitOfWork) -> RepositoryOut:
-        repository = require(await tx.session.get(Repository, repository_id), "repository")
-        repository.quota_bytes, repository.prune_after_backup = body.quota_bytes, body.prune_after_backup
-        repository.compact_threshold_percent = body.compact_threshold_percent
-        repository.retention = body.retention.model_dump() if body.retention else None
-        if body.schedules is not None:
-            server = require(await tx.session.get(Server, repository.server_id), "server")
-            owner = Owner(repository_id=repository.id, server=server.name, repository=repository.name)
-            await replace_schedules(tx, owner, body.schedules)
-        return await read_repository(tx, repository_id)
+        repository = await claimed(tx, Repository, repository_id, "repository", if_match)
+        return await _define(tx, repository, body)
 
-    return await parts.db.run(change)
+    return tagged(response, await parts.db.run(change))
+
+
+@router.patch(
+    "/api/repositories/{repository_id}",
+    dependencies=[Allow(Permission.REPOSITORIES_WRITE), MERGES],
+    openapi_extra=documented(RepositoryPatch),
+)
+async def patch_repository(
+    repository_id: uuid.UUID, body: RepositoryPatch, parts: Parts, if_match: IfMatch, response: Response
+) -> RepositoryOut:
+    """Change what is named of a repository's quota, retention and maintenance; null takes the default again."""
+
+    async def change(tx: UnitOfWork) -> RepositoryOut:
+        repository = await claimed(tx, Repository, repository_id, "repository", if_match)
+        present = {name: getattr(repository, name) for name in RepositoryChange.model_fields if name != "schedules"}
+        return await _define(tx, repository, merged(RepositoryChange, present, body, schedules=[]))
+
+    return tagged(response, await parts.db.run(change))
+
+
+async def _define(tx: UnitOfWork, repository: Repository, body: RepositoryChange) -> RepositoryOut:
+    repository.quota_bytes, repository.prune_after_backup = body.quota_bytes, body.prune_after_backup
+    repository.compact_threshold_percent = body.compact_threshold_percent
+    repository.retention = body.retention.model_dump() if body.retention else None
+    if body.schedules is not None:
+        server = require(await tx.session.get(Server, repository.server_id), "server")
+        owner = Owner(repository_id=repository.id, server=server.name, repository=repository.name)
+        await replace_schedules(tx, owner, body.schedules)
+    return await read_repository(tx, repository.id)
 
 
 async def new_repository(

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field
 
+from services.api.kernel.patches import patch_of
 from services.api.kernel.schedules import MaintenanceScheduleIn, MaintenanceScheduleOut
-from services.api.kernel.schemas import In, Out
+from services.api.kernel.schemas import VERSION, In, Out
 from shared.domain.names import Justification, Name, Node, PoolPath
 from shared.domain.retention import Policy
 from shared.domain.values import Int63
@@ -21,6 +22,16 @@ class PoolIn(In):
     name: Name = Field(examples=["main"])
     node: Node = Field(default="node1", examples=["node1"])
     path: PoolPath = Field(examples=["/opt/backups"])
+
+
+class PoolChange(In):
+    """What may be changed of a storage pool: its directory stays where its repositories are."""
+
+    name: Name
+
+
+class PoolPatch(patch_of(PoolChange)):
+    """What is to change of a storage pool."""
 
 
 class PoolOut(Out):
@@ -39,6 +50,7 @@ class PoolOut(Out):
     restored_at: datetime | None = Field(
         description="When the database was last found older than one of its repositories, and nobody accepted that yet."
     )
+    version: int = VERSION
     created_at: datetime
 
 
@@ -74,6 +86,10 @@ class RepositoryChange(In):
     )
     retention: Policy | None = Field(default=None, description="What prunes keep; nothing is ever pruned without.")
     prune_after_backup: bool = Field(default=True, description="After each good backup, if there is a retention.")
+
+
+class RepositoryPatch(patch_of(RepositoryChange)):
+    """What is to change of a repository; null takes the default again, and all schedules away."""
 
 
 class PruneIn(In):
@@ -192,4 +208,5 @@ class RepositoryOut(Out):
     compressed_size: int | None
     deduplicated_size: int | None
     refreshed_at: datetime | None
+    version: int = VERSION
     created_at: datetime

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from services.api.features.schedules.forecast import MOST_RUNS, forecast_runs
 from services.api.features.schedules.schemas import (
@@ -22,12 +22,14 @@ from services.api.features.schedules.schemas import (
     PreviewOut,
 )
 from services.api.kernel.dependencies import Asking, Bounds, ManyBounds, PageBounds, Parts
+from services.api.kernel.etag import IfMatch, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.pages import INCOMPLETE, MOST, by_text, newest_first, require, told
 from services.api.kernel.schedules import ScheduleIn
 from services.api.kernel.scheduling import next_runs
 from services.api.kernel.schemas import Out, Page
 from services.api.kernel.scope import require_permission
+from services.api.kernel.versions import require_seen
 from shared.db.clock import read_now
 from shared.db.queries.retention import last_good
 from shared.db.tables.backup_job import BackupJob
@@ -62,7 +64,9 @@ async def list_pauses(parts: Parts, response: Response) -> list[PauseOut]:
 
 
 @router.put("/api/pauses", dependencies=[Allow(Permission.SCHEDULES_WRITE)])
-async def pause(body: PauseIn, parts: Parts, asking: Asking, server: OfServer = None) -> PauseOut:
+async def pause(
+    body: PauseIn, parts: Parts, asking: Asking, if_match: IfMatch, response: Response, server: OfServer = None
+) -> PauseOut:
     """Let nothing scheduled run, on one server or anywhere; what runs goes on, and what is asked for is done."""
     if server is None:
         require_permission(asking, Permission.SCHEDULES_WRITE)
@@ -71,7 +75,8 @@ async def pause(body: PauseIn, parts: Parts, asking: Asking, server: OfServer = 
         server_id = None
         if server is not None:
             server_id = require(await tx.session.scalar(select(Server.id).where(Server.name == server)), "server")
-        row = await tx.session.scalar(select(Pause).where(Pause.server == (server or "")))
+        row = await tx.session.scalar(select(Pause).where(Pause.server == (server or "")).with_for_update())
+        await require_seen(tx.session, row, if_match, "")
         if row is None:
             row = Pause(server=server or "")
             tx.session.add(row)
@@ -80,16 +85,22 @@ async def pause(body: PauseIn, parts: Parts, asking: Asking, server: OfServer = 
         await tx.session.refresh(row)
         return row
 
-    return PauseOut.model_validate(await parts.db.run(put))
+    return tagged(response, PauseOut.model_validate(await parts.db.run(put)))
 
 
 @router.delete("/api/pauses", dependencies=[Allow(Permission.SCHEDULES_WRITE)], status_code=204)
-async def resume(parts: Parts, asking: Asking, server: OfServer = None) -> None:
+async def resume(parts: Parts, asking: Asking, if_match: IfMatch, server: OfServer = None) -> None:
     """Take a pause back; what came due meanwhile is not made up for."""
     if server is None:
         require_permission(asking, Permission.SCHEDULES_WRITE)
-    gone = delete(Pause).where(Pause.server == (server or ""))
-    await parts.db.run(lambda tx: tx.session.execute(gone))
+
+    async def end(tx: UnitOfWork) -> None:
+        row = await tx.session.scalar(select(Pause).where(Pause.server == (server or "")).with_for_update())
+        await require_seen(tx.session, row, if_match, "")
+        if row is not None:
+            await tx.session.delete(row)
+
+    await parts.db.run(end)
 
 
 @router.get("/api/missed-runs", dependencies=[Allow(Permission.SCHEDULES_READ)])

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from services.api.kernel.schemas import In, Out, Telling
+from services.api.kernel.schemas import VERSION, In, Out, Telling
 from shared.domain.values import CleanText, Moment
 
 
@@ -33,6 +33,7 @@ class PauseOut(Out):
     until: datetime | None
     reason: str
     who: str
+    version: int = VERSION
     created_at: datetime
 
 

@@ -6,14 +6,17 @@ import uuid
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from sqlalchemy import select
 
-from services.api.features.tags.schemas import TagChange, TagIn, TagOut
+from services.api.features.tags.schemas import TagIn, TagOut, TagPatch
 from services.api.kernel.dependencies import PageBounds, Parts
+from services.api.kernel.etag import IfMatch, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.pages import by_text, require
+from services.api.kernel.patches import MERGES, documented, merged
 from services.api.kernel.schemas import Page
+from services.api.kernel.versions import claimed
 from shared.db.queries.tags import Uses, uses_of
 from shared.db.stores.tags import delete_tag, rename_tag
 from shared.db.tables.tag import Tag
@@ -37,7 +40,7 @@ async def list_tags(parts: Parts, bounds: PageBounds) -> Page[TagOut]:
 
 
 @router.post("/api/tags", dependencies=[Allow(Permission.TAGS_WRITE)], status_code=201)
-async def add_tag(body: TagIn, parts: Parts) -> TagOut:
+async def add_tag(body: TagIn, parts: Parts, response: Response) -> TagOut:
     """Make a tag; one that a server, a channel, a threshold or a window names is made by itself."""
 
     async def add(tx: UnitOfWork) -> Tag:
@@ -47,47 +50,45 @@ async def add_tag(body: TagIn, parts: Parts) -> TagOut:
         await tx.session.refresh(tag)
         return tag
 
-    return _shown(await parts.db.run(add), Uses())
+    return tagged(response, _shown(await parts.db.run(add), Uses()))
 
 
 @router.get("/api/tags/{tag_id}", dependencies=[Allow(Permission.TAGS_READ)])
-async def get_tag(tag_id: uuid.UUID, parts: Parts) -> TagOut:
+async def get_tag(tag_id: uuid.UUID, parts: Parts, response: Response) -> TagOut:
     """Return one tag; its servers are at `/api/servers?tag=`."""
     async with parts.db.read() as session:
-        return await _read(session, tag_id)
+        return tagged(response, await _read(session, tag_id))
 
 
-@router.patch("/api/tags/{tag_id}", dependencies=[Allow(Permission.TAGS_WRITE)])
-async def change_tag(tag_id: uuid.UUID, body: TagChange, parts: Parts) -> TagOut:
+@router.patch(
+    "/api/tags/{tag_id}", dependencies=[Allow(Permission.TAGS_WRITE), MERGES], openapi_extra=documented(TagPatch)
+)
+async def change_tag(tag_id: uuid.UUID, body: TagPatch, parts: Parts, if_match: IfMatch, response: Response) -> TagOut:
     """Change a tag; under another name it stays the same tag to all that refers to it."""
 
     async def change(tx: UnitOfWork) -> None:
-        tag = require(await tx.session.get(Tag, tag_id, with_for_update=True), "tag")
-        before = (tag.name, tag.colour, tag.description)
-        if body.name is not None and body.name != tag.name:
-            await rename_tag(tx.session, tag, body.name)
-        if body.colour is not None:
-            tag.colour = body.colour
-        if body.description is not None:
-            tag.description = body.description
-        if (tag.name, tag.colour, tag.description) != before:
-            tag.version += 1
+        tag = await claimed(tx, Tag, tag_id, "tag", if_match)
+        wanted = merged(TagIn, {"name": tag.name, "colour": tag.colour, "description": tag.description}, body)
+        tag.colour, tag.description = wanted.colour, wanted.description
+        if wanted.name != tag.name:
+            await rename_tag(tx.session, tag, wanted.name)
 
     await parts.db.run(change)
     async with parts.db.read() as session:
-        return await _read(session, tag_id)
+        return tagged(response, await _read(session, tag_id))
 
 
 @router.delete("/api/tags/{tag_id}", dependencies=[Allow(Permission.TAGS_WRITE)], status_code=204)
 async def remove_tag(
     tag_id: uuid.UUID,
     parts: Parts,
+    if_match: IfMatch,
     from_servers: Annotated[bool, Query(description="Take it from the servers that have it.")] = False,
 ) -> None:
     """Forget a tag. One in use is refused with `in_use`, which says by what; nothing is ever for more servers after."""
 
     async def forget(tx: UnitOfWork) -> None:
-        tag = require(await tx.session.get(Tag, tag_id), "tag")
+        tag = await claimed(tx, Tag, tag_id, "tag", if_match)
         await delete_tag(tx.session, tag, from_servers=from_servers)
 
     await parts.db.run(forget)

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from pydantic import Field
 
-from services.api.kernel.schemas import In, Out
+from services.api.kernel.patches import patch_of
+from services.api.kernel.schemas import VERSION, In, Out
 from shared.domain.tags import Colour, TagName
 from shared.domain.values import CleanText
 
@@ -20,12 +21,8 @@ class TagIn(In):
     description: CleanText = ""
 
 
-class TagChange(In):
-    """What is to change of a tag; what is left out, or null, stays as it is."""
-
-    name: TagName | None = Field(default=None, description="All that refers to it goes on.")
-    colour: Colour | None = None
-    description: CleanText | None = None
+class TagPatch(patch_of(TagIn)):
+    """What is to change of a tag; all that refers to it goes on. null takes the default again."""
 
 
 class TagOut(Out):
@@ -35,7 +32,7 @@ class TagOut(Out):
     name: str
     colour: str
     description: str
-    version: int = Field(description="Raised by each change of the tag itself.")
+    version: int = VERSION
     created_at: datetime
     servers: int = 0
     channels: int = 0

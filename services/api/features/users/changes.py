@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from services.api.kernel.etag import ANY
 from services.api.kernel.pages import require
 from services.api.kernel.rights import rights_of
+from services.api.kernel.versions import require_seen
 from services.api.security.strong import require_no_more, require_not_above
 from shared.db.stores.accounts import (
     INVITE_HOURS,
@@ -29,14 +31,16 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from services.api.features.users.schemas import GrantIn, UserChange, UserIn
+    from services.api.kernel.etag import Precondition
     from services.api.kernel.principal import Principal
     from shared.db.unit_of_work import UnitOfWork
 
 
-async def user_to_change(tx: UnitOfWork, asking: Principal, user_id: uuid.UUID) -> User:
-    """Return a user whom this one may change, locked."""
+async def user_to_change(tx: UnitOfWork, asking: Principal, user_id: uuid.UUID, given: Precondition = ANY) -> User:
+    """Return a user whom this one may change, locked; `Outdated` where the change is meant for another version."""
     user = require(await tx.session.get(User, user_id, with_for_update=True), "user")
     await require_not_above(tx.session, asking, user_id)
+    await require_seen(tx.session, user, given, str(user_id))
     return user
 
 
@@ -52,12 +56,11 @@ async def add_user(tx: UnitOfWork, asking: Principal, body: UserIn) -> tuple[Use
     return user, secret
 
 
-async def change_user(tx: UnitOfWork, asking: Principal, user_id: uuid.UUID, body: UserChange) -> None:
+async def change_user(tx: UnitOfWork, user: User, body: UserChange) -> None:
     """Change a user; one that is disabled has no session from then on."""
-    user = await user_to_change(tx, asking, user_id)
     if body.state == "disabled" and user.state != "disabled":
-        await require_other_admin(tx.session, user_id)
-        await end_sessions(tx.session, user_id)
+        await require_other_admin(tx.session, user.id)
+        await end_sessions(tx.session, user.id)
         user.state = "disabled"
     if body.state == "active" and user.state == "disabled":
         chosen = user.password_hash is not None or user.kind != "person"
@@ -66,13 +69,11 @@ async def change_user(tx: UnitOfWork, asking: Principal, user_id: uuid.UUID, bod
         user.display_name = body.display_name
     if body.email is not None:
         user.email = body.email
-    user.version += 1
 
 
-async def remove_user(tx: UnitOfWork, asking: Principal, user_id: uuid.UUID) -> None:
+async def remove_user(tx: UnitOfWork, user: User) -> None:
     """Forget a user with sessions, tokens and roles; what he did keeps his name."""
-    user = await user_to_change(tx, asking, user_id)
-    await require_other_admin(tx.session, user_id)
+    await require_other_admin(tx.session, user.id)
     await tx.session.delete(user)
 
 
@@ -84,7 +85,10 @@ async def set_grants(tx: UnitOfWork, asking: Principal, user_id: uuid.UUID, gran
     if (Role.ADMIN.value, None) not in wanted:
         await require_other_admin(tx.session, user_id)
     for grant in await tx.session.scalars(select(Grant).where(Grant.user_id == user_id)):
-        await tx.session.delete(grant)  # row by row, so that the audit log has what there was
+        if (grant.role, grant.tag_id) in wanted:
+            wanted.discard((grant.role, grant.tag_id))
+        else:
+            await tx.session.delete(grant)  # row by row: the audit log and the user's version tell of it
     await tx.session.flush()
     tx.session.add_all(
         Grant(user_id=user_id, role=role, tag_id=tag, granted_by=asking.name)

@@ -6,7 +6,7 @@ import uuid
 from collections import defaultdict
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy import select
 
 from services.api.features.users.changes import (
@@ -27,6 +27,7 @@ from services.api.features.users.schemas import (
     UserOut,
 )
 from services.api.kernel.dependencies import Asking, PageBounds, Parts
+from services.api.kernel.etag import IfMatch, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.pages import by_text, require
 from services.api.kernel.schemas import Page
@@ -72,44 +73,67 @@ async def make_user(body: UserIn, request: Request, parts: Parts, known: Known, 
 
 
 @router.get("/api/users/{user_id}", dependencies=[READ])
-async def get_user(user_id: uuid.UUID, parts: Parts) -> UserOut:
+async def get_user(user_id: uuid.UUID, parts: Parts, response: Response) -> UserOut:
     """Return one user."""
-    return await _read(parts, user_id)
+    return tagged(response, await _read(parts, user_id))
 
 
 @router.patch("/api/users/{user_id}", dependencies=[WRITE, STRONG])
-async def patch_user(user_id: uuid.UUID, body: UserChange, parts: Parts, known: Known, asking: Asking) -> UserOut:
+async def patch_user(
+    user_id: uuid.UUID,
+    body: UserChange,
+    parts: Parts,
+    known: Known,
+    asking: Asking,
+    if_match: IfMatch,
+    response: Response,
+) -> UserOut:
     """Change a user; who is disabled is logged out at once."""
-    await parts.db.run(lambda tx: change_user(tx, asking, user_id, body))
+
+    async def change(tx: UnitOfWork) -> None:
+        await change_user(tx, await user_to_change(tx, asking, user_id, if_match), body)
+
+    await parts.db.run(change)
     known.forget()
-    return await _read(parts, user_id)
+    return tagged(response, await _read(parts, user_id))
 
 
 @router.delete("/api/users/{user_id}", dependencies=[WRITE, STRONG], status_code=204)
-async def delete_user(user_id: uuid.UUID, parts: Parts, known: Known, asking: Asking) -> None:
+async def delete_user(user_id: uuid.UUID, parts: Parts, known: Known, asking: Asking, if_match: IfMatch) -> None:
     """Forget a user with all sessions, tokens and roles; the last administrator stays."""
-    await parts.db.run(lambda tx: remove_user(tx, asking, user_id))
+
+    async def remove(tx: UnitOfWork) -> None:
+        await remove_user(tx, await user_to_change(tx, asking, user_id, if_match))
+
+    await parts.db.run(remove)
     known.forget()
 
 
 @router.get("/api/users/{user_id}/grants", dependencies=[READ])
-async def get_grants(user_id: uuid.UUID, parts: Parts) -> list[GrantOut]:
+async def get_grants(user_id: uuid.UUID, parts: Parts, response: Response) -> list[GrantOut]:
     """Return a user's roles."""
-    return (await _read(parts, user_id)).grants
+    return tagged(response, await _read(parts, user_id)).grants
 
 
 @router.put("/api/users/{user_id}/grants", dependencies=[Allow(Permission.GRANTS_WRITE), STRONG])
-async def put_grants(user_id: uuid.UUID, body: GrantsIn, parts: Parts, known: Known, asking: Asking) -> list[GrantOut]:
+async def put_grants(
+    user_id: uuid.UUID,
+    body: GrantsIn,
+    parts: Parts,
+    known: Known,
+    asking: Asking,
+    if_match: IfMatch,
+    response: Response,
+) -> list[GrantOut]:
     """Give a user these roles instead of those there are; they hold at once."""
 
     async def change(tx: UnitOfWork) -> None:
-        user = await user_to_change(tx, asking, user_id)
-        await set_grants(tx, asking, user_id, body.grants)
-        user.version += 1
+        user = await user_to_change(tx, asking, user_id, if_match)
+        await set_grants(tx, asking, user.id, body.grants)
 
     await parts.db.run(change)
     known.forget()
-    return (await _read(parts, user_id)).grants
+    return tagged(response, await _read(parts, user_id)).grants
 
 
 @router.post("/api/users/{user_id}/invite", dependencies=[WRITE, STRONG], status_code=201)

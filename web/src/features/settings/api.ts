@@ -70,7 +70,7 @@ export function useTagActions() {
     })
   return {
     add: action((body: Schema['TagIn']) => answered(client.POST('/api/tags', { body }))),
-    change: action(({ id, body }: { id: string; body: Schema['TagChange'] }) =>
+    change: action(({ id, body }: { id: string; body: Schema['TagPatch'] }) =>
       answered(client.PATCH('/api/tags/{tag_id}', { params: ofTag(id), body })),
     ),
     remove: action(({ id, fromServers }: { id: string; fromServers: boolean }) =>
@@ -101,7 +101,7 @@ export function useGroupActions() {
     })
   return {
     add: action((body: Schema['GroupIn']) => answered(client.POST('/api/groups', { body }))),
-    change: action(({ id, body }: { id: string; body: Schema['GroupChange'] }) =>
+    change: action(({ id, body }: { id: string; body: Schema['GroupPatch'] }) =>
       answered(client.PATCH('/api/groups/{group_id}', { ...ofGroup(id), body })),
     ),
     remove: action((id: string) => answered(client.DELETE('/api/groups/{group_id}', ofGroup(id)))),
