@@ -43,6 +43,7 @@ UNIQUE: dict[str, Broken] = {
     "uq_archives_repository_id_borg_id": Broken("archive_recorded", "this archive is on record already"),
     "uq_backup_jobs_name": Broken("backup_job_name_taken", "another backup job has this name", "name", _OTHER_NAME),
     "uq_dead_letters_message_key": Broken("dead_letter_recorded", "this message was given up before"),
+    "uq_download_tickets_digest": Broken("download_exists", "this download exists already", "", "ask for a new one"),
     "uq_grants_user_id_role_tag_id": Broken("grant_exists", "this user has this role already", "role"),
     "uq_jobs_request_key": Broken("already_requested", "this was asked for before, and its job exists"),
     "uq_missed_runs_schedule_id_due_at": Broken("missed_run_recorded", "this missed run is on record already"),

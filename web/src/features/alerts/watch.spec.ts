@@ -15,6 +15,7 @@ import { fieldOf, soonestFirst, whenOf } from './window'
 
 const WAIT = 120_000
 const channel = (more: Partial<Channel> = {}): Channel => ({
+  version: 1,
   id: 'c1',
   name: 'on-call',
   kind: 'webhook',
@@ -47,6 +48,7 @@ const delivery = (more: Partial<Delivery> = {}): Delivery => ({
   ...more,
 })
 const rule = (more: Partial<Threshold> = {}): Threshold => ({
+  version: 1,
   kind: 'disk',
   server: null,
   tag: null,
@@ -60,6 +62,7 @@ const rule = (more: Partial<Threshold> = {}): Threshold => ({
   ...more,
 })
 const maintenance = (more: Partial<MaintenanceWindow> = {}): MaintenanceWindow => ({
+  version: 1,
   id: 'w1',
   server: '',
   tag: '',

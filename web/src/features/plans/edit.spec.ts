@@ -19,6 +19,7 @@ const schedule = (more: Partial<Schedule> = {}): Schedule => ({
   ...more,
 })
 const plan = (more: Partial<BackupJob> = {}): BackupJob => ({
+  version: 1,
   id: 'p1',
   name: 'web1-system',
   server_id: 's1',

@@ -15,6 +15,7 @@ const schedule = (zone: string | null, ...next_runs: string[]): Schedule =>
     next_runs,
   }) as unknown as Schedule
 const plan = (more: Partial<BackupJob> = {}): BackupJob => ({
+  version: 1,
   id: 'p1',
   name: 'web1-system',
   server_id: 's1',

@@ -21,6 +21,7 @@ const status = (up: boolean, sample: Record<string, unknown> | null = null) => (
   sample,
 })
 const server = (name: string, more: Partial<Server> = {}): Server => ({
+  version: 1,
   id: name,
   name,
   host: '192.0.2.1',

@@ -8,6 +8,7 @@ import { stateOf, stateOfPool, usedPercent, worstFirst } from './storage'
 
 const WAIT = 120_000
 const pool = (more: Partial<Pool> = {}): Pool => ({
+  version: 1,
   id: 'o1',
   name: 'main',
   node: 'node1',
