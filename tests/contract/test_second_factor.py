@@ -46,20 +46,32 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made, real = Clock(), factors.step_of
-    monkeypatch.setattr(factors, "step_of", lambda secret, code, _at: real(secret, code, made.at))
+
+    def step_of(secret: str, code: str, _at: datetime) -> int | None:
+        return real(secret, code, made.at)
+
+    monkeypatch.setattr(factors, "step_of", step_of)
     return made
 
 
 @pytest.fixture
 def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     real = throttle.pause_after
-    monkeypatch.setattr(throttle, "pause_after", lambda failures, free: WAIT * real(failures, free))
+
+    def pause_after(failures: int, free: int) -> float:
+        return WAIT * real(failures, free)
+
+    monkeypatch.setattr(throttle, "pause_after", pause_after)
+
+
+def _no_pause(_failures: int, _free: int) -> float:
+    return 0.0
 
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let wrong codes be tried at once, where something else than the pauses is meant."""
-    monkeypatch.setattr(throttle, "pause_after", lambda _failures, _free: 0.0)
+    monkeypatch.setattr(throttle, "pause_after", _no_pause)
 
 
 def gateway(db: Database, **settings: Any) -> Any:
@@ -409,7 +421,7 @@ async def test_what_is_not_begun_or_is_on_already_is_told(app: Any, admin: Brows
 
 
 @pytest.mark.parametrize(
-    ("setting", "who"), [("off", set()), ("admins", {"ada", "tara"}), ("all", {"ada", "tara", "otto"})]
+    ("setting", "who"), [("off", set[str]()), ("admins", {"ada", "tara"}), ("all", {"ada", "tara", "otto"})]
 )
 async def test_who_has_to_have_a_second_factor_may_only_set_it_up(
     app: Any, admin: Browser, db: Database, clock: Clock, setting: str, who: set[str]
