@@ -29,7 +29,7 @@ async def announce_failure(tx: UnitOfWork, job: Job, error: AppError) -> None:
     if scheduled and error.code in _WHY_MISSED:
         record_missed(tx, job, scheduled, code=_WHY_MISSED[error.code], said=error.said)
     if error.code == ROLLED_BACK and job.repository_id:
-        await quarantine(tx, job, job.repository_id, error.message, code=error.code)
+        await quarantine(tx, job, job.repository_id, error.said, code=error.code)
     if job.backup_job_id and job.server_id:
         tx.emit(
             BackupFailed(

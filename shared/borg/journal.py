@@ -70,7 +70,7 @@ class Standing(BaseModel):
     compacted: int | None
     verified: int | None
     rewritten_after: int | None
-    frozen_for: list[dict[str, str]]
+    frozen_for: list[dict[str, Any]]
     segments_damage: str
     archives_damage: str
 

@@ -16,7 +16,7 @@ from shared.domain.message import Message, parse
 from shared.domain.messages import CATALOGUE, MODULES, entries_of
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ("fence.py", "fence_check.py", "fencing.py")
+SCRIPTS = ("borg/fence.py", "borg/fence_check.py", "borg/fencing.py")
 """Run by borg's own Python, without the rest of Borgfleet: they cannot make our errors."""
 LONGEST_SENTENCE = 330
 RIDDLES = ("brake", "strangers", "upkeep", "foresee", "lore", "realm")
@@ -36,11 +36,8 @@ def modules() -> list[Module]:
     found: list[Module] = []
     for package in ("borgfleet", "services", "shared"):
         for file in sorted((ROOT / package).rglob("*.py")):
-            if {"versions", "messages"} & set(file.relative_to(ROOT).parts) or file.name in (
-                *SCRIPTS,
-                "__main__.py",
-                "env.py",
-            ):
+            unread = file.name in ("__main__.py", "env.py") or "/".join(file.parts[-2:]) in SCRIPTS
+            if unread or {"versions", "messages"} & set(file.relative_to(ROOT).parts):
                 continue
             name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
             found.append(

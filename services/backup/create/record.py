@@ -42,7 +42,7 @@ _REASONS = 200
 async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome: Outcome) -> None:
     """Keep the archive's row, the repository's figures and the job's end."""
     verdict, figures = outcome.verdict, outcome.archive
-    warnings = [*verdict.said, *([outcome.missing.reason] if outcome.missing else [])]
+    warnings = [*verdict.said, *([outcome.missing.said] if outcome.missing else [])]
     state = JobState.WARNING if outcome.missing and verdict.state is JobState.SUCCEEDED else verdict.state
     result = {
         "archive": figures.name,

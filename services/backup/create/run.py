@@ -29,6 +29,7 @@ from services.backup.truth.gate import Evidence, Verdict, judge
 from services.backup.truth.source_reasons import why_none
 from shared.domain.backup_state import doubt
 from shared.domain.job import JobState
+from shared.domain.messages.frozen import FORGED_ARCHIVE
 from shared.errors import AppError, LeaseLost, Permanent
 from shared.runtime.context import Abort
 
@@ -103,8 +104,8 @@ async def _conclude(
     recorded = await ctx.run(lambda tx: recorded_archives(tx, plan.repository.id))
     own = {archive.borg_id} if archive else set[str]()
     if archive and own & recorded.keys():  # its record would be overwritten
-        reason = f"borg on {plan.repository.label} says that it made {archive.name}, which was there before"
-        raise await refuse_lie(ctx, plan.repository, reason)
+        lie = FORGED_ARCHIVE(repository=plan.repository.label, archive=archive.name)
+        raise await refuse_lie(ctx, plan.repository, lie)
     # Before borg measures anything: it remembers the time of a manifest that it has measured.
     try:
         inventory, listed = await list_repository(ctx, plan.repository, grant, storage, recorded, own=own)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from services.backup.inventory.reconcile import HOSTILE, quarantine
 from shared.borg.sessions import Garbage
+from shared.domain.messages import frozen as say
+from shared.domain.messages.counts import OBJECTS, number
 from shared.errors import AppError, LeaseLost, Permanent
 from shared.runtime.context import Abort
 
@@ -16,14 +18,10 @@ if TYPE_CHECKING:
     from services.backup.ports import RepositoryPlace, Storage
     from shared.borg.node import Grant
     from shared.borg.sessions import SessionReport
+    from shared.domain.message import Said
     from shared.runtime.context import Context
 
 __all__ = ["HOSTILE", "judged", "shut_out_at_last"]
-
-_REMEDY = (
-    "treat the server as taken over: docs/operations/security.md says what it could do and what to do now; "
-    "all archives that were made before are intact"
-)
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +47,7 @@ async def shut_out_at_last(storage: Storage, place: RepositoryPlace, grant: Gran
         await storage.shut_out(place, grant)
 
 
-async def _left_behind(ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant) -> list[str]:
+async def _left_behind(ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant) -> list[Said]:
     try:
         return await _hostile(ctx, storage, place, grant)
     except AppError as error:
@@ -58,15 +56,15 @@ async def _left_behind(ctx: Context, storage: Storage, place: RepositoryPlace, g
         return []
 
 
-async def _judge(ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant, before: list[str]) -> None:
+async def _judge(ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant, before: list[Said]) -> None:
     hostile = [*before, *await _hostile(ctx, storage, place, grant)] if place.to_server else []
     if hostile:
-        raise Permanent("; ".join(hostile), code=HOSTILE, remedy=_REMEDY)
+        raise Permanent(say.HOSTILE_CLIENT(reason=say.all_of(hostile)))
 
 
-async def _hostile(ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant) -> list[str]:
+async def _hostile(ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant) -> list[Said]:
     """Return why the server is hostile, by what its sessions left; freeze the repository before a report is removed."""
-    found: list[str] = []
+    found: list[Said] = []
     for report in await storage.session_reports(place):
         reason = await _reason(ctx, storage, place, grant, report)
         if reason:
@@ -78,24 +76,24 @@ async def _hostile(ctx: Context, storage: Storage, place: RepositoryPlace, grant
 
 async def _reason(
     ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant, report: SessionReport
-) -> str | None:
+) -> Said | None:
     """Say what no honest client does; None if all that was left out is what it should be.
 
     An honest client sends what is there already where its cache was lost and a former run was cut short.
     """
-    who = f"a session on {place.label}"
-    reasons = [f"{who} asked for what no honest client does: {report.summary}"] if report.refused else []
+    label = place.label
+    reasons = [say.SESSION_REFUSED(repository=label, summary=report.summary)] if report.refused else []
     if report.left_out:
         size = f"{len(report.left_out)} objects, {report.left_out_bytes} bytes"
         ctx.log("info", "borg", f"the server sent what was there already: {size}; what was there first stays")
         garbage = await _examined(ctx, storage, place, grant, report)
         if garbage.lying:
-            reasons.append(f"{place.label} holds other content under the ids of {len(garbage.lying)} objects")
+            reasons.append(say.OTHER_CONTENT_HELD(repository=label, objects=number(len(garbage.lying), OBJECTS)))
         if garbage.sent:
-            reasons.append(f"{who} sent other content under the ids of {len(garbage.sent)} objects")
+            reasons.append(say.OTHER_CONTENT_SENT(repository=label, objects=number(len(garbage.sent), OBJECTS)))
     if report.unkept:
         ctx.log("warning", "kernel", f"{report.unkept} objects sent again were too many to look at", code="unkept")
-    return "; ".join(reasons) or None
+    return say.all_of(reasons) if reasons else None
 
 
 async def _examined(
@@ -113,7 +111,7 @@ async def _examined(
         return Garbage()
 
 
-async def _freeze(ctx: Context, place: RepositoryPlace, reason: str) -> None:
+async def _freeze(ctx: Context, place: RepositoryPlace, reason: Said) -> None:
     ctx.warn(HOSTILE, reason)
     job = ctx.job
     if job is not None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from shared.domain.messages import frozen as say
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from shared.borg.output import Listing
+    from shared.domain.message import Message, Said
 
 _SHOWN = 5
 
 
-def forgeries(listing: Listing, recorded: Mapping[str, str], own: Collection[str] = ()) -> list[str]:
-    """Return in sentences how a manifest lies, checkpoints included; `recorded`: borg id -> name, `own`: just made.
+def forgeries(listing: Listing, recorded: Mapping[str, str], own: Collection[str] = ()) -> list[Said]:
+    """Return how a manifest lies, checkpoints included; `recorded`: borg id -> name, `own`: just made.
 
     borg finds and deletes an archive by its name. A name that leads to another archive, or a second name of one, lets
     our own deletion take what was to stay.
@@ -24,24 +27,22 @@ def forgeries(listing: Listing, recorded: Mapping[str, str], own: Collection[str
     names = {name: borg_id for borg_id, name in recorded.items()}
     twice = (one.name for one in archives if count[one.borg_id] > 1)
     renamed = (
-        f"{one.name} instead of {recorded[one.borg_id]}"
-        for one in archives
-        if one.name != recorded.get(one.borg_id, one.name)
+        f"{recorded[one.borg_id]} -> {one.name}" for one in archives if one.name != recorded.get(one.borg_id, one.name)
     )
     taken = (one.name for one in archives if names.get(one.name, one.borg_id) != one.borg_id)
-    other = (f"{one.name} is {one.inside}" for one in archives if one.inside not in (None, one.name))
+    other = (f"{one.inside} -> {one.name}" for one in archives if one.inside not in (None, one.name))
     dead = (one.name for one in archives if not one.there and one.borg_id not in recorded and one.borg_id not in own)
-    rules = (
-        ("it has several names for one archive", twice),
-        ("it lists archives on record under other names", renamed),
-        ("it gives the names of archives on record to others", taken),
-        ("its names are not those that the archives give themselves", other),
-        ("it names archives that are not there", dead),
+    rules: tuple[tuple[Message, Iterable[str]], ...] = (
+        (say.SEVERAL_NAMES, twice),
+        (say.OTHER_NAMES, renamed),
+        (say.TAKEN_NAMES, taken),
+        (say.INNER_NAMES, other),
+        (say.DEAD_NAMES, dead),
     )
-    return [*listing.wrong, *(f"{rule}: {shown}" for rule, found in rules if (shown := _shown(found)))]
+    wrong = [say.LISTING_WRONG(words=words) for words in listing.wrong]
+    return [*wrong, *(said for rule, found in rules for said in _told(rule, found))]
 
 
-def _shown(found: Iterable[str]) -> str:
+def _told(rule: Message, found: Iterable[str]) -> list[Said]:
     names = sorted(found)
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return [rule(names=names[:_SHOWN], more=max(0, len(names) - _SHOWN) or None)] if names else []

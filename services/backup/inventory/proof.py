@@ -18,6 +18,8 @@ from shared.db.stores.secrets import repository_key
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Repository
 from shared.domain.messages import borg_causes as causes
+from shared.domain.messages import frozen as say
+from shared.domain.messages.counts import OBJECTS, number
 from shared.errors import AppError, LeaseLost, Permanent
 
 if TYPE_CHECKING:
@@ -26,25 +28,14 @@ if TYPE_CHECKING:
     from services.backup.inventory.reconcile import Inventory
     from services.backup.ports import RepositoryPlace, Storage
     from shared.db.unit_of_work import UnitOfWork
+    from shared.domain.message import Said
     from shared.runtime.context import Context
 
-REWRITTEN = "history_rewritten"
-WRITTEN_OUTSIDE = "written_outside"
-KEY_CHANGED = "repository_key_changed"
+REWRITTEN = say.HISTORY_REWRITTEN.code
+WRITTEN_OUTSIDE = say.WRITTEN_OUTSIDE.code
+KEY_CHANGED = say.KEY_CHANGED.code
 _NO_COPY = (causes.NODE_FULL.code, causes.NODE_DISK.code)
 SERVER = "server"
-_OR_RESTORED = (
-    "; or, if the database was restored from a backup, by runs and prunes of ours that it does not know: the node has "
-    "no journal of this repository that would tell, see docs/operations/running.md"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Why a repository is frozen."""
-
-    code: str
-    reason: str
 
 
 @dataclass(slots=True)
@@ -75,8 +66,8 @@ class _Seen:
     """What was written since a mark, and what keeps it from being read."""
 
     history: History
-    damage: str = ""
-    rolled_back: str = ""
+    damage: Said | None = None
+    rolled_back: Said | None = None
 
 
 @contextlib.asynccontextmanager
@@ -175,7 +166,7 @@ async def _prove(
     recorded = await ctx.run(lambda tx: tx.secrets.find(repository_key(place.id)))
     found = [*_judged(mark, seen), *_judged_key(recorded, key)]
     for one in found if manner.told else ():
-        ctx.warn(one.code, one.reason)
+        ctx.warn(one.code, one)
     if seen.damage:
         ctx.warn(DAMAGED, seen.damage)
 
@@ -183,9 +174,9 @@ async def _prove(
         await ctx.fence(tx)
         repository = await tx.session.get_one(Repository, place.id)
         for one in found:
-            if ctx.job is not None and not is_noted(repository, one.code, one.reason):
-                await quarantine(tx, ctx.job, place.id, one.reason, code=one.code)
-        repository.segments_damage = seen.damage or repository.segments_damage
+            if ctx.job is not None and not is_noted(repository, one.code, one.text):
+                await quarantine(tx, ctx.job, place.id, one, code=one.code)
+        repository.segments_damage = seen.damage.text if seen.damage else repository.segments_damage
         if any(one.code == REWRITTEN for one in found) and repository.rewritten_after is None:
             repository.rewritten_after = mark.transaction
         await _note_marks(tx, ctx, repository, mark, seen.history, session=session)
@@ -193,7 +184,8 @@ async def _prove(
             await tx.secrets.ensure(repository_key(place.id), lambda: fresh)
 
     await ctx.run(note)
-    manner.damage += [one for one in (seen.damage, seen.rolled_back) if one and one not in manner.damage]
+    damage = [one.text for one in (seen.damage, seen.rolled_back) if one]
+    manner.damage += [one for one in damage if one not in manner.damage]
     return seen.history.upto
 
 
@@ -209,7 +201,7 @@ async def _seen(ctx: Context, storage: Storage, place: RepositoryPlace, mark: _M
     try:
         return _Seen(await storage.history(place, mark.transaction))
     except Permanent as error:
-        return _Seen(History(upto), error.message)
+        return _Seen(History(upto), error.said)
 
 
 async def _fallen(
@@ -223,21 +215,19 @@ async def _fallen(
     await require_place(ctx, storage, place)
     if manner.anew and upto is not None:
         return _Seen(History(upto))
-    ends = f"the repository ends at transaction {upto}" if upto is not None else "the repository has no transaction"
-    ends += f"; it ended at {mark.transaction} when we left it"
-    damaged = upto is None or await storage.has_segments(place, upto, mark.transaction or 0)
-    if damaged:
-        why = "what follows is there and cannot be read as committed" if upto is not None else "its segments are gone"
-        seen, code = _Seen(History(mark.transaction), damage=f"{ends}: {why}"), DAMAGED
-        remedy = "look at the disk, then run a check of this repository; see docs/operations/verification.md"
+    before = mark.transaction
+    if upto is None:
+        damage = say.SEGMENTS_GONE(before=before)
+    elif await storage.has_segments(place, upto, before or 0):
+        damage = say.END_UNREADABLE(upto=upto, before=before)
     else:
-        seen, code = _Seen(History(mark.transaction), rolled_back=ends), ROLLED_BACK
-        remedy = "an incident: somebody put an older copy in its place; see docs/operations/running.md"
+        damage = None
+    rolled_back = None if damage else say.OLDER_COPY(upto=upto, before=before)
     if manner.examines:
-        return seen
-    if damaged:
-        await ctx.run(lambda tx: _note_damage(tx, ctx, place, seen.damage))
-    raise Permanent(seen.damage or seen.rolled_back, code=code, remedy=remedy)
+        return _Seen(History(before), damage, rolled_back)
+    if damage:
+        await ctx.run(lambda tx: _note_damage(tx, ctx, place, damage.text))
+    raise Permanent(damage or say.OLDER_COPY(upto=upto, before=before))
 
 
 async def _note_damage(tx: UnitOfWork, ctx: Context, place: RepositoryPlace, damage: str) -> None:
@@ -261,26 +251,24 @@ async def _note_marks(
         await queue_verify(tx, repository)  # whether or not the run makes an archive of it
 
 
-def _judged(mark: _Mark, seen: _Seen) -> list[Found]:
+def _judged(mark: _Mark, seen: _Seen) -> list[Said]:
     history = seen.history
     if mark.transaction is None or history.upto is None:
         return []
-    found = [Found(ROLLED_BACK, seen.rolled_back)] if seen.rolled_back else []
+    found = [seen.rolled_back] if seen.rolled_back else []
     if not mark.session and history.upto > mark.transaction:
-        wrote = f"something was written to the repository outside of any run, after transaction {mark.transaction}"
-        wrote += "" if mark.known else _OR_RESTORED
-        found.append(Found(WRITTEN_OUTSIDE, wrote))
+        written = say.WRITTEN_OUTSIDE if mark.known else say.WRITTEN_OR_RESTORED
+        found.append(written(transaction=mark.transaction))
     if history.rewritten:
-        count = f"{len(history.rewritten)} objects that were there before were deleted or replaced by the server"
-        found.append(Found(REWRITTEN, f"{count}, after transaction {mark.transaction}"))
+        objects = number(len(history.rewritten), OBJECTS)
+        found.append(say.HISTORY_REWRITTEN(objects=objects, transaction=mark.transaction))
     return found
 
 
-def _judged_key(recorded: str | None, key: str | None) -> list[Found]:
+def _judged_key(recorded: str | None, key: str | None) -> list[Said]:
     if recorded is None or key is None or key.split() == recorded.split():
         return []
-    reason = "the repository's key was changed without our doing: its passphrase and recovery kit may open nothing"
-    return [Found(KEY_CHANGED, reason)]
+    return [say.KEY_CHANGED()]
 
 
 def _note_verified(repository: Repository, mark: _Mark, history: History) -> None:

@@ -15,6 +15,8 @@ from shared.db.clock import read_now
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository, is_held
 from shared.domain.messages import borg_causes as causes
+from shared.domain.messages import frozen as say
+from shared.domain.messages import stored
 from shared.errors import Conflict, Permanent
 from shared.events.repository import RepositoryFrozen
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from shared.borg.output import Listed
     from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
+    from shared.domain.message import Said
     from shared.runtime.context import Context
 
 ARCHIVES_MISSING = "archives_missing"
@@ -34,7 +37,6 @@ HOSTILE = "hostile_client"
 FORGED = causes.FORGED.code
 RECOVERY = "recovery"
 _NAMED = 10
-_FORGED_REMEDY = f"{causes.FORGED.remedy}; all archives that were made before are intact, nothing is deleted until then"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,12 @@ class MissingArchives:
     """Recorded archives that a repository lists no longer."""
 
     ids: tuple[str, ...]
-    reason: str
+    said: Said
+
+    @property
+    def reason(self) -> str:
+        """What is missing, as a sentence."""
+        return self.said.text
 
 
 async def recorded_archives(tx: UnitOfWork, repository_id: uuid.UUID) -> dict[str, str]:
@@ -111,13 +118,12 @@ def missing_archives(gone: Mapping[str, str], inventory: Inventory | None) -> Mi
     higher numbers than that. Taken back to it, the repository would lose what was compacted.
     """
     names = sorted(gone.values())
-    shown = ", ".join(names[:_NAMED]) + (" and more" if len(names) > _NAMED else "")
-    reason = f"{len(names)} recorded archives are missing without our doing: {shown}"
+    more = max(0, len(names) - _NAMED) or None
+    at, segment = None, None
     if inventory is not None and inventory.segment is not None:
-        reason += (
-            f"; it was last seen whole at {inventory.at:%Y-%m-%d %H:%M:%S} UTC, as of transaction {inventory.segment}"
-        )
-    return MissingArchives(tuple(gone), reason)
+        at, segment = f"{inventory.at:%Y-%m-%d %H:%M:%S}", inventory.segment
+    said = say.ARCHIVES_MISSING(count=len(names), names=names[:_NAMED], more=more, at=at, segment=segment)
+    return MissingArchives(tuple(gone), said)
 
 
 async def list_repository(
@@ -157,11 +163,11 @@ async def delete_meant(ctx: Context, place: RepositoryPlace, grant: Grant, stora
     except Permanent as error:
         if error.code != FORGED:
             raise
-        raise await refuse_forged(ctx, place, [error.message]) from error
+        raise await refuse_forged(ctx, place, [error.said]) from error
 
 
 async def refuse_forged(
-    ctx: Context, place: RepositoryPlace, found: Sequence[str], gone: Mapping[str, str] | None = None
+    ctx: Context, place: RepositoryPlace, found: Sequence[Said], gone: Mapping[str, str] | None = None
 ) -> Permanent:
     """Freeze a repository whose manifest lies, and return the error that ends the job; `gone`: what it lacks."""
 
@@ -170,12 +176,10 @@ async def refuse_forged(
 
     if gone:
         await ctx.run(note)
-    return await refuse_lie(
-        ctx, place, f"the list of archives (borg's manifest) of {place.label} is forged: {'; '.join(found)}"
-    )
+    return await refuse_lie(ctx, place, say.FORGED_LIST(repository=place.label, lies=say.all_of(found)))
 
 
-async def refuse_lie(ctx: Context, place: RepositoryPlace, reason: str) -> Permanent:
+async def refuse_lie(ctx: Context, place: RepositoryPlace, said: Said) -> Permanent:
     """Freeze a repository for what no honest client says, and return the error that ends the job.
 
     What was found in the run of a server for the first time is laid at its door; what lies there since is not.
@@ -184,16 +188,16 @@ async def refuse_lie(ctx: Context, place: RepositoryPlace, reason: str) -> Perma
 
     async def note(tx: UnitOfWork) -> str:
         repository = await tx.session.get_one(Repository, place.id)
-        known = any(one["reason"] == reason for one in repository.frozen_for)
+        known = any(one["reason"] == said.text for one in repository.frozen_for)
         code = HOSTILE if place.to_server and not known else FORGED
         if job is not None and not known:
             # Not fenced by the lease: whoever learns of an attack keeps it, and twice is no harm.
-            await quarantine(tx, job, place.id, reason, code=code, curable=True)
+            await quarantine(tx, job, place.id, said, code=code, curable=True)
         return code
 
     code = await ctx.run(note)
-    ctx.warn(code, reason)
-    return Permanent(reason, code=code, remedy=_FORGED_REMEDY)
+    ctx.warn(code, said)
+    return Permanent(say.HOSTILE_CLIENT(reason=said) if code == HOSTILE else said)
 
 
 def is_sound(repository: Repository) -> bool:
@@ -240,14 +244,14 @@ async def freeze(tx: UnitOfWork, ctx: Context, repository_id: uuid.UUID, found: 
     ours = (Archive.repository_id == repository_id, Archive.borg_id.in_(found.ids))
     await tx.session.execute(update(Archive).where(*ours).values(missing=True))
     if ctx.job is not None:
-        await quarantine(tx, ctx.job, repository_id, found.reason, code=ARCHIVES_MISSING, missing=len(found.ids))
+        await quarantine(tx, ctx.job, repository_id, found.said, code=ARCHIVES_MISSING, missing=len(found.ids))
 
 
 async def quarantine(
     tx: UnitOfWork,
     job: Job,
     repository_id: uuid.UUID,
-    reason: str,
+    said: Said,
     *,
     code: str,
     missing: int = 0,
@@ -258,12 +262,13 @@ async def quarantine(
     The code says what happened: a recovery takes away those causes that it cured, and leaves the others. Of a code that
     stands for both, `curable` says that a recovery cures this one.
     """
-    repository = await tx.session.get_one(Repository, repository_id)
+    repository, reason = await tx.session.get_one(Repository, repository_id), said.text
     if not repository.frozen_reason:
         repository.frozen_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable
     cured = {"cured_by": RECOVERY} if curable else {}
     if not is_noted(repository, code, reason):
-        repository.frozen_for = [*repository.frozen_for, {"code": code, "reason": reason} | cured]
+        cause = {"code": code, "reason": reason, "message": stored(said)} | cured
+        repository.frozen_for = [*repository.frozen_for, cause]
         repository.frozen_reason = "; then ".join(filter(None, (repository.frozen_reason, reason)))
     tx.emit(
         RepositoryFrozen(

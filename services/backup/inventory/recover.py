@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -27,6 +27,8 @@ from shared.db.stores.secrets import repository_key
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.job import JobState
+from shared.domain.messages import read
+from shared.domain.messages.frozen import ARCHIVES_NOT_RECOVERED
 from shared.domain.scheduled import asked_for
 from shared.errors import Permanent
 from shared.events.repository import RepositoryRecovered
@@ -104,7 +106,7 @@ async def record_recover(tx: UnitOfWork, ctx: Context, plan: RecoverPlan, recove
         "key": recovery.key,
     }  # fmt: skip
     loss = _loss(gone) if gone else None
-    warnings = [*([loss.reason] if loss else ()), *(one["reason"] for one in remaining)]
+    warnings = [*([loss.said] if loss else ()), *(read(one.get("message")) or one["reason"] for one in remaining)]
     state = JobState.WARNING if warnings else JobState.SUCCEEDED
     if not await ctx.finish(tx, state, warnings=warnings, result=result):
         return
@@ -131,7 +133,7 @@ async def record_recover(tx: UnitOfWork, ctx: Context, plan: RecoverPlan, recove
         )
 
 
-def _remaining(repository: Repository, recovered: Recovered) -> list[dict[str, str]]:
+def _remaining(repository: Repository, recovered: Recovered) -> list[dict[str, Any]]:
     """Return the causes that a recovery does not cure, or did not this time."""
     cured = {KEY_CHANGED, WRITTEN_OUTSIDE, ARCHIVES_MISSING, FORGED}  # what is missing still is a cause of its own
     if not recovered.recovery.lost:
@@ -142,11 +144,12 @@ def _remaining(repository: Repository, recovered: Recovered) -> list[dict[str, s
 
 
 def _loss(gone: dict[str, str]) -> MissingArchives:
-    shown = ", ".join(sorted(gone.values())[:_NAMED])
-    return MissingArchives(tuple(gone), f"{len(gone)} archives could not be brought back, their data is gone: {shown}")
+    names = sorted(gone.values())
+    more = max(0, len(names) - _NAMED) or None
+    return MissingArchives(tuple(gone), ARCHIVES_NOT_RECOVERED(count=len(names), names=names[:_NAMED], more=more))
 
 
-async def _thaw(tx: UnitOfWork, ctx: Context, repository: Repository, remaining: list[dict[str, str]]) -> None:
+async def _thaw(tx: UnitOfWork, ctx: Context, repository: Repository, remaining: list[dict[str, Any]]) -> None:
     if not repository.frozen_reason or ctx.job is None:
         return
     asked = asked_for(ctx.job.params)

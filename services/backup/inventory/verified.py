@@ -12,6 +12,7 @@ from services.backup.inventory.reconcile import quarantine
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.job import JobState
+from shared.domain.messages.frozen import GARBAGE_STORED, SEGMENTS_MISSING
 from shared.errors import Permanent
 from shared.events.repository import RepositoryVerified
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from services.backup.ports import Stretch
     from shared.db.unit_of_work import UnitOfWork
+    from shared.domain.message import Said
     from shared.runtime.context import Context
 
 DAMAGED = "segments_damaged"
@@ -92,7 +94,7 @@ async def record_stretch(
     if repository.verified_segment is not None:
         reached = found.reached if hole is None else min(found.reached, hole - 1)
         repository.verified_segment = max(repository.verified_segment, reached)
-    damage = "; ".join([*found.damaged[:_NAMED], *([_missing(gone)] if gone else ())])
+    damage = "; ".join([*found.damaged[:_NAMED], *([_missing(gone).text] if gone else ())])
     if damage:
         repository.segments_damage = damage
     if gone and ctx.job is not None:
@@ -100,7 +102,7 @@ async def record_stretch(
     for segment in sorted({segment for _, segment in found.garbage}):
         await _mark(tx, repository.id, segment)
     if found.garbage and ctx.job is not None:
-        repository.archives_damage = _garbage(found.garbage)
+        repository.archives_damage = _garbage(found.garbage).text
         first = min(segment for _, segment in found.garbage) - 1
         known = repository.rewritten_after
         repository.rewritten_after = first if known is None else min(first, known)
@@ -131,10 +133,9 @@ def _gaps(missing: Sequence[tuple[int, int]], compacted: int | None) -> tuple[tu
     return tuple((max(first, above + 1), last) for first, last in missing if last > above)
 
 
-def _missing(gone: Sequence[tuple[int, int]]) -> str:
-    shown = ", ".join(f"{first} to {last}" if last > first else f"{first}" for first, last in gone[:_NAMED])
-    more = f" and {len(gone) - _NAMED} more gaps" if len(gone) > _NAMED else ""
-    return f"segments are gone that no compaction of ours took: {shown}{more}"
+def _missing(gone: Sequence[tuple[int, int]]) -> Said:
+    shown = [f"{first}-{last}" if last > first else f"{first}" for first, last in gone[:_NAMED]]
+    return SEGMENTS_MISSING(segments=shown, more=max(0, len(gone) - _NAMED) or None)
 
 
 async def _mark(tx: UnitOfWork, repository_id: uuid.UUID, segment: int) -> None:
@@ -147,13 +148,9 @@ async def _mark(tx: UnitOfWork, repository_id: uuid.UUID, segment: int) -> None:
 
 def _error(verified: Verified) -> Permanent | None:
     if verified.garbage:
-        remedy = "treat the server as taken over, see docs/operations/security.md; then check this repository's data"
-        return Permanent(_garbage(verified.garbage), code=HOSTILE, remedy=remedy)
+        return Permanent(_garbage(verified.garbage))
     if verified.missing:
-        remedy = (
-            "see who or what took them from the pool's disk; a check says what is hit, and a recovery mends what it can"
-        )
-        return Permanent(_missing(verified.missing), code=DAMAGED, remedy=remedy)
+        return Permanent(_missing(verified.missing))
     if verified.damaged:
         message = f"the repository is damaged: {'; '.join(verified.damaged[:_NAMED])}"
         remedy = "nothing was repaired: look at the disk, then at docs/operations/verification.md"
@@ -161,7 +158,6 @@ def _error(verified: Verified) -> Permanent | None:
     return None
 
 
-def _garbage(found: list[tuple[str, int]] | tuple[tuple[str, int], ...]) -> str:
-    shown = ", ".join(f"{borg_id[:12]} in segment {segment}" for borg_id, segment in found[:_NAMED])
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return f"the server stored objects that cannot be decrypted or belong to another id: {shown}{more}"
+def _garbage(found: Sequence[tuple[str, int]]) -> Said:
+    shown = [f"{borg_id[:12]} ({segment})" for borg_id, segment in found[:_NAMED]]
+    return GARBAGE_STORED(objects=shown, more=max(0, len(found) - _NAMED) or None)

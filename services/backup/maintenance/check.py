@@ -233,7 +233,7 @@ class _Hearing:
 
 async def record_check(tx: UnitOfWork, ctx: Context, plan: CheckPlan, checked: Checked) -> None:
     """Keep what was found and the job's end: red if anything is damaged; a loss freezes the repository."""
-    warnings = (*checked.warnings, checked.missing.reason) if checked.missing else checked.warnings
+    warnings = (*checked.warnings, checked.missing.said) if checked.missing else checked.warnings
     found = (*checked.segments.damage, *(checked.archives_damage or ()))
     finished = checked.segments.finished and not checked.left and not checked.warnings
     result = {"finished": finished, "read": checked.read, "damaged": checked.damaged, "left": checked.left}

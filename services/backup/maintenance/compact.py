@@ -88,7 +88,7 @@ async def run_compact(plan: CompactPlan, grant: Grant, ctx: Context, storage: St
 
 async def record_compact(tx: UnitOfWork, ctx: Context, plan: CompactPlan, compacted: Compacted) -> None:
     """Keep the new figures and the job's end; freeze the repository if anything is missing."""
-    warnings = (compacted.missing.reason,) if compacted.missing else ()
+    warnings = (compacted.missing.said,) if compacted.missing else ()
     size = compacted.figures.deduplicated_size if compacted.figures else None
     state = JobState.WARNING if warnings else JobState.SUCCEEDED
     if not await ctx.finish(tx, state, warnings=warnings, result={"deduplicated_size": size}):

@@ -138,7 +138,7 @@ def _found(plan: DeletePlan, listed: Sequence[Listed]) -> Listed | None:
 
 async def record_deletion(tx: UnitOfWork, ctx: Context, plan: DeletePlan, deleted: Deleted) -> None:
     """Drop the archive's row, keep the repository's new figures and the job's end."""
-    warnings = (f"not compacted: {deleted.missing.reason}",) if deleted.missing else ()
+    warnings = (deleted.missing.said,) if deleted.missing else ()
     state = JobState.WARNING if warnings else JobState.SUCCEEDED
     size = deleted.figures.deduplicated_size if deleted.figures else None
     result = {"archive": plan.name, "deduplicated_size": size}

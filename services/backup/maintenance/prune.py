@@ -176,7 +176,7 @@ def _row_id(plan: PrunePlan, archive: Listed) -> uuid.UUID | None:
 async def record_prune(tx: UnitOfWork, ctx: Context, plan: PrunePlan, pruned: Pruned) -> None:
     """Forget what went, keep the new figures; freeze the repository if anything else is missing."""
     missing = pruned.compacted.missing
-    warnings = (*pruned.warnings, missing.reason) if missing else pruned.warnings
+    warnings = (*pruned.warnings, missing.said) if missing else pruned.warnings
     result = {"deleted": len(pruned.deleted), "kept": pruned.kept}
     if not await ctx.finish(tx, JobState.WARNING if warnings else JobState.SUCCEEDED, warnings=warnings, result=result):
         return

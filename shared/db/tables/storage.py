@@ -81,8 +81,8 @@ class Repository(Versioned, Base):
     frozen_reason: Mapped[str] = mapped_column(long_text(), default="")
     """Why nothing may be pruned or compacted until a person has looked; empty when it may."""
     frozen_at: Mapped[datetime | None] = mapped_column(default=None)
-    frozen_for: Mapped[list[dict[str, str]]] = mapped_column(JSON, default=list)
-    """Each cause by its code, as {"code", "reason"}; `frozen_reason` is their text."""
+    frozen_for: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    """Each cause by its code, as {"code", "reason", "message"}; `frozen_reason` is their text."""
     proven_transaction: Mapped[int | None] = mapped_column(BigInteger, default=None)
     """The last transaction that is known to be ours: the proof of what was written goes on after it."""
     session: Mapped[str] = mapped_column(binary_text(10), default="")

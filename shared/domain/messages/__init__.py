@@ -22,6 +22,7 @@ from shared.domain.messages import (
     downloads,
     fields,
     files,
+    frozen,
     installation,
     jobs,
     repositories,
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MODULES: tuple[ModuleType, ...] = (
-    requests, fields, accounts, servers, repositories, backups, source_reasons, run_reasons, files, downloads,
-    schedules, jobs, alerts, ssh_causes, borg_causes, bus, database, installation, counts,
+    requests, fields, accounts, servers, repositories, backups, source_reasons, run_reasons, frozen, files,
+    downloads, schedules, jobs, alerts, ssh_causes, borg_causes, bus, database, installation, counts,
 )  # fmt: skip
 """In the order in which the documents show them."""
 

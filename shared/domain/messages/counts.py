@@ -21,6 +21,8 @@ ONE_ENTRY = Message("", 409, "1 entry", "", "one_entry")
 SOME_ENTRIES = Message("", 409, "{count:,} entries", "", "entries")
 ONE_SOURCE = Message("", 409, "1 source", "", "one_source")
 SOME_SOURCES = Message("", 409, "{count:,} sources", "", "sources")
+ONE_OBJECT = Message("", 409, "1 object", "", "one_object")
+SOME_OBJECTS = Message("", 409, "{count:,} objects", "", "objects")
 ONE_LINE = Message("", 409, "1 line", "", "one_line")
 SOME_LINES = Message("", 409, "{count:,} lines", "", "lines")
 
@@ -29,6 +31,7 @@ BYTES: Final = (NO_BYTE, ONE_BYTE, SOME_BYTES)
 ERRORS: Final = (SOME_ERRORS, ONE_ERROR, SOME_ERRORS)
 ENTRIES: Final = (SOME_ENTRIES, ONE_ENTRY, SOME_ENTRIES)
 SOURCES: Final = (SOME_SOURCES, ONE_SOURCE, SOME_SOURCES)
+OBJECTS: Final = (SOME_OBJECTS, ONE_OBJECT, SOME_OBJECTS)
 LINES: Final = (SOME_LINES, ONE_LINE, SOME_LINES)
 
 

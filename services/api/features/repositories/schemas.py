@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, model_validator
 
 from services.api.kernel.patches import patch_of
 from services.api.kernel.schedules import MaintenanceScheduleIn, MaintenanceScheduleOut
-from services.api.kernel.schemas import VERSION, In, Out
+from services.api.kernel.schemas import VERSION, In, Out, Telling
 from shared.domain.names import Justification, Name, Node, PoolPath
 from shared.domain.retention import Policy
 from shared.domain.values import Int63
@@ -142,11 +142,16 @@ class AcceptRestoredIn(In):
     reason: Justification = Field(examples=["holds and retention are set again"])
 
 
-class FrozenFor(Out):
+class FrozenFor(Telling):
     """One cause of a frozen repository."""
 
     code: str = Field(description="What happened, as `archives_missing` or `repository_key_changed`.")
     reason: str
+
+    @model_validator(mode="after")
+    def _in_todays_words(self) -> Self:
+        self.reason = self.message.text if self.message else self.reason
+        return self
 
 
 class LostBackup(Out):

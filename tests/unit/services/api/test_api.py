@@ -20,6 +20,7 @@ from shared.db.tables import Alert, ApiToken, Archive, BackupNode, DeadLetter, J
 from shared.domain.ids import new_id
 from shared.domain.job import JobState
 from shared.domain.job_kinds import JOB_KINDS, KIND_OF
+from shared.domain.messages.frozen import KEY_CHANGED
 from shared.errors import Invalid, Transient
 from shared.notify.port import Address, Message
 from shared.runtime.presence import Presence
@@ -527,7 +528,9 @@ async def test_the_way_back_of_a_frozen_repository_is_shown_and_asked_for_with_a
     all_ = await made(api)
     repository = uuid.UUID(all_["repository"]["id"])
     path = f"/api/repositories/{repository}"
-    causes = [{"code": code, "reason": f"because {code}"} for code in ("archives_missing", "repository_key_changed")]
+    codes = ("archives_missing", "repository_key_changed")
+    causes: list[dict[str, Any]] = [{"code": code, "reason": f"because {code}"} for code in codes]
+    causes[1]["message"] = KEY_CHANGED().to_json()
 
     async def freeze(tx: Any) -> None:
         values = {"frozen_reason": "so", "frozen_for": causes, "rewritten_after": 7, "manifest_transaction": 9}
@@ -543,7 +546,15 @@ async def test_the_way_back_of_a_frozen_repository_is_shown_and_asked_for_with_a
     assert "canary" not in shown.text
     preview = shown.json()
     assert (preview["recorded"], preview["missing"], [one["name"] for one in preview["comes_back"]]) == (2, 1, ["a"])
-    assert (preview["frozen_for"], preview["undone_after"], preview["has_key"]) == (causes, 7, True)
+    assert (preview["undone_after"], preview["has_key"]) == (7, True)
+    # What an older version stored has its own words; what has an entry is said in today's.
+    old, new = preview["frozen_for"]
+    assert old == causes[0] | {"message": None}
+    assert (new["code"], new["reason"], new["message"]["key"]) == (
+        KEY_CHANGED().code,
+        KEY_CHANGED().text,
+        KEY_CHANGED().key,
+    )
     assert (await api.post(f"{path}/recover", json={})).status_code == 422
     queued = (await api.post(f"{path}/recover", json={"reason": "the server is clean"})).json()
     assert (queued["type"], queued["state"]) == ("repository_recover", "queued")

@@ -85,8 +85,8 @@ async def test_maintenance_that_finds_such_a_report_does_not_begin(world: World)
 @pytest.mark.parametrize(
     ("garbage", "said"),
     [
-        (Garbage(lying=("07" * 32,)), "holds other content under the ids of 1 objects"),
-        (Garbage(sent=("07" * 32,)), "sent other content under the ids of 1 objects"),
+        (Garbage(lying=("07" * 32,)), "holds other content under the ids of 1 object"),
+        (Garbage(sent=("07" * 32,)), "sent other content under the ids of 1 object"),
     ],
 )
 async def test_garbage_under_the_id_of_an_object_is_hostile(world: World, garbage: Garbage, said: str) -> None:

@@ -309,7 +309,7 @@ async def test_a_verification_that_was_quicker_than_the_record_is_made_again(kep
     ("compacted", "session", "missing", "gone"),
     [
         (None, "", ((6, 7),), "6 to 7"), (5, "", ((6, 7),), "6 to 7"), (6, "", ((6, 7),), "7"), (7, "", ((6, 7),), ""),
-        (None, "node", ((6, 7),), ""), (None, "server", ((6, 6), (8, 9)), "6, 8 to 9"), (6, "", ((6, 6),), ""),
+        (None, "node", ((6, 7),), ""), (None, "server", ((6, 6), (8, 9)), "6, 8-9"), (6, "", ((6, 6),), ""),
     ],
 )  # fmt: skip
 async def test_a_gap_is_forgiven_only_where_maintenance_of_ours_came_after(
