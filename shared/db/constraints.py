@@ -70,6 +70,7 @@ CHECKS: dict[str, Broken] = {}
 
 NOUNS: dict[str, str] = {
     "alerts": "alert",
+    "archives": "backup",
     "backup_jobs": "backup job",
     "jobs": "job",
     "notification_channels": "channel",

@@ -441,3 +441,16 @@ def test_each_definition_is_made_of_columns_that_there_are() -> None:
         columns = set(table.__table__.c.keys())
         assert table.DEFINITION, table
         assert columns - {"version"} > table.DEFINITION, table
+
+
+@pytest.mark.parametrize("kind", ["limits", "backup job"])
+async def test_a_definition_that_holds_the_version_it_was_made_from_replaces_no_other(api: Api, kind: str) -> None:
+    """As of a program that sends back what GET shows, with its changes."""
+    thing = THINGS[kind]
+    path = await thing.make(api)
+    shown, _ = await read(api, path)
+    body = {name: shown[name] for name in (*thing.put, "version")}
+    assert (await api.put(path, json=body | thing.one)).status_code == 200
+    late = await api.put(path, json=body | thing.other)
+    assert (late.status_code, late.json()["code"]) == (412, "changed_meanwhile")
+    assert (await api.put(path, json=body | thing.other, headers={"If-Match": "*"})).status_code == 200

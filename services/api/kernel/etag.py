@@ -59,6 +59,11 @@ ANY = Precondition()
 """No condition."""
 
 
+def meant_for(given: Precondition, seen: int | None) -> Precondition:
+    """Return for which version a definition is meant that may hold the version it was made from, as GET shows it."""
+    return given if given.given or seen is None else Precondition(given=True, tags=frozenset({str(seen)}))
+
+
 def parsed(lines: Sequence[str]) -> Precondition:
     """Read the header as RFC 9110 says; several lines are one list. `Refused` with 400 for what is none."""
     if not lines:

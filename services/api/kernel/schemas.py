@@ -37,6 +37,9 @@ Secret = Annotated[SecretStr, Field(max_length=2000), AfterValidator(_clean_secr
 """A password or a URL with one; never shown again."""
 
 
+SEEN: Any = Field(
+    default=None, ge=1, le=2**31 - 1, description="As GET shows it: it is replaced only if it is still this version."
+)
 VERSION: Any = Field(description="Raised by each change of its definition; `If-Match` names it.")
 
 

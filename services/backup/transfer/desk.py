@@ -39,7 +39,7 @@ from shared.domain.downloads import (
 )
 from shared.domain.files import LONGEST_PATH
 from shared.domain.messages.bus import INTERNAL_ANSWER
-from shared.domain.messages.downloads import PATH_IS_NO_FILE, TRANSFERS_BUSY
+from shared.domain.messages.downloads import PATH_IS_NO_FILE, TRANSFERS_BUSY, VIEW_UNREADABLE
 from shared.domain.messages.files import BACKUP_UNNAMED, BAD_PATH, PATH_NOT_IN_ARCHIVE
 from shared.errors import AppError, Conflict, Internal, Invalid, Permanent, Transient
 from shared.runtime.outcome import outcome
@@ -193,9 +193,7 @@ class Transfers:
                 if error.code not in _VIEW or outgoing.begun:
                     raise
                 if last:
-                    message = f"a view of {place.label} cannot be read: {error.message}"
-                    remedy = "run a check of the repository; it tells what is damaged"
-                    raise Permanent(message, code="view_unreadable", remedy=remedy) from error
+                    raise Permanent(VIEW_UNREADABLE(repository=place.label, error=error.message)) from error
             else:
                 break
         await outgoing.end()

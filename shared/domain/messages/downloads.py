@@ -54,3 +54,9 @@ HTTP_TOO_OLD = Message(
     "over HTTP/1.0 a download that breaks off would look whole",
     "use HTTP/1.1; nginx in between: proxy_http_version 1.1",
 )
+VIEW_UNREADABLE = Message(
+    "view_unreadable",
+    400,
+    "a view of {repository} cannot be read: {error}",
+    "run a check of the repository; it tells what is damaged",
+)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Response
 from sqlalchemy import Select, literal, or_, select
 
-from services.api.features.backup_jobs.schemas import BackupJobIn, BackupJobOut, BackupJobPatch
+from services.api.features.backup_jobs.schemas import BackupJobIn, BackupJobOut, BackupJobPatch, BackupJobPut
 from services.api.kernel.dependencies import PageBounds, Parts
-from services.api.kernel.etag import IfMatch, tagged
+from services.api.kernel.etag import IfMatch, meant_for, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut
 from services.api.kernel.pages import by_text, require
@@ -76,12 +76,12 @@ async def get_backup_job(backup_job_id: uuid.UUID, parts: Parts, response: Respo
 
 @router.put("/api/backup-jobs/{backup_job_id}", dependencies=[Allow(Permission.BACKUP_JOBS_WRITE)])
 async def change_backup_job(
-    backup_job_id: uuid.UUID, body: BackupJobIn, parts: Parts, if_match: IfMatch, response: Response
+    backup_job_id: uuid.UUID, body: BackupJobPut, parts: Parts, if_match: IfMatch, response: Response
 ) -> BackupJobOut:
     """Replace a backup job's definition; runs that began keep the old one."""
 
     async def change(tx: UnitOfWork) -> BackupJobOut:
-        definition = await claimed(tx, BackupJob, backup_job_id, "backup job", if_match)
+        definition = await claimed(tx, BackupJob, backup_job_id, "backup job", meant_for(if_match, body.version))
         return await _define(tx, definition, body)
 
     return tagged(response, await parts.db.run(change))

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from services.api.kernel.patches import patch_of
 from services.api.kernel.schedules import ScheduleIn, ScheduleOut
-from services.api.kernel.schemas import VERSION, In, Out
+from services.api.kernel.schemas import SEEN, VERSION, In, Out
 from shared.borg.commands import check_compression, check_exclude, check_pattern
 from shared.domain.names import Name, SourcePath
 from shared.domain.retention import Policy
@@ -80,6 +80,12 @@ class BackupJobIn(In):
     schedules: list[ScheduleIn] | None = Field(
         default=None, max_length=10, description="When it runs by itself; null: as it is, which is never for a new one."
     )
+
+
+class BackupJobPut(BackupJobIn):
+    """All of a backup job, with the version that it was made from, if one likes."""
+
+    version: int | None = SEEN
 
 
 class BackupJobPatch(patch_of(BackupJobIn)):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Response
 from sqlalchemy import select, update
 
-from services.api.features.limits.schemas import Limits, LimitsOut, LimitsPatch
+from services.api.features.limits.schemas import Limits, LimitsOut, LimitsPatch, LimitsPut
 from services.api.kernel.dependencies import Parts
-from services.api.kernel.etag import IfMatch, tagged
+from services.api.kernel.etag import IfMatch, meant_for, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.patches import MERGES, documented, merged
 from services.api.kernel.versions import require_seen, touch
@@ -35,11 +35,11 @@ async def get_limits(parts: Parts, response: Response) -> LimitsOut:
 
 
 @router.put("/api/limits", dependencies=[Allow(Permission.LIMITS_WRITE)])
-async def set_limits(body: Limits, parts: Parts, if_match: IfMatch, response: Response) -> LimitsOut:
+async def set_limits(body: LimitsPut, parts: Parts, if_match: IfMatch, response: Response) -> LimitsOut:
     """Replace the limits; what runs goes on, and what waits begins when there is a free slot."""
 
     async def put(tx: UnitOfWork) -> LimitsOut:
-        await require_seen(tx.session, await tx.admission.limits(), if_match, "")
+        await require_seen(tx.session, await tx.admission.limits(), meant_for(if_match, body.version), "")
         return await _define(tx, body)
 
     return tagged(response, await parts.db.run(put))

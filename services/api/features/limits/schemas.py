@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from services.api.kernel.patches import patch_of
-from services.api.kernel.schemas import VERSION, In
+from services.api.kernel.schemas import SEEN, VERSION, In
 from shared.domain.names import Name
 
 Cap = Annotated[int, Field(ge=1, le=10_000)]
@@ -28,6 +28,12 @@ class Limits(In):
     pools: dict[Name, Cap] = Field(
         default={}, max_length=1000, description="Of single pools, by name, instead of `per_pool`."
     )
+
+
+class LimitsPut(Limits):
+    """All limits, with the version that they were made from, if one likes."""
+
+    version: int | None = SEEN
 
 
 class LimitsOut(Limits):
