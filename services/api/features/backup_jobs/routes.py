@@ -107,7 +107,7 @@ async def patch_backup_job(
 
 async def _define(tx: UnitOfWork, definition: BackupJob, body: BackupJobIn) -> BackupJobOut:
     await _check_place(tx, body)
-    for name, value in body.model_dump(exclude={"schedules"}).items():
+    for name, value in body.model_dump(exclude={"schedules", "version"}).items():
         setattr(definition, name, value)
     await tx.session.flush()
     if body.schedules is not None:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import insert
 
 from services.api.app import build_app
-from services.api.features.alerts import routes as alerts
+from services.api.features.alerts import windows as alerts
 from services.api.features.schedules import routes as schedules
 from services.api.features.system import routes as kernel
 from shared.db.tables import (

@@ -272,7 +272,7 @@ def test_every_route_says_which_right_it_needs() -> None:
     rules = {(route.path, route.allow.rule) for route in found if isinstance(route, GuardedRoute)}
     assert {path for path, rule in rules if rule is Open.PUBLIC} == {
         "/api/auth/methods", "/api/auth/setup", "/api/auth/login", "/api/auth/second-factor", "/api/auth/accept",
-        "/api/errors", "/api/errors/{code}",
+        "/api/errors", "/api/errors/{code}", "/api/downloads/{ticket}",
     }  # fmt: skip
     own = ("/api/auth/", "/api/tokens", "/api/events")  # of events, each topic asks for a permission of its own
     assert all(path.startswith(own) for path, rule in rules if rule is Open.ACCOUNT)

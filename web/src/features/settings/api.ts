@@ -4,7 +4,7 @@ import { computed, type MaybeRefOrGetter, toValue } from 'vue'
 import { answered, client, type Schema } from '@/lib/api/client'
 import { usePages } from '@/lib/live/pages'
 
-export type Limits = Schema['Limits']
+export type Limits = Schema['LimitsPut']
 export type Tag = Schema['TagOut']
 export type Group = Schema['GroupOut']
 export type Member = Schema['MemberOut']

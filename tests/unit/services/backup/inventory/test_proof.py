@@ -308,7 +308,7 @@ async def test_a_verification_that_was_quicker_than_the_record_is_made_again(kep
 @pytest.mark.parametrize(
     ("compacted", "session", "missing", "gone"),
     [
-        (None, "", ((6, 7),), "6 to 7"), (5, "", ((6, 7),), "6 to 7"), (6, "", ((6, 7),), "7"), (7, "", ((6, 7),), ""),
+        (None, "", ((6, 7),), "6-7"), (5, "", ((6, 7),), "6-7"), (6, "", ((6, 7),), "7"), (7, "", ((6, 7),), ""),
         (None, "node", ((6, 7),), ""), (None, "server", ((6, 6), (8, 9)), "6, 8-9"), (6, "", ((6, 6),), ""),
     ],
 )  # fmt: skip
