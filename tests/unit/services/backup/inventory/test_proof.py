@@ -329,7 +329,7 @@ async def test_a_gap_is_forgiven_only_where_maintenance_of_ours_came_after(
     assert found.segments_damage.endswith(f": {gone}")
     assert (codes(found), found.verified_segment) == (
         ["segments_damaged"],
-        int(gone.split(maxsplit=1)[0].strip(",")) - 1,
+        int(gone.replace("-", ",").partition(",")[0]) - 1,
     )
     assert [bool(row.proven_at) for row in sorted(await kept.rows(Archive), key=lambda row: row.segment)] == [
         True,
