@@ -173,6 +173,7 @@ def body_for(route: GuardedRoute, ids: dict[str, uuid.UUID]) -> Any:
         "WindowIn": {"starts_at": NOW.isoformat(), "ends_at": (NOW + timedelta(days=1)).isoformat()},
         "PoolChange": {"name": "another"},
     }
+    bodies["BackupJobPut"] = bodies["BackupJobIn"]
     name = route.body_field.field_info.annotation.__name__ if route.body_field else ""  # type: ignore[union-attr] - FastAPI leaves what a body is open
     if name.endswith("Patch"):  # nothing has to be named
         return {}
