@@ -192,7 +192,7 @@ def _show_result(result: dict[str, Any]) -> None:
         restored, hashed = size(result["original_size"]), result["verified"]["hashed"]
         where = f"{clean(str(result['server']))}:{clean(str(result['target']))}"
         console.print(f"  {result['files']} files, {restored}, {hashed} files compared: {where}", soft_wrap=True)
-    elif result.get("put_back") is not None:
+    elif result.get("set_aside") is not None:
         where = f"{clean(str(result['server']))}:{clean(str(result['place']))}"
         console.print(f"  {result['put_back']} put back, {result['set_aside']} set aside: {where}", soft_wrap=True)
     elif result.get("files") is not None:

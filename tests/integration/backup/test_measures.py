@@ -38,7 +38,7 @@ async def test_the_night_a_failing_hook_is_mended_a_collapse_is_no_first_run(yar
     await yard.db.run(lambda tx: tx.session.execute(update(BackupJob).values(post_hook=None)))
     left(source, 5)
     job = await yard.run(definition, "warning")
-    assert "gave 5 files; it gave 40 files before" in job.warnings[0]
+    assert "gave fewer files: 5 files; it gave 40 files before" in job.warnings[0]
     files(source, 40)
     await yard.run(definition, "succeeded")
 
@@ -49,7 +49,7 @@ async def test_a_source_that_was_taken_out_of_the_job_is_told_once_and_no_measur
     await yard.run(definition, "succeeded")
     await yard.db.run(lambda tx: tx.session.execute(update(BackupJob).values(sources=[str(other)])))
     job = await yard.run(definition, "succeeded")
-    assert job.warnings == [f"The source {one} was taken out of the backup job; it gave 60 files."]
+    assert job.warnings == [f"the source {one} was taken out of the backup job; it gave 60 files"]
     assert (await yard.run(definition, "succeeded")).warnings == []
     left(other, 10)
     await yard.run(definition, "warning")
