@@ -105,7 +105,7 @@ async def test_an_unmounted_source_is_doubted_even_where_files_lie_under_the_mou
         files(source, 4)
         await yard.run(definition, "succeeded")
     job = await yard.run(definition, "warning")
-    assert job.warnings == [f"the source {source} was a mount point and is none now"]
+    assert job.warnings == [f"the source {source} is not mounted: it was a mount point and is none now"]
     emptied(source)
     job = await yard.run(definition, "warning")
     assert f"the source {source} is not mounted; last time it held 4 files" in job.warnings[0]
@@ -152,12 +152,12 @@ async def test_what_cannot_be_read_is_doubted_with_its_name_whatever_bytes_are_i
         definition = await yard.backup_job(files(tmp_path / "bad", 3))
         job = await yard.run(definition, "warning")
         assert job.attempt == 1
-        assert "could not be read" in job.warnings[0]
+        assert "borg could not read" in job.warnings[0]
         assert "caf\\xe9" in job.warnings[0]
         await yard.accept((await yard.archives(definition))[0])
         yard.wrap_borg("")
         job = await yard.run(definition, "succeeded")  # as many as the person saw
-        assert "could not be read" in job.warnings[0]
+        assert "borg could not read" in job.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ async def test_an_archive_whose_content_is_not_in_the_repository_is_doubted_ever
     yard.wrap_borg(LIAR)
     for _ in range(2):
         job = await yard.run(definition, "warning")
-        assert f"Of the source {source}, 2 files cannot be restored from this archive" in job.warnings[0]
+        assert f"of the source {source}, 2 files cannot be restored from this archive" in job.warnings[0]
     yard.wrap_borg("")
     await yard.run(definition, "warning")  # its cache still says that all is stored
     subprocess.run(["rm", "-r", str(yard.sshd.home / ".cache" / "borg")], check=True)
