@@ -349,9 +349,12 @@ async def test_who_reads_slowly_has_no_more_made_for_him_than_a_window(served: S
     writer.write(f"GET {await served.link()} HTTP/1.1\r\nHost: t\r\n\r\n".encode())
     await reader.readexactly(100)
     before = -1
-    while before != served.storage.written:  # until it stands still
-        before = served.storage.written
-        await asyncio.sleep(0.5)
+    async with asyncio.timeout(WAIT):
+        while (
+            served.storage.written < WINDOW * CHUNK_BYTES or before != served.storage.written
+        ):  # until it stands still
+            before = served.storage.written
+            await asyncio.sleep(0.5)
     kernel = 16 * 1024 * 1024  # buffers of both sockets, as large as this kernel makes them
     assert served.storage.written <= (WINDOW + 4) * CHUNK_BYTES + kernel
     assert served.storage.written < len(served.storage.data)
