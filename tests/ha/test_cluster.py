@@ -84,7 +84,7 @@ def test_without_a_majority_the_gateway_answers_and_what_it_took_runs_later(flee
 
 def test_a_process_that_is_killed_leaves_its_work_to_the_other_of_its_kind(fleet: ClusterFleet, data: Path) -> None:
     definitions, jobs = queue(fleet, data)
-    for name in ("api", "scheduler", "stats"):
+    for name in ("api", "scheduler", "setup", "stats"):
         fleet.services[name].signal(signal.SIGKILL)
         fleet.services[name].wait_dead()
     all_held(fleet, definitions, jobs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
@@ -20,17 +21,24 @@ from tests.integration.backup.test_restore import Restores, inside, make_tree, t
 from tests.integration.backup.yard import Yard
 
 
-@pytest.fixture(scope="module")
-async def backed_up(
-    yard_sshd: PrivateSshd, yard_schema: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[tuple[Yard, Archive]]:
+@contextlib.asynccontextmanager
+async def tree_backed_up(directory: Path, sshd: PrivateSshd, schema: Path) -> AsyncIterator[tuple[Yard, Archive]]:
+    """A tree that was backed up, and a copy of it as it was."""
     if os.geteuid() != 0:
         pytest.skip("a restore is root's")
-    async with yard_at(tmp_path_factory.mktemp("placed"), yard_sshd, yard_schema) as yard:
+    async with yard_at(directory, sshd, schema) as yard:
         definition = await yard.backup_job(make_tree(yard.directory / "src" / "data"))
         subprocess.run(["cp", "-a", yard.directory / "src", yard.directory / "pristine"], check=True)
         await yard.run(definition, "succeeded", "warning")
         yield yard, (await yard.archives(definition))[0]
+
+
+@pytest.fixture(scope="module")
+async def backed_up(
+    yard_sshd: PrivateSshd, yard_schema: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[Yard, Archive]]:
+    async with tree_backed_up(tmp_path_factory.mktemp("placed"), yard_sshd, yard_schema) as made:
+        yield made
 
 
 class InPlace(Restores):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import subprocess
 import uuid
@@ -25,9 +24,8 @@ from shared.events.archive import RestoreUndo
 from shared.runtime.context import Context
 from shared.testing.sshd import PrivateSshd
 from tests.harness.patience import WAIT
-from tests.integration.backup.conftest import yard_at
-from tests.integration.backup.test_restore import inside, make_tree, tree
-from tests.integration.backup.test_restore_in_place import InPlace, changed, without_times
+from tests.integration.backup.test_restore import inside, tree
+from tests.integration.backup.test_restore_in_place import InPlace, changed, tree_backed_up, without_times
 from tests.integration.backup.yard import Yard
 
 
@@ -35,13 +33,8 @@ from tests.integration.backup.yard import Yard
 async def backed_up(
     yard_sshd: PrivateSshd, yard_schema: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[Yard, Archive]]:
-    if os.geteuid() != 0:
-        pytest.skip("a restore is root's")
-    async with yard_at(tmp_path_factory.mktemp("undone"), yard_sshd, yard_schema) as yard:
-        definition = await yard.backup_job(make_tree(yard.directory / "src" / "data"))
-        subprocess.run(["cp", "-a", yard.directory / "src", yard.directory / "pristine"], check=True)
-        await yard.run(definition, "succeeded", "warning")
-        yield yard, (await yard.archives(definition))[0]
+    async with tree_backed_up(tmp_path_factory.mktemp("undone"), yard_sshd, yard_schema) as made:
+        yield made
 
 
 class Swaps(InPlace):
