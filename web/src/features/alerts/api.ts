@@ -2,6 +2,7 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/vue-query'
 import { computed, type Ref } from 'vue'
 import { answered, client, type Schema } from '@/lib/api/client'
+import { onlyIf } from '@/lib/api/versions'
 import { usePages } from '@/lib/live/pages'
 import { POLL, POLL_RUNNING } from '@/lib/live/polling'
 
@@ -103,8 +104,10 @@ export function useChannelActions() {
     })
   return {
     add: action((body: Schema['ChannelIn']) => answered(client.POST('/api/notification-channels', { body }))),
-    change: action(({ id, body }: { id: string; body: ChannelRules }) =>
-      answered(client.PUT('/api/notification-channels/{channel_id}', { ...ofChannel(id), body })),
+    change: action(({ id, version, body }: { id: string; version: number; body: ChannelRules }) =>
+      answered(
+        client.PUT('/api/notification-channels/{channel_id}', { ...ofChannel(id), ...onlyIf(version), body }),
+      ),
     ),
     remove: action((id: string) =>
       answered(client.DELETE('/api/notification-channels/{channel_id}', ofChannel(id))),

@@ -2,6 +2,7 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/vue-query'
 import { computed, type Ref } from 'vue'
 import { answered, client, type Schema } from '@/lib/api/client'
+import { onlyIf } from '@/lib/api/versions'
 import { everyPage, usePages } from '@/lib/live/pages'
 import { jobInterval } from '@/lib/live/polling'
 import { may } from '@/lib/session'
@@ -142,8 +143,8 @@ export function usePlanActions() {
     toggle: action((id: string) =>
       answered(client.POST('/api/backup-jobs/{backup_job_id}/toggle', path(id))),
     ),
-    change: action(({ id, body }: { id: string; body: Schema['BackupJobIn'] }) =>
-      answered(client.PUT('/api/backup-jobs/{backup_job_id}', { ...path(id), body })),
+    change: action(({ id, version, body }: { id: string; version: number; body: Schema['BackupJobPut'] }) =>
+      answered(client.PUT('/api/backup-jobs/{backup_job_id}', { ...path(id), ...onlyIf(version), body })),
     ),
     remove: action((id: string) => answered(client.DELETE('/api/backup-jobs/{backup_job_id}', path(id)))),
     pause: action(({ server, ...body }: Pausing) =>

@@ -2,6 +2,7 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/vue-query'
 import { computed, type MaybeRefOrGetter, toValue } from 'vue'
 import { answered, client, type Schema } from '@/lib/api/client'
+import { onlyIf } from '@/lib/api/versions'
 import { usePages } from '@/lib/live/pages'
 
 export type Limits = Schema['LimitsPut']
@@ -32,7 +33,8 @@ export function useLimits() {
 export function useSetLimits() {
   const queries = useQueryClient()
   return useMutation({
-    mutationFn: (body: Limits) => answered(client.PUT('/api/limits', { body })),
+    mutationFn: ({ version, ...body }: Limits & { version: number }) =>
+      answered(client.PUT('/api/limits', { ...onlyIf(version), body })),
     onSuccess: (now) => queries.setQueryData(['limits'], now),
   })
 }
@@ -137,9 +139,9 @@ export function useTagging(tag: string) {
   const queries = useQueryClient()
   const retag = async (id: string, change: (tags: string[]) => string[]): Promise<void> => {
     const at = { params: { path: { server_id: id } } }
-    const { host, port, username, tags } = await answered(client.GET('/api/servers/{server_id}', at))
+    const { host, port, username, tags, version } = await answered(client.GET('/api/servers/{server_id}', at))
     const body = { host, port, username, tags: change(tags) }
-    await answered(client.PUT('/api/servers/{server_id}', { ...at, body }))
+    await answered(client.PUT('/api/servers/{server_id}', { ...at, ...onlyIf(version), body }))
   }
   const onSettled = () =>
     Promise.all(['members', 'tags', 'servers'].map((key) => queries.invalidateQueries({ queryKey: [key] })))

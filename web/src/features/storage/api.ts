@@ -2,6 +2,7 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/vue-query'
 import { computed, type Ref } from 'vue'
 import { answered, client, type Schema } from '@/lib/api/client'
+import { onlyIf } from '@/lib/api/versions'
 import { usePages } from '@/lib/live/pages'
 
 export type Pool = Schema['PoolOut']
@@ -56,8 +57,9 @@ export function useRepositoryActions() {
     prune: action((id: string) =>
       answered(client.POST('/api/repositories/{repository_id}/prune', { ...path(id), body: {} })),
     ),
-    change: action(({ id, body }: { id: string; body: Schema['RepositoryChange'] }) =>
-      answered(client.PUT('/api/repositories/{repository_id}', { ...path(id), body })),
+    change: action(
+      ({ id, version, body }: { id: string; version: number; body: Schema['RepositoryChange'] }) =>
+        answered(client.PUT('/api/repositories/{repository_id}', { ...path(id), ...onlyIf(version), body })),
     ),
     unfreeze: action(({ id, reason }: { id: string; reason: string }) =>
       answered(client.POST('/api/repositories/{repository_id}/unfreeze', { ...path(id), body: { reason } })),
