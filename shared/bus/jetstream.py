@@ -43,8 +43,6 @@ _HEALTHY_SECONDS = 2.0
 _INBOX = re.compile(r"_INBOX(_[\w-]+)?\.")
 _HEARTBEAT, _NOTHING = "100", ("404", "408", "409")
 """What the server answers to a fetch: it lives; no message came, or not to this fetch."""
-_SEE_NATS = "see whether nats-server runs and what its log says; Borgfleet tries again by itself"
-_GONE_REMEDY = "run `borgfleet migrate`, which makes the streams; a running scheduler makes them by itself"
 _OVER_STREAM_LIMIT = 10_054
 """nats-server's own code: larger than the stream allows a message to be."""
 _STREAM_FULL = 10_077
@@ -247,12 +245,20 @@ class JetStreamBus:
         async def called(message: Msg) -> None:
             # An answer goes to an inbox: to any other subject we would publish in the name of whoever asks.
             if _INBOX.match(message.reply):
-                desk.take(message.data, message.headers or {}, partial(self._send, message.reply))
+                desk.take(message.data, message.headers or {}, partial(self._send, self._connection, message.reply))
 
         self._serving.append(opened := Open(await self._subscribed(subject, called, durable_name(subject)), desk))
         return opened
 
-    async def _send(self, reply: str, payload: bytes, headers: Mapping[str, str]) -> None:
+    @property
+    def _connection(self) -> int:
+        """Which connection this is: those before it are gone."""
+        return self._client.stats["reconnects"]
+
+    async def _send(self, asked_on: int, reply: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        # nats-server lets us answer on the connection that was asked; who asked has been told, or asks again.
+        if asked_on != self._connection or not self._client.is_connected:
+            return
         with _translated():
             await self._client.publish(reply, payload, headers=dict(headers) or None)
 
