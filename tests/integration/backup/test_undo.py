@@ -122,9 +122,13 @@ async def test_what_was_edited_in_place_since_is_kept_with_what_was_restored(swa
     assert (swaps.data / f"sub.restored-{stamp}" / "later").read_text() == "later"
 
 
-def _replaced(path: Path) -> None:
+def _replaced(path: Path, link: str = "") -> None:
+    """Put something else there; it is made while the first is there, so that it cannot get the first's inode number."""
     other = path.with_name("other")
-    other.write_text("another")
+    if link:
+        other.symlink_to(link)
+    else:
+        other.write_text("another")
     other.rename(path)
 
 
@@ -141,8 +145,7 @@ MOVED: dict[str, tuple[Callable[[Path, str], Any], str]] = {
     ),
     "something else is where it was set aside": (lambda data, end: _replaced(data / f"plain{end}"), "something else"),
     "a link is where it was set aside": (
-        lambda data, end: ((data / f"plain{end}").unlink(), (data / f"plain{end}").symlink_to("/etc/passwd")),
-        "something else",
+        lambda data, end: _replaced(data / f"plain{end}", "/etc/passwd"), "something else",
     ),
     "the new name is taken": (
         lambda data, end: (data / f"plain{end.replace('before-restore', 'restored')}").touch(), "is there already",
