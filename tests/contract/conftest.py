@@ -62,14 +62,17 @@ def migrated_sqlite(scratch: Path) -> Path:
 
 @pytest.fixture(params=["sqlite", "mariadb"])
 async def db(request: pytest.FixtureRequest, tmp_path: Path, migrated_sqlite: Path) -> AsyncIterator[Database]:
+    maria: MariaServer | None = None
     if request.param == "sqlite":
         url = f"sqlite+aiosqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'test.db')}"
     else:
-        maria: MariaServer = request.getfixturevalue("maria")
+        maria = request.getfixturevalue("maria")
         url = await asyncio.to_thread(maria.migrated)
     made = PatientDatabase(url, key_ring=KeyRing([bytes(32)]))
     yield made
     await made.close()
+    if maria is not None:
+        await asyncio.to_thread(maria.give_back, url)
 
 
 @pytest.fixture

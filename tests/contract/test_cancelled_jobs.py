@@ -26,9 +26,9 @@ from shared.runtime import board, disposition
 from shared.runtime.context import Context
 from shared.runtime.service import Parts
 from tests.harness.kernel import Kernel, ended
+from tests.harness.pairs import PAIRS
 from tests.harness.patience import WAIT
 
-PAIRS = pytest.mark.parametrize(("bus", "db"), [("memory", "sqlite"), ("jetstream", "mariadb")], indirect=True)
 _node = itertools.count(1)
 
 

@@ -13,16 +13,13 @@ import re
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import httpx2
 import pytest
 from sqlalchemy import delete, select, update
 
-from services.api.features.files.naming import disposition, name_of
 from services.backup.node.view_keeper import ViewKeeper
 from services.backup.transfer.desk import Transfers
 from services.backup.transfer.outgoing import Outgoing
@@ -33,10 +30,11 @@ from shared.domain.downloads import CHUNK_BYTES, MOST_TRANSFERS, WINDOW
 from shared.errors import Permanent
 from shared.runtime.health import serve
 from shared.testing.sshd import free_port
+from tests.harness.pairs import PAIRS
 from tests.harness.patience import WAIT
 from tests.harness.world import World
 
-pytestmark = pytest.mark.measured  # on both: JetStream is reached by code of its own
+pytestmark = [pytest.mark.measured, PAIRS]  # measured on both: JetStream is reached by code of its own
 LONG = os.urandom(3 * WINDOW * CHUNK_BYTES + 4321)
 ITEMS = {"items": [{"path": "srv/a"}], "format": "file"}
 
@@ -440,24 +438,6 @@ async def test_a_picture_that_is_too_large_is_refused_or_broken_off(served: Serv
     await served.change(size=11 * 1024 * 1024)
     answer = await served.get(url)
     assert (answer.status_code, answer.json()["code"]) == (413, "preview_too_large")
-
-
-@pytest.mark.parametrize(
-    ("raw", "name"),
-    [
-        (b"a\"b'c", "a\"b'c"), (b"new\nline\r", "new_line_"), (b"latin1-\xe9", "latin1-%E9"), ("größe".encode(), "größe"),
-        (b"..", "_"), (b"", "_"), (b"back\\slash", "back_slash"), ("\u202eexe.txt".encode(), "_exe.txt"), (b" ", "_"),
-        (b"x" * 300, "x" * 200), (b"a;b=c%41", "a;b=c%41"),
-    ],
-)  # fmt: skip
-async def test_a_hostile_name_is_harmless_in_its_header(raw: bytes, name: str) -> None:
-    assert name_of("web1", datetime.now(UTC), [b"srv/" + raw], "file") == name
-    header = disposition("attachment", name)
-    assert header.isascii()
-    assert header.isprintable()
-    found = re.fullmatch(r"attachment; filename=\"([^\"\\]*)\"; filename\*=UTF-8''([A-Za-z0-9!#$&+.^_`|~%-]*)", header)
-    assert found is not None
-    assert unquote(found[2]) == name
 
 
 async def test_deleted_with_its_backup(served: Served) -> None:

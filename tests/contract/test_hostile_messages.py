@@ -44,6 +44,7 @@ from shared.runtime.supervisor import supervise
 from shared.runtime.worker import Worker
 from shared.telemetry.metrics import KernelMetrics
 from tests.harness import hostile
+from tests.harness.pairs import PAIRS
 from tests.harness.patience import WAIT
 
 OPERATING = {"up", "run", "migrate", "wait", "health", "doctor", "nats-keys", "recovery-kit"}
@@ -58,7 +59,7 @@ def payloads(event: type[Command], alphabet: hostile.Turns) -> Iterator[bytes]:
                 yield f'{{"{name}": {value}}}'.encode()
 
 
-@pytest.mark.parametrize(("bus", "db"), [("memory", "sqlite"), ("jetstream", "mariadb")], indirect=True)
+@PAIRS
 async def test_every_command_with_any_content_ends_and_no_task_ends_with_it(
     bus: Any, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,9 +33,9 @@ from shared.runtime.context import Context
 from shared.runtime.delivery import send_dead_letter
 from shared.runtime.service import Parts
 from tests.harness.kernel import Kernel, ended
+from tests.harness.pairs import PAIRS
 from tests.harness.patience import WAIT
 
-PAIRS = pytest.mark.parametrize(("bus", "db"), [("memory", "sqlite"), ("jetstream", "mariadb")], indirect=True)
 PARAMS = ("[1]", "null", '{"max_failures": "many"}', '{"retry_seconds": 1e300}', '{"scheduled": 5}')
 _node = itertools.count(1)
 

@@ -30,9 +30,9 @@ from shared.runtime import board, disposition
 from shared.runtime.context import Abort, Context
 from shared.runtime.service import Parts
 from tests.harness.kernel import Kernel, Runs, ended
+from tests.harness.pairs import PAIRS
 from tests.harness.patience import WAIT
 
-PAIRS = pytest.mark.parametrize(("bus", "db"), [("memory", "sqlite"), ("jetstream", "mariadb")], indirect=True)
 ERRORS: tuple[Callable[[], Exception], ...] = (
     lambda: OverflowError("Python int too large to convert to SQLite INTEGER"),
     lambda: DataError("UPDATE jobs", {}, Exception(1406, "Data too long for column")),

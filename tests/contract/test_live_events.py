@@ -27,10 +27,11 @@ from shared.events.server import ServerUnreachable
 from shared.runtime.health import serve
 from shared.runtime.http import BoundedHttp
 from shared.testing.sshd import free_port
+from tests.harness.pairs import PAIRS
 from tests.harness.patience import WAIT
 from tests.harness.world import World
 
-pytestmark = pytest.mark.measured  # on both: JetStream is reached by code of its own
+pytestmark = [pytest.mark.measured, PAIRS]  # measured on both: JetStream is reached by code of its own
 
 
 class Reader:

@@ -31,9 +31,9 @@ from shared.runtime.context import Abort, Context
 from shared.runtime.heartbeat import Heartbeat
 from shared.runtime.service import Parts
 from tests.harness.kernel import Kernel, ended
+from tests.harness.pairs import PAIRS
 from tests.harness.patience import WAIT
 
-PAIRS = pytest.mark.parametrize(("bus", "db"), [("memory", "sqlite"), ("jetstream", "mariadb")], indirect=True)
 _node = itertools.count(1)
 
 

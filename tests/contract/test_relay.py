@@ -31,8 +31,8 @@ from shared.runtime import relay as relay_module
 from shared.runtime.relay import Relay
 from shared.telemetry.metrics import KernelMetrics
 from tests.harness.nats_server import NatsServer
+from tests.harness.pairs import PAIRS
 
-PAIRS = pytest.mark.parametrize(("bus", "db"), [("memory", "sqlite"), ("jetstream", "mariadb")], indirect=True)
 _number = itertools.count(1)
 MEGABYTE = 1024 * 1024
 

@@ -20,9 +20,9 @@ from shared.errors import Conflict
 from shared.events.streams import JOBS
 from shared.runtime.relay import Relay
 from shared.telemetry.metrics import KernelMetrics
+from tests.harness.pairs import PAIRS
 from tests.harness.patience import WAIT
 
-PAIRS = pytest.mark.parametrize(("bus", "db"), [("memory", "sqlite"), ("jetstream", "mariadb")], indirect=True)
 TYPES = ("backup_of_later", "", "BACKUP_CREATE", "backup_create ", "x" * 30, "backup\u2028create")
 
 

@@ -28,6 +28,9 @@ class MariaServer:
         self.process: subprocess.Popen[bytes] | None = None
         self._names = itertools.count(1)
         self._schema = ""
+        self._rows = ""
+        self._tables: list[str] = []
+        self._spare: list[str] = []
 
     def start(self) -> MariaServer:
         data, temporary = self.directory / "data", self.directory / "tmp"
@@ -45,6 +48,8 @@ class MariaServer:
             [mariadbd, *own, f"--port={self.port}",
              "--bind-address=127.0.0.1", f"--socket={self._socket}", f"--pid-file={self.directory / 'pid'}",
              "--innodb-buffer-pool-size=256M", "--skip-name-resolve", "--max-connections=200",
+             # What was written outlives a killed mariadbd; no test takes the power away.
+             "--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=2",
              f"--log-error={self.directory / 'log'}", *self._options],
         )  # fmt: skip
         self._wait()
@@ -67,13 +72,30 @@ class MariaServer:
 
     def migrated(self) -> str:
         """Create a database with the newest schema and return its URL: the second one on is a copy of the first's."""
+        if self._spare:
+            return self._spare.pop()
         url = self.database()
+        name = url.rpartition("/")[2]
         if not self._schema:
             migrate(url)
-            self._schema = self.dump(url.rpartition("/")[2])
+            self._schema = self.dump(name)
+            self._rows = self._client("mariadb-dump", "--no-create-info", "--hex-blob", name)
+            self._tables = self.sql("SHOW TABLES", name).split()
         else:
-            self.sql(self._schema, url.rpartition("/")[2])
+            self.sql(self._schema, name)
         return url
+
+    def give_back(self, url: str) -> None:
+        """Make a migrated database, that nobody uses any more, as it was, for the next: 70 tables take their time."""
+        name = url.rpartition("/")[2]
+        emptied = "".join(f"DELETE FROM `{table}`;" for table in self._tables)  # noqa: S608 - our own tables
+        counted = self.sql(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND auto_increment > 1",
+            name,
+        ).split()
+        again = "".join(f"TRUNCATE `{table}`;" for table in counted)
+        self.sql(f"SET FOREIGN_KEY_CHECKS = 0; {emptied} {again}\n{self._rows}", name)
+        self._spare.append(url)
 
     def sql(self, statement: str, database: str = "") -> str:
         return self._client("mariadb", "-N", database, given=statement)
