@@ -123,6 +123,17 @@ def test_a_zip_larger_than_32_bits_has_the_fields_for_it(monkeypatch: pytest.Mon
         assert found.read("x") == b"y" * 5000
 
 
+def test_of_what_has_one_name_twice_the_first_comes_and_nothing_beside_it() -> None:
+    """A hostile archive may hold a name twice, and borg hands on what lies around a file."""
+    stream = io.BytesIO()
+    one = export_formats.OneFile(stream, "a/x")
+    for name, data in (("a/y", b"beside"), ("a/x", b"first"), ("a/x", b"second"), ("a/x/z", b"below")):
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        one.addfile(info, io.BytesIO(data))
+    assert stream.getvalue() == b"first"
+
+
 @pytest.mark.parametrize("mtime", [0.0, -1e12, 1e12, 1e300])
 def test_a_time_that_no_zip_has_ends_nothing(mtime: float) -> None:
     stream = io.BytesIO()
