@@ -1,8 +1,8 @@
 // Mounts a component as the application would: languages, stores, queries, routes.
 import { QueryClient, VueQueryPlugin } from '@tanstack/vue-query'
-import { mount } from '@vue/test-utils'
+import { flushPromises, mount } from '@vue/test-utils'
 import { createPinia } from 'pinia'
-import { vi } from 'vitest'
+import { expect, vi } from 'vitest'
 import { type Component, h } from 'vue'
 import { createMemoryHistory, createRouter } from 'vue-router'
 import { i18n } from '@/lib/i18n'
@@ -39,6 +39,50 @@ export function answering(
     return new Response(JSON.stringify(body), { status, headers: { 'Content-Type': 'application/json' } })
   })
   return asked
+}
+
+/** One thing that two people change, as the API has it: a change is meant for the version that is there, or refused. */
+export function contested<T extends { version: number }>(
+  path: string,
+  first: T,
+  others: Record<string, unknown> = {},
+) {
+  const world = {
+    now: first,
+    tags: [] as (string | null)[],
+    bodies: [] as Record<string, unknown>[],
+    reads: 0,
+    /** What another makes of it meanwhile. */
+    eve(more: Partial<T>): void {
+      world.now = { ...world.now, ...more, version: world.now.version + 1 }
+    },
+    /** A person comes back to this window, and what is shown has been asked for again. */
+    async comeBack(): Promise<void> {
+      const before = world.reads
+      window.dispatchEvent(new Event('visibilitychange'))
+      await vi.waitFor(() => expect(world.reads).toBeGreaterThan(before), 120_000)
+      await flushPromises()
+    },
+  }
+  vi.stubGlobal('fetch', async (request: Request) => {
+    const at = new URL(request.url, 'http://test').pathname
+    if (!['PUT', 'PATCH'].includes(request.method)) {
+      world.reads += Number(at === path)
+      return Response.json({ ...others, [path]: world.now }[at] ?? page([]))
+    }
+    const [tag, body] = [request.headers.get('If-Match'), await request.json()]
+    world.tags.push(tag)
+    world.bodies.push(body)
+    const { version } = world.now
+    const params = { changed_by: 'eve', changed_at: null, fields: ['name'], version }
+    if (tag !== `"${version}"`)
+      return Response.json({ code: 'changed_meanwhile', key: 'changed_meanwhile', params }, { status: 412 })
+    // Where a change leaves something out, it stays.
+    const said = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null))
+    world.now = { ...world.now, ...said, version: version + 1 }
+    return Response.json(world.now)
+  })
+  return world
 }
 
 export const page = (items: unknown[]) => ({ items, next: null })

@@ -4,7 +4,7 @@ import { nextTick } from 'vue'
 import { speak } from '@/lib/i18n'
 import { messages } from '@/lib/i18n/en'
 import { me } from '@/lib/session'
-import { answering, button, page, put } from '../../../tests/mounting'
+import { answering, button, contested, page, put } from '../../../tests/mounting'
 import { PERMISSIONS } from '../../../tests/permissions'
 import { ada } from '../../../tests/setup'
 import type { Token, User } from './api'
@@ -161,6 +161,19 @@ describe('a user', () => {
       path: '/api/users/u2/grants',
       body: '{"grants":[{"role":"operator","tag":null}]}',
     })
+  })
+
+  it('keeps the roles and the name that another gave meanwhile, until they were looked at', async () => {
+    const world = contested('/api/users/u2/grants', user({ version: 9 }), {
+      '/api/users/u2': user({ version: 8 }),
+    })
+    const part = put(UserView, {}, '', '/users/u2')
+    await vi.waitFor(() => expect(part.text()).toContain('Change roles'), WAIT)
+    button('Change roles').click()
+    await flushPromises()
+    button('Save roles').click()
+    await vi.waitFor(() => expect(document.body.textContent).toContain('Close this, look at what'), WAIT)
+    expect(world.tags).toEqual(['"8"'])
   })
 
   it('who changes his own roles is asked for anew: he may do other things now', async () => {

@@ -2,6 +2,7 @@
 import { type QueryKey, useMutation, useQuery, useQueryClient } from '@tanstack/vue-query'
 import { computed, type Ref } from 'vue'
 import { answered, client, type Schema } from '@/lib/api/client'
+import { onlyIf } from '@/lib/api/versions'
 import { usePages } from '@/lib/live/pages'
 import { may, me, type Permission, welcome } from '@/lib/session'
 
@@ -65,15 +66,23 @@ function useChange<Told, Answer>(tell: (told: Told) => Promise<Answer>, ...stale
   return change.mutateAsync
 }
 
+interface Granting {
+  id: string
+  version: number
+  grants: Grant[]
+}
+
 /** Who changes his own roles may do other things from then on. */
-async function grant({ id, grants }: { id: string; grants: Grant[] }): Promise<void> {
-  await answered(client.PUT('/api/users/{user_id}/grants', { ...user(id), body: { grants } }))
+async function grant({ id, version, grants }: Granting): Promise<void> {
+  await answered(
+    client.PUT('/api/users/{user_id}/grants', { ...user(id), ...onlyIf(version), body: { grants } }),
+  )
   if (id === me.value?.id) welcome(await answered(client.GET('/api/auth/me')))
 }
 
 export function useUserActions() {
-  const change = ({ id, body }: { id: string; body: Schema['UserChange'] }) =>
-    answered(client.PATCH('/api/users/{user_id}', { ...user(id), body }))
+  const change = ({ id, version = 0, body }: { id: string; version?: number; body: Schema['UserChange'] }) =>
+    answered(client.PATCH('/api/users/{user_id}', { ...user(id), ...onlyIf(version), body }))
   return {
     make: useChange((body: UserIn) => answered(client.POST('/api/users', { body })), ['users']),
     change: useChange(change, ['users']),

@@ -66,8 +66,6 @@ export function useChannel(id: Ref<string>) {
   return useQuery({
     queryKey: computed(() => ['channels', 'one', id.value]),
     queryFn: () => answered(client.GET('/api/notification-channels/{channel_id}', ofChannel(id.value))),
-    // A form is filled in from it: what is being typed is not replaced.
-    refetchInterval: false,
   })
 }
 
@@ -133,14 +131,21 @@ export function useThresholds(scope: Ref<Scope>, ready: Ref<boolean>) {
   })
 }
 
+interface RuleChange {
+  kind: Kind
+  scope: Scope
+  version: number
+  body: ThresholdValues
+}
+
 export function useThresholdActions() {
   const queries = useQueryClient()
   const at = (kind: Kind, query: Scope) => ({ params: { path: { kind }, query } })
   const onSettled = () => queries.invalidateQueries({ queryKey: ['thresholds'] })
   return {
     set: useMutation({
-      mutationFn: ({ kind, scope, body }: { kind: Kind; scope: Scope; body: ThresholdValues }) =>
-        answered(client.PUT('/api/thresholds/{kind}', { ...at(kind, scope), body })),
+      mutationFn: ({ kind, scope, version, body }: RuleChange) =>
+        answered(client.PUT('/api/thresholds/{kind}', { ...at(kind, scope), ...onlyIf(version), body })),
       onSettled,
     }),
     reset: useMutation({

@@ -30,5 +30,9 @@ export function useSaving(act: () => Promise<void>) {
     return one && told({ key: one.code, params: one.params }, one.message).text
   }
 
-  return { busy, problem, wrong, save }
+  const clear = (): void => {
+    failed.value = null
+  }
+
+  return { busy, problem, wrong, save, clear }
 }

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { nextTick } from 'vue'
 import { me } from '@/lib/session'
-import { answering, button, page, put } from '../../../tests/mounting'
+import { answering, button, contested, page, put } from '../../../tests/mounting'
 import { ada } from '../../../tests/setup'
 import AddChannelView from './AddChannelView.vue'
 import type { Channel, Delivery, MaintenanceWindow, Threshold } from './api'
@@ -192,6 +192,29 @@ describe('the channels', () => {
     expect(body.tags).toEqual(['db', 'eu'])
     expect('url' in body).toBe(false)
   })
+
+  it('what another changed of it replaces nothing that is typed; it is read again, or saved over', async () => {
+    const world = contested('/api/notification-channels/c1', channel({ tags: ['db'] }), {
+      '/api/notification-channels/channels': channel(),
+    })
+    const part = put(ChannelView, {}, '', '/alerts/c1')
+    await vi.waitFor(() => expect(part.text()).toContain('on-call'), WAIT)
+    await type(field('Tags'), 'mine')
+    world.eve({ tags: ['of-eve'] })
+    await world.comeBack()
+    await part.find('form').trigger('submit')
+    await vi.waitFor(() => expect(part.text()).toContain('last by eve'), WAIT)
+    expect(field('Tags').value).toBe('mine')
+    button('Read again').click()
+    await vi.waitFor(() => expect(field('Tags').value).toBe('of-eve'), WAIT)
+    world.eve({})
+    await type(field('Tags'), 'mine')
+    await part.find('form').trigger('submit')
+    await vi.waitFor(() => expect(part.text()).toContain('Save mine all the same'), WAIT)
+    button('Save mine all the same').click()
+    await vi.waitFor(() => expect(world.now.tags).toEqual(['mine']), WAIT)
+    expect(world.tags).toEqual(['"1"', '"2"', '"3"'])
+  })
 })
 
 describe('the thresholds', () => {
@@ -227,6 +250,22 @@ describe('the thresholds', () => {
       hysteresis: 2,
       enabled: true,
     })
+  })
+
+  it('are changed only as they were seen; of one that holds nothing of its own, no version is meant', async () => {
+    const rules = [rule({ version: 7 }), rule({ kind: 'cpu', version: 0 })]
+    const world = contested('/api/thresholds/disk', rule({ version: 8 }), { '/api/thresholds': rules })
+    const part = put(RulesView)
+    await vi.waitFor(() => expect(part.text()).toContain('File system full'), WAIT)
+    for (const [row, tags] of [['"7"'], ['"7"', null]].entries()) {
+      part.findAllComponents({ name: 'RuleRow' })[row]!.vm.$emit('change')
+      await vi.waitFor(() => expect(document.querySelector('[role=dialog] form')).not.toBeNull(), WAIT)
+      document.querySelector('[role=dialog] form')!.dispatchEvent(new Event('submit'))
+      await vi.waitFor(() => expect(world.tags).toEqual(tags), WAIT)
+      await vi.waitFor(() => expect(document.body.textContent).toContain('Close this, look at what'), WAIT)
+      button('Cancel').click()
+      await nextTick()
+    }
   })
 
   it('of a tag are asked for when it is named; who may only read changes none', async () => {

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { nextTick } from 'vue'
 import { me } from '@/lib/session'
-import { answering, button, page, put } from '../../../tests/mounting'
+import { answering, button, contested, page, put } from '../../../tests/mounting'
 import { ada } from '../../../tests/setup'
 import type { BackupJob, Schedule } from './api'
 import { bodyOf, changeOf, isChanged, isReadable, planForm } from './edit'
@@ -173,38 +173,24 @@ describe('the page that edits it', () => {
   })
 
   it('is meant for the version that was read; what came first is told, read again or saved over', async () => {
-    let now = plan()
-    const puts: { tag: string | null; name: string }[] = []
-    const meanwhile = {
-      code: 'changed_meanwhile',
-      key: 'changed_meanwhile',
-      params: {} as Record<string, unknown>,
-    }
-    vi.stubGlobal('fetch', async (request: Request) => {
-      const path = new URL(request.url, 'http://test').pathname
-      if (request.method !== 'PUT') return Response.json({ ...answers(now) }[path] ?? page([]))
-      const [tag, name] = [request.headers.get('If-Match'), (await request.json()).name]
-      puts.push({ tag, name })
-      if (tag === `"${now.version}"`) return Response.json({ ...now, name })
-      meanwhile.params = { changed_by: 'eve', changed_at: null, fields: ['name'], version: now.version }
-      return Response.json(meanwhile, { status: 412 })
-    })
+    const world = contested('/api/backup-jobs/p1', plan(), answers(plan()))
     const part = put(PlanEditView, {}, '', '/backup-jobs/p1/edit')
     await vi.waitFor(() => expect(part.text()).toContain('Next five runs'), WAIT)
-    now = plan({ version: 2, name: 'of-eve' })
+    world.eve({ name: 'of-eve' })
     await type('Name', 'mine')
     button('Save backup job').click()
     await vi.waitFor(() => expect(part.text()).toContain('last by eve'), WAIT)
     expect(part.text()).not.toContain('If-Match')
     button('Read again').click()
     await vi.waitFor(() => expect(labelled('Name').value).toBe('of-eve'), WAIT)
-    now = plan({ version: 3, name: 'of-eve-again' })
+    world.eve({ name: 'of-eve-again' })
     await type('Name', 'mine')
     button('Save backup job').click()
     await vi.waitFor(() => expect(part.text()).toContain('Save mine all the same'), WAIT)
     button('Save mine all the same').click()
     await vi.waitFor(() => expect(at(part)).toBe('/backup-jobs/p1'), WAIT)
-    expect(puts.map((one) => one.tag)).toEqual(['"1"', '"2"', '"3"'])
+    expect(world.tags).toEqual(['"1"', '"2"', '"3"'])
+    expect(world.now.name).toBe('mine')
   })
 
   it('asks before what was changed is left; staying keeps it', async () => {

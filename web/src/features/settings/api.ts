@@ -2,7 +2,8 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/vue-query'
 import { computed, type MaybeRefOrGetter, toValue } from 'vue'
 import { answered, client, type Schema } from '@/lib/api/client'
-import { onlyIf } from '@/lib/api/versions'
+import { problemOf } from '@/lib/api/errors'
+import { CHANGED, onlyIf } from '@/lib/api/versions'
 import { usePages } from '@/lib/live/pages'
 
 export type Limits = Schema['LimitsPut']
@@ -24,9 +25,6 @@ export function useLimits() {
   return useQuery({
     queryKey: ['limits'],
     queryFn: () => answered(client.GET('/api/limits')),
-    // A form is filled in from it: what is being typed is not replaced.
-    refetchInterval: false,
-    refetchOnWindowFocus: false,
   })
 }
 
@@ -72,8 +70,8 @@ export function useTagActions() {
     })
   return {
     add: action((body: Schema['TagIn']) => answered(client.POST('/api/tags', { body }))),
-    change: action(({ id, body }: { id: string; body: Schema['TagPatch'] }) =>
-      answered(client.PATCH('/api/tags/{tag_id}', { params: ofTag(id), body })),
+    change: action(({ id, version, body }: { id: string; version: number; body: Schema['TagPatch'] }) =>
+      answered(client.PATCH('/api/tags/{tag_id}', { params: ofTag(id), ...onlyIf(version), body })),
     ),
     remove: action(({ id, fromServers }: { id: string; fromServers: boolean }) =>
       answered(
@@ -103,8 +101,8 @@ export function useGroupActions() {
     })
   return {
     add: action((body: Schema['GroupIn']) => answered(client.POST('/api/groups', { body }))),
-    change: action(({ id, body }: { id: string; body: Schema['GroupPatch'] }) =>
-      answered(client.PATCH('/api/groups/{group_id}', { ...ofGroup(id), body })),
+    change: action(({ id, version, body }: { id: string; version: number; body: Schema['GroupPatch'] }) =>
+      answered(client.PATCH('/api/groups/{group_id}', { ...ofGroup(id), ...onlyIf(version), body })),
     ),
     remove: action((id: string) => answered(client.DELETE('/api/groups/{group_id}', ofGroup(id)))),
   }
@@ -137,11 +135,17 @@ async function serverNamed(name: string): Promise<string | null> {
 /** Gives servers a tag, and takes it from them; the rest of a server stays as it is. */
 export function useTagging(tag: string) {
   const queries = useQueryClient()
-  const retag = async (id: string, change: (tags: string[]) => string[]): Promise<void> => {
+  /** Where another changes the server between reading and writing it, it is read again. */
+  const retag = async (id: string, change: (tags: string[]) => string[], tries = 3): Promise<void> => {
     const at = { params: { path: { server_id: id } } }
     const { host, port, username, tags, version } = await answered(client.GET('/api/servers/{server_id}', at))
     const body = { host, port, username, tags: change(tags) }
-    await answered(client.PUT('/api/servers/{server_id}', { ...at, ...onlyIf(version), body }))
+    try {
+      await answered(client.PUT('/api/servers/{server_id}', { ...at, ...onlyIf(version), body }))
+    } catch (error) {
+      if (tries === 1 || problemOf(error).code !== CHANGED) throw error
+      await retag(id, change, tries - 1)
+    }
   }
   const onSettled = () =>
     Promise.all(['members', 'tags', 'servers'].map((key) => queries.invalidateQueries({ queryKey: [key] })))

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { nextTick } from 'vue'
 import { PLACES, placesInSight } from '@/app/shell/places'
 import { me } from '@/lib/session'
-import { answering, button, page, put } from '../../../tests/mounting'
+import { answering, button, contested, page, put } from '../../../tests/mounting'
 import { ada } from '../../../tests/setup'
 import AboutView from './AboutView.vue'
 import type { DeadLetter, Group, Service, Tag } from './api'
@@ -126,6 +126,36 @@ describe('the limits', () => {
     expect(sent(asked, 'PUT')).toEqual({ ...limits, fleet: null, servers: { web1: 1 } })
   })
 
+  it('that another changed replace nothing that is typed; it is told, read again or saved over', async () => {
+    const first = { fleet: 50, per_server: 2, per_pool: 20, servers: {}, pools: {}, version: 4 }
+    const world = contested('/api/limits', first)
+    const part = put(LimitsView)
+    await vi.waitFor(() => expect(part.text()).toContain('Under way at once'), WAIT)
+    world.eve({ fleet: 10 })
+    await world.comeBack()
+    await vi.waitFor(() => expect(field('In the fleet').value).toBe('10'), WAIT)
+    await type(field('In the fleet'), '77')
+    world.eve({ per_pool: 3 })
+    await world.comeBack()
+    await part.find('form').trigger('submit')
+    await vi.waitFor(() => expect(part.text()).toContain('last by eve'), WAIT)
+    expect(field('In the fleet').value).toBe('77')
+    button('Read again').click()
+    await vi.waitFor(() => expect(field('In the fleet').value).toBe('10'), WAIT)
+    expect(field('In each storage pool').value).toBe('3')
+    expect(part.find('[role=alert]').exists()).toBe(false)
+    await type(field('In the fleet'), '77')
+    world.eve({ per_pool: 4 })
+    await part.find('form').trigger('submit')
+    await vi.waitFor(() => expect(part.text()).toContain('Save mine all the same'), WAIT)
+    button('Save mine all the same').click()
+    await vi.waitFor(() => expect(world.now).toMatchObject({ fleet: 77, per_pool: 3 }), WAIT)
+    await type(field('In the fleet'), '78')
+    await part.find('form').trigger('submit')
+    await vi.waitFor(() => expect(world.now.fleet).toBe(78), WAIT)
+    expect(world.tags).toEqual(['"5"', '"6"', '"7"', '"8"'])
+  })
+
   it('are only read by who may not change them; an error', async () => {
     me.value = ada(['limits:read'])
     answering({ '/api/limits': { fleet: 50 } })
@@ -191,6 +221,18 @@ describe('the tags and groups', () => {
     dialog().querySelector('form')!.dispatchEvent(new Event('submit'))
     await vi.waitFor(() => expect(asked.some((one) => one.method === 'POST')).toBe(true), WAIT)
     expect(sent(asked, 'POST')).toEqual({ name: 'staging', description: '', colour: '' })
+  })
+
+  it('a tag that another changed is not changed over', async () => {
+    const world = contested('/api/tags/t1', tag({ version: 2 }), { ...all, '/api/tags': page([tag()]) })
+    const part = put(TagsView)
+    await vi.waitFor(() => expect(part.text()).toContain('what earns money'), WAIT)
+    part.findAllComponents({ name: 'TagRow' })[0]!.vm.$emit('change')
+    await vi.waitFor(() => expect(dialog()).not.toBeNull(), WAIT)
+    button('Save').click()
+    await vi.waitFor(() => expect(dialog().textContent).toContain('Close this, look at what changed'), WAIT)
+    expect(dialog().textContent).toContain('last by eve')
+    expect(world.tags).toEqual(['"1"'])
   })
 
   it('a group needs a tag', async () => {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { nextTick } from 'vue'
-import { answering, button, page, put } from '../../../tests/mounting'
+import { answering, button, contested, page, put } from '../../../tests/mounting'
 import type { Pool, Repository } from './api'
 import RepositoryView from './RepositoryView.vue'
 import StorageView from './StorageView.vue'
@@ -135,6 +135,30 @@ describe('a repository', () => {
     await nextTick()
     expect(document.querySelector('[role=dialog]')!.textContent).toContain('cannot be undone')
     expect(asked.some((one) => one.path.endsWith('/prune'))).toBe(false)
+  })
+
+  it('its rules are changed as they were seen; what came first is read again or saved over', async () => {
+    const kept = { kept: 3, dropped: 1, deletion_limit_reached: false, backups: [] }
+    const first = { ...repository({ retention: { keep_weekly: 4 } }), version: 3 }
+    const world = contested('/api/repositories/r1', first, {
+      '/api/repositories/r1/retention/preview': kept,
+    })
+    const part = put(RepositoryView, {}, '', '/repositories/r1')
+    await vi.waitFor(() => expect(part.text()).toContain('It keeps: 4 weekly.'), WAIT)
+    const save = async (): Promise<void> => {
+      await vi.waitFor(() => expect(button('Save retention').disabled).toBe(false), WAIT)
+      button('Save retention').click()
+      await vi.waitFor(() => expect(document.querySelector('[role=dialog] form')).not.toBeNull(), WAIT)
+      document.querySelector('[role=dialog] form')!.dispatchEvent(new Event('submit'))
+    }
+    button('Change…').click()
+    await nextTick()
+    world.eve({ retention: { keep_weekly: 9 }, quota_bytes: 5 })
+    await save()
+    await vi.waitFor(() => expect(part.text()).toContain('last by eve'), WAIT)
+    button('Save mine all the same').click()
+    await vi.waitFor(() => expect(world.tags).toEqual(['"3"', '"4"']), WAIT)
+    expect(world.bodies[1]).toMatchObject({ retention: { keep_weekly: 4 }, quota_bytes: 5 })
   })
 
   it('says what its retention keeps; a change leaves quota and pruning as they are', async () => {
