@@ -14,7 +14,7 @@ import pymysql
 from tests.e2e.conftest import SLOWLY
 from tests.harness.fleet import Fleet, until
 from tests.harness.held import held
-from tests.harness.invariants import OneWriter, assert_invariants
+from tests.harness.invariants import OneWriter, assert_invariants, extracted
 from tests.harness.patience import WAIT
 
 
@@ -136,3 +136,4 @@ def assert_only_the_report_is_lost(fleet: Fleet, definition: dict[str, Any], job
     run = job["id"].replace("-", "")
     (backup,) = [one for one in fleet.backups(definition) if one["name"].endswith(run)]
     assert [reason["code"] for reason in backup["reasons"]] == ["report_lost"]
+    assert extracted(fleet, definition, backup) > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import pytest
 from shared.bus.memory import MemoryBus
 from shared.db.migrations import migrate
 from shared.db.session import Database
+from shared.db.tables import Archive
 from shared.events.streams import STREAMS
 from shared.secrets.envelope import KeyRing
 from shared.ssh.asyncssh import new_key_pair
 from shared.testing.sshd import PrivateSshd
 from tests.harness.patience import WAIT
+from tests.harness.trees import make_tree
 from tests.integration.backup.yard import SERVERS_BORG, Yard
 
 PRIVATE, PUBLIC = new_key_pair("yard")
@@ -51,6 +54,20 @@ def yard_schema(scratch: Path) -> Path:
 async def yard(yard_sshd: PrivateSshd, yard_schema: Path, tmp_path: Path) -> AsyncGenerator[Yard]:
     async with yard_at(tmp_path, yard_sshd, yard_schema) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+async def backed_up(
+    yard_sshd: PrivateSshd, yard_schema: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[tuple[Yard, Archive]]:
+    """One backup of that tree, for all tests of a file, and a copy of it: making it takes longer than restoring it."""
+    if os.geteuid() != 0:
+        pytest.skip("a restore is root's")
+    async with yard_at(tmp_path_factory.mktemp("backed-up"), yard_sshd, yard_schema) as yard:
+        definition = await yard.backup_job(make_tree(yard.directory / "src" / "data"))
+        subprocess.run(["cp", "-a", yard.directory / "src", yard.directory / "pristine"], check=True)
+        await yard.run(definition, "succeeded", "warning")
+        yield yard, (await yard.archives(definition))[0]
 
 
 @contextlib.asynccontextmanager

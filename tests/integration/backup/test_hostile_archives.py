@@ -16,8 +16,9 @@ import pytest
 from services.backup.plan import load_repository
 from shared.db.tables import Archive, db_now
 from shared.testing.sshd import PrivateSshd
+from tests.harness.trees import tree
 from tests.integration.backup.conftest import yard_at
-from tests.integration.backup.test_restore import Restores, names, tree
+from tests.integration.backup.test_restore import Restores, names
 from tests.integration.backup.yard import Yard, files
 from tests.unit.services.backup.restore.test_tar import entry, tar
 

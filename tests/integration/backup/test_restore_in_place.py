@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +14,9 @@ import pytest
 
 from services.backup.restore import server as servers
 from shared.db.tables import Archive, Job
-from shared.testing.sshd import PrivateSshd
-from tests.integration.backup.conftest import yard_at
-from tests.integration.backup.test_restore import Restores, inside, make_tree, tree
+from tests.harness.trees import tree
+from tests.integration.backup.test_restore import Restores, inside
 from tests.integration.backup.yard import Yard
-
-
-@contextlib.asynccontextmanager
-async def tree_backed_up(directory: Path, sshd: PrivateSshd, schema: Path) -> AsyncIterator[tuple[Yard, Archive]]:
-    """A tree that was backed up, and a copy of it as it was."""
-    if os.geteuid() != 0:
-        pytest.skip("a restore is root's")
-    async with yard_at(directory, sshd, schema) as yard:
-        definition = await yard.backup_job(make_tree(yard.directory / "src" / "data"))
-        subprocess.run(["cp", "-a", yard.directory / "src", yard.directory / "pristine"], check=True)
-        await yard.run(definition, "succeeded", "warning")
-        yield yard, (await yard.archives(definition))[0]
-
-
-@pytest.fixture(scope="module")
-async def backed_up(
-    yard_sshd: PrivateSshd, yard_schema: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[tuple[Yard, Archive]]:
-    async with tree_backed_up(tmp_path_factory.mktemp("placed"), yard_sshd, yard_schema) as made:
-        yield made
 
 
 class InPlace(Restores):

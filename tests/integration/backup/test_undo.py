@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,19 +22,11 @@ from shared.db.tables import Archive, Job
 from shared.errors import AppError, Conflict
 from shared.events.archive import RestoreUndo
 from shared.runtime.context import Context
-from shared.testing.sshd import PrivateSshd
 from tests.harness.patience import WAIT
-from tests.integration.backup.test_restore import inside, tree
-from tests.integration.backup.test_restore_in_place import InPlace, changed, tree_backed_up, without_times
+from tests.harness.trees import tree
+from tests.integration.backup.test_restore import inside
+from tests.integration.backup.test_restore_in_place import InPlace, changed, without_times
 from tests.integration.backup.yard import Yard
-
-
-@pytest.fixture(scope="module")
-async def backed_up(
-    yard_sshd: PrivateSshd, yard_schema: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[tuple[Yard, Archive]]:
-    async with tree_backed_up(tmp_path_factory.mktemp("undone"), yard_sshd, yard_schema) as made:
-        yield made
 
 
 class Swaps(InPlace):

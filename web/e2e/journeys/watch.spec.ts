@@ -175,6 +175,25 @@ test('limits, tags, groups and services are where the settings are', async ({ pa
   await expect(page.getByText('Apache License 2.0')).toBeVisible()
 })
 
+test('what another changed meanwhile is told, and what was typed is still there', async ({ page, product }) => {
+  await signedIn(page, product, '/settings/limits')
+  const fleet = page.getByLabel('In the fleet')
+  await fleet.fill('77')
+  await product.call('PATCH', '/api/limits', { per_pool: 9 })
+  await page.getByRole('button', { name: 'Save' }).click()
+  await expect(page.getByRole('alert')).toContainText('it was changed after you read it, last by ada')
+  await expect(fleet).toHaveValue('77')
+  await accessible(page)
+  await page.getByRole('button', { name: 'Read again' }).click()
+  await expect(page.getByLabel('In each storage pool')).toHaveValue('9')
+  await fleet.fill('78')
+  await product.call('PATCH', '/api/limits', { per_pool: 10 })
+  await page.getByRole('button', { name: 'Save', exact: true }).click()
+  await page.getByRole('button', { name: 'Save mine all the same' }).click()
+  await expect(page.getByText('The limits were saved.')).toBeVisible()
+  expect(await product.call('GET', '/api/limits')).toMatchObject({ fleet: 78, per_pool: 9 })
+})
+
 for (const [language, scheme, width] of [
   ['fr', 'dark', 1440],
   ['fr', 'light', 390],
