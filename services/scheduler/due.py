@@ -54,12 +54,12 @@ def judge(waiting: Waiting, now: datetime, *, paused: bool, busy: bool) -> Verdi
         return Verdict(following, following)
     if now - waiting.next_run_at > LATE and not waiting.catch_up:
         count = _came_due(waiting, now)
-        said = DOWNTIME(begun=_shown(waiting.next_run_at), ended=_shown(now), count=count)
+        said = DOWNTIME(begun=waiting.next_run_at, ended=now, count=count)
         return Verdict(following, following, missed=said)
     opens = may_begin(now, waiting.window, waiting.blackout)
     if opens > now:
         if opens >= following:
-            return Verdict(following, following, missed=WINDOW(opens=_shown(opens)))
+            return Verdict(following, following, missed=WINDOW(opens=opens))
         return Verdict(waiting.due_at, opens)
     if busy and waiting.skip_overlap:
         return Verdict(following, following, missed=OVERLAP())
@@ -79,7 +79,3 @@ def _came_due(waiting: Waiting, now: datetime) -> int:
             return count
         count += 1
     return count
-
-
-def _shown(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,6 +1,7 @@
 """What people are told: an entry of the catalogue, and one use of it with its parameters.
 
 A text has parameters as `{name}` or `{name:g}`. A part in `[...]` is left out when none of its parameters has a value.
+`{name:moment}` is a time: here it is written in UTC, and who shows it to a person writes it in that person's way.
 `{{`, `}}`, `[[` and `]]` stand for themselves. A parameter may hold what a server or a client sent: it is cleaned and
 cut before it is kept, and again where it is shown.
 """
@@ -26,6 +27,7 @@ MOST = 50
 _LONGEST_TEXT = 16 * 1024
 _LONGEST_NUMBER = 2**63
 _CODE, _KEY = 60, 120
+_MOMENT = "moment"
 
 _TOKEN = re.compile(r"\{\{|\}\}|\[\[|\]\]|\[|\]|\{(?P<name>[a-z][a-z0-9_]*)(?::(?P<format>[^{}\[\]]*))?\}|[{}]")
 
@@ -223,11 +225,20 @@ def _shown(value: Kept, spec: str) -> str:
     if isinstance(value, list):
         return ", ".join(_inert(one) for one in value)
     if isinstance(value, str):
-        return clean(value, _LONGEST_TEXT)
+        return _in_utc(value) if spec == _MOMENT else clean(value, _LONGEST_TEXT)
     try:
         return format(value, spec)
     except ValueError:  # a row of another version may hold another kind of value
         return str(value)
+
+
+def _in_utc(text: str) -> str:
+    """Return a time as it was kept; what is none, as an older version made it, stays as it is."""
+    try:
+        at = dt.datetime.fromisoformat(text)
+        return f"{at if at.tzinfo is None else at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError):
+        return clean(text, _LONGEST_TEXT)
 
 
 def read(stored: object, entries: Mapping[str, Message]) -> Said | None:

@@ -156,8 +156,7 @@ def is_from_the_future(at: datetime, now: datetime) -> bool:
 def refuse_wrong_clock(database: datetime, node: datetime) -> None:
     """Raise if the database's clock and this node's are far apart: one jumped, and age is what a retention goes by."""
     if abs(database - node) > CLOCKS_APART:
-        said, hours = f"{database:%Y-%m-%d %H:%M} UTC", abs(database - node).total_seconds() / 3600
-        raise Permanent(CLOCKS_DISAGREE(clock=said, hours=hours))
+        raise Permanent(CLOCKS_DISAGREE(clock=database, hours=abs(database - node).total_seconds() / 3600))
 
 
 def marked(before: Mark | None, good: Sequence[datetime], dropped: int, now: datetime) -> Mark:

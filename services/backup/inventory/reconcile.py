@@ -121,7 +121,7 @@ def missing_archives(gone: Mapping[str, str], inventory: Inventory | None) -> Mi
     more = max(0, len(names) - _NAMED) or None
     at, segment = None, None
     if inventory is not None and inventory.segment is not None:
-        at, segment = f"{inventory.at:%Y-%m-%d %H:%M:%S}", inventory.segment
+        at, segment = inventory.at, inventory.segment
     said = say.ARCHIVES_MISSING(count=len(names), names=names[:_NAMED], more=more, at=at, segment=segment)
     return MissingArchives(tuple(gone), said)
 

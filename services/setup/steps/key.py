@@ -83,4 +83,4 @@ def _password(work: Work) -> Said:
     plan = work.plan
     if plan.password is None:
         return PASSWORD_NOT_KEPT()
-    return PASSWORD_KEPT(until=f"{plan.password_until:%Y-%m-%d %H:%M} UTC" if plan.password_until else "it expires")
+    return PASSWORD_KEPT(until=plan.password_until)

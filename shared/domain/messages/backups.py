@@ -7,7 +7,7 @@ from shared.domain.message import Message
 CLOCKS_DISAGREE = Message(
     "clocks_disagree",
     400,
-    "nothing was pruned: the database's clock says {clock}, this node's is {hours:.0f} hours off that",
+    "nothing was pruned: the database's clock says {clock:moment}, this node's is {hours:.0f} hours off that",
     "set both clocks right (chrony, systemd-timesyncd), and prune again",
 )
 WRONG_REPOSITORY = Message(

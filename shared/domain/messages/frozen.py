@@ -15,7 +15,7 @@ ARCHIVES_MISSING = Message(
     "archives_missing",
     400,
     "{count:,} recorded archives are missing without our doing: {names}[ and {more:,} more]"
-    "[; it was last seen whole at {at} UTC, as of transaction {segment}]",
+    "[; it was last seen whole at {at:moment}, as of transaction {segment}]",
     "find out who deleted them; `borgfleet repo recover` says what can be brought back, and does it",
 )
 ARCHIVES_NOT_RECOVERED = Message(

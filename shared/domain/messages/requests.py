@@ -42,7 +42,7 @@ BODY_TOO_SLOW = Message(
 CHANGED_MEANWHILE = Message(
     "changed_meanwhile",
     412,
-    "it was changed after you read it[, last by {changed_by}][ at {changed_at}][: {fields}]",
+    "it was changed after you read it[, last by {changed_by}][ at {changed_at:moment}][: {fields}]",
     'read it again and look at what changed; then send your change with `If-Match: "{version}"`',
 )
 CHANGED_MEANWHILE_GONE = Message(

@@ -7,13 +7,13 @@ from shared.domain.message import Message
 DOWNTIME = Message(
     "downtime",
     503,
-    "no scheduler was there from {begun} to {ended}; {count} runs were due",
+    "no scheduler was there from {begun:moment} to {ended:moment}; {count} runs were due",
     "see why the scheduler was down; switch `catch_up` on if a late run is better than none",
 )
 WINDOW = Message(
     "window",
     409,
-    "it may begin at {opens}, when the next run is due already",
+    "it may begin at {opens:moment}, when the next run is due already",
     "widen the window, or let it run more rarely",
 )
 OVERLAP = Message(

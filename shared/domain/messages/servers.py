@@ -157,7 +157,7 @@ KNOWN_HOSTS_NOT_WRITTEN = Message(
     "check that root's ~/.ssh can be written there",
 )
 NO_WAY_BACK = Message("", 400, "{server} cannot reach the storage endpoint {endpoint}: {reason}", "", "no_way_back")
-PASSWORD_KEPT = Message("", 400, "the password is kept until {until}", "", "password_kept")
+PASSWORD_KEPT = Message("", 400, "the password is kept[ until {until:moment}]", "", "password_kept")
 PASSWORD_NOT_KEPT = Message("", 400, "no password is kept for it", "", "password_not_kept")
 KEY_REFUSED = Message(
     "key_not_accepted",

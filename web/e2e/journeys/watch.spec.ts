@@ -175,13 +175,18 @@ test('limits, tags, groups and services are where the settings are', async ({ pa
   await expect(page.getByText('Apache License 2.0')).toBeVisible()
 })
 
-test('what another changed meanwhile is told, and what was typed is still there', async ({ page, product }) => {
+test('what another changed meanwhile is told, and what was typed is still there', async ({
+  page,
+  product,
+}) => {
   await signedIn(page, product, '/settings/limits')
   const fleet = page.getByLabel('In the fleet')
   await fleet.fill('77')
   await product.call('PATCH', '/api/limits', { per_pool: 9 })
   await page.getByRole('button', { name: 'Save' }).click()
-  await expect(page.getByRole('alert')).toContainText('it was changed after you read it, last by ada')
+  await expect(page.getByRole('alert')).toContainText(
+    'It was changed after you read it, last by admin at Nov',
+  )
   await expect(fleet).toHaveValue('77')
   await accessible(page)
   await page.getByRole('button', { name: 'Read again' }).click()

@@ -7,15 +7,21 @@ const ENTRIES = {
   cause: { text: '{reason} (après {failures} tentatives)' },
   counted: { text: '{files} ; [encore {more:,} ; ]fin' },
   files: { text: '{count:,} fichiers' },
+  when: { text: 'jusqu’au {until:moment}' },
   who: { text: '{name} n’a pas ce droit !' },
   many: { text: '{names}:{port}' },
 }
 const say = (key: string, params: Record<string, unknown> = {}) =>
-  tell({ key, params }, { language: 'fr', entries: ENTRIES, unknown: 'inconnu' })
+  tell({ key, params }, { language: 'fr', entries: ENTRIES, unknown: 'inconnu', zone: 'Europe/Paris' })
 
 describe('a message', () => {
   it.each([
     ['plain', { free: 1.25 }, 'Le disque est plein.', 'Libérer 1,3 Gio ; {id}.'],
+    ['when', { until: '2026-11-27T09:54:02.328000+00:00' }, 'Jusqu’au 27 nov. 2026, 10:54.', ''],
+    ['when', { until: '2026-11-27T09:54:02' }, 'Jusqu’au 27 nov. 2026, 10:54.', ''],
+    ['when', { until: '2026-11-27 09:54 UTC' }, 'Jusqu’au 2026-11-27 09:54 UTC.', ''],
+    ['when', { until: 'demain' }, 'Jusqu’au demain.', ''],
+    ['when', { until: 5 }, 'Jusqu’au 5.', ''],
     ['plain', { free: 'peu' }, 'Le disque est plein.', 'Libérer peu Gio ; {id}.'],
     ['plain', {}, 'Le disque est plein.', 'Libérer inconnu Gio ; {id}.'],
     ['seen', {}, 'Injoignable.', 'Vérifier [ceci].'],

@@ -1,7 +1,7 @@
 // What the API tells comes as an entry of its catalogue with parameters: said here in the language of the person.
 // Its own English sentences stand in for an entry that this version does not know, marked as English.
 import { useI18n } from 'vue-i18n'
-import { count, safeName } from './format'
+import { browserZone, count, safeName, stamp } from './format'
 import { type Catalogue, catalogue } from './i18n/catalogue'
 
 export interface Message {
@@ -29,6 +29,14 @@ interface Tongue {
   language: string
   entries: Catalogue
   unknown: string
+  /** In which times are told. */
+  zone: string
+}
+
+/** A time as it was kept, without a zone in UTC; what is none, as an older version made it, stays as it is. */
+function moment(kept: string, { language, zone }: Tongue): string {
+  const at = new Date(/(Z|[+-]\d\d:?\d\d)$/.test(kept) ? kept : `${kept}Z`)
+  return Number.isNaN(at.getTime()) ? safeName(kept) : stamp(at, language, zone)
 }
 
 /** `first`: it begins the sentence. Our own words then have a capital; a name stays as it is written. */
@@ -36,6 +44,7 @@ function shown(value: unknown, format: string | undefined, tongue: Tongue, first
   if (isMessage(value)) return text(value, tongue, first)
   if (isEmpty(value)) return tongue.unknown
   if (Array.isArray(value)) return value.map((one) => safeName(String(one))).join(', ')
+  if (format === 'moment' && typeof value === 'string') return moment(value, tongue)
   const digits = /^,?(?:\.(\d)f)?$/.exec(format ?? '')
   if (typeof value === 'number' && format && digits)
     return count(value, tongue.language, Number(digits[1] ?? 0))
@@ -80,7 +89,12 @@ export function useMessages() {
   return {
     /** A message in the language of the person; else the English sentences that came with it. */
     told: (message: Message | null | undefined, english: string, remedy = ''): Told => {
-      const tongue = { language: locale.value, entries: catalogue.value, unknown: t('ui.unknown') }
+      const tongue = {
+        language: locale.value,
+        entries: catalogue.value,
+        unknown: t('ui.unknown'),
+        zone: browserZone(),
+      }
       const foreign = locale.value !== 'en' && english !== ''
       const own = message ? tell(message, tongue) : null
       return own ?? { text: english, remedy, foreign }

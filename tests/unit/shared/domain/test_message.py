@@ -135,6 +135,23 @@ def test_a_sentence_of_elsewhere_stays_what_it_is(text: str, remedy: str) -> Non
     assert (said.text, said.remedy, said.code, said.status) == (clean(text, 16384), clean(remedy, 16384), "x", 400)
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (dt.datetime(2026, 11, 27, 10, 54, 2, 328000, dt.timezone(dt.timedelta(hours=1))), "2026-11-27 09:54:02 UTC"),
+        (dt.datetime(2026, 11, 27, 9, 54, tzinfo=dt.UTC), "2026-11-27 09:54:00 UTC"),
+        (dt.datetime(2026, 11, 27, 9, 54), "2026-11-27 09:54:00 UTC"),  # noqa: DTZ001 - as a database gives it
+        ("2026-11-27 09:54 UTC", "2026-11-27 09:54 UTC"),  # as older versions kept it
+        ("it\x1b[2J expires", r"it\x1b[2J expires"),
+        ("9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59-23:59"),  # in UTC it would be in a year that there is not
+        (7, "7"),
+        (None, "unknown"),
+    ],
+)
+def test_a_moment_is_told_in_utc_and_what_is_none_as_it_is(value: Value, said: str) -> None:
+    assert Message("until", 400, "until {at:moment}")(at=value).text == f"until {said}"
+
+
 def test_an_unknown_number_is_not_zero() -> None:
     assert BUSY(most=None, names=[]).text == "unknown requests of "
     assert isinstance(BUSY(most=None, names=[]), Said)

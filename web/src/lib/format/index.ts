@@ -138,6 +138,17 @@ export function weekday(number: number, language: string): string {
   return date(language, 'UTC', { weekday: 'short' }).format(new Date(Date.UTC(2024, 0, number)))
 }
 
+/** A day with its year, and the time: what a sentence tells of may be long ago. */
+export function stamp(at: Date, language: string, zone: string): string {
+  return date(language, zone, {
+    day: 'numeric',
+    month: 'short',
+    year: 'numeric',
+    hour: '2-digit',
+    minute: '2-digit',
+  }).format(at)
+}
+
 /** A moment in the zone of its schedule, which the caller names: "Thu 26 Nov, 01:00". */
 export function zoned(at: Date, language: string, zone: string): string {
   return date(language, zone, {
