@@ -149,18 +149,22 @@ async def run_services(
     )
     watched = [
         asyncio.create_task(supervise(task, board, stopping), name=task.name)
-        for task in [*_tasks(services, parts, metrics, board), *(place.task(stopping) for place in places)]
+        for task in _tasks(services, parts, metrics, board)
+    ]
+    # A node's name is kept until the last of its work has ended, however long a stop may take.
+    keepers = [
+        asyncio.create_task(supervise(place.task(stopping), board, relay_stopping), name="place") for place in places
     ]
     _log.info("started", services=[service.name for service in services])
     try:
-        await _stopped(stopping, [relay, *watched])
+        await _stopped(stopping, [relay, *keepers, *watched])
         _log.info("stopping")
         await asyncio.wait(watched, timeout=parts.settings.worker.grace)
     finally:
         await _end([task for task in watched if not task.done()], "stopped_late")
         relay_stopping.set()
-        await asyncio.wait({relay}, timeout=_RELAY_SECONDS)
-        await _end([relay] if not relay.done() else [], "relay_stopped_late")
+        await asyncio.wait({relay, *keepers}, timeout=_RELAY_SECONDS)
+        await _end([task for task in (relay, *keepers) if not task.done()], "relay_stopped_late")
         for place in places:
             await place.leave()
         await parts.bus.close()

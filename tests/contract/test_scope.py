@@ -215,6 +215,29 @@ async def test_an_undo_on_another_server_needs_the_right_to_restore_there(world:
     assert (await world.ask("own", "POST", f"/api/jobs/{elsewhere}/undo")).status_code == 403
 
 
+@pytest.mark.parametrize("kind", ["archive_restore", "restore_undo"])
+async def test_a_retry_on_another_server_needs_the_right_to_restore_there(world: World, kind: str) -> None:
+    await world.token("mixed", ("restore_operator", None), ("operator", None), ("admin", "us"))
+    await world.token("own", ("restore_operator", None), ("operator", None))
+
+    async def failed(to: uuid.UUID) -> uuid.UUID:
+        job = Job(type=kind, state="failed", server_id=world.mine["server_id"], params={"target_server_id": str(to)})
+
+        async def add(tx: Any) -> uuid.UUID:
+            tx.session.add(job)
+            await tx.session.flush()
+            return job.id
+
+        return await world.db.run(add)
+
+    job = await failed(world.other["server_id"])
+    refused = await world.ask("own", "POST", f"/api/jobs/{job}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden"), refused.text
+    assert (await world.ask("mixed", "POST", f"/api/jobs/{job}/retry")).status_code == 202
+    own = await failed(world.mine["server_id"])
+    assert (await world.ask("own", "POST", f"/api/jobs/{own}/retry")).status_code == 202
+
+
 async def test_the_limits_of_the_whole_fleet_hold_for_who_sees_a_part(world: World) -> None:
     """The runs of servers that one does not see take their slots all the same."""
     await world.token("all", ("admin", None))

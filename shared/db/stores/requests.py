@@ -14,6 +14,7 @@ from shared.db.tables.storage import Repository, StoragePool
 from shared.domain.job import JobState, JobType
 from shared.domain.job_kinds import MOVES
 from shared.domain.messages.backups import UNDO_BUSY, UNDO_DONE, UNDO_NO_SWAP, UNDO_NOTHING, UNDO_SERVER_GONE
+from shared.domain.restoring import CONFIRMED
 from shared.errors import Conflict
 
 if TYPE_CHECKING:
@@ -46,31 +47,63 @@ async def request_delete(tx: UnitOfWork, archive: Archive, *, request_key: str |
 async def request_restore(
     tx: UnitOfWork, archive: Archive, params: dict[str, Any] | None = None, *, request_key: str | None = None
 ) -> Job:
-    """Queue the restore of an archive, on the node that holds it; `params`: of `RestoreAsked`."""
+    """Queue the restore of an archive, on the node that holds it; `params`: of `RestoreAsked`.
+
+    Conflict where it would move names that an undo is giving back.
+    """
     job = Job(type=JobType.ARCHIVE_RESTORE.value, archive_id=archive.id, request_key=request_key, params=params or {})
-    return await _enqueue_on_node(tx, job, archive.repository_id)
+    await _enqueue_on_node(tx, job, archive.repository_id)
+    await refuse_amid_moves(tx, job)
+    return job
 
 
 async def request_undo(tx: UnitOfWork, restore: Job, *, request_key: str | None = None) -> Job:
     """Queue the undo of a restore that swapped; Conflict where it cannot be undone now."""
-    server_id = uuid.UUID(restore.params.get("target_server_id") or str(restore.server_id))
-    # Core, for it is the state of things that counts, and not what whoever asks may see; locked, so that of two who
-    # ask at the same time the second one finds the first one's job.
-    server = select(Server.__table__.c.name).where(Server.__table__.c.id == server_id).with_for_update()
-    name = (await tx.session.execute(server)).scalar()
-    await tx.session.refresh(restore)
-    noted = swap_noted(restore)
-    if name is None:
-        raise Conflict(UNDO_SERVER_GONE())
-    if (busy := await _restoring(tx, server_id)) is not None:
-        raise Conflict(UNDO_BUSY(server=name, job=busy))
-    if not noted.get("possible"):
-        raise Conflict(UNDO_NOTHING())
+    swap_noted(restore)
+    server_id = moved_on(restore)
     job = Job(type=JobType.RESTORE_UNDO.value, request_key=request_key, title=restore.title)
     job.server_id, job.repository_id, job.archive_id = restore.server_id, restore.repository_id, restore.archive_id
     job.params = {"restore_id": str(restore.id), "target_server_id": str(server_id)}
+    known = await _locked(tx, server_id)
+    await tx.session.refresh(restore)
+    noted = swap_noted(restore)
+    if known is None:
+        raise Conflict(UNDO_SERVER_GONE())
+    await refuse_amid_moves(tx, job)
+    if not noted.get("possible"):
+        raise Conflict(UNDO_NOTHING())
     await tx.jobs.enqueue(job)
     return job
+
+
+async def refuse_amid_moves(tx: UnitOfWork, job: Job) -> None:
+    """Conflict where a job is to change names on a server while an undo does, or is to undo while anything does."""
+    if job.type == JobType.RESTORE_UNDO.value:
+        others: Sequence[str] = tuple(MOVES)
+    elif job.type == JobType.ARCHIVE_RESTORE.value and job.params.get("mode") in CONFIRMED:
+        others = (JobType.RESTORE_UNDO.value,)
+    else:
+        return
+    if job.params.get("preview"):
+        return
+    server_id = moved_on(job)
+    name = await _locked(tx, server_id)
+    if (busy := await _moving(tx, server_id, others, but=job.id)) is not None:
+        raise Conflict(UNDO_BUSY(server=name, job=busy))
+
+
+def moved_on(job: Job) -> uuid.UUID:
+    """Return the server on which a restore or its undo changes something."""
+    return uuid.UUID(job.params.get("target_server_id") or str(job.server_id))
+
+
+async def _locked(tx: UnitOfWork, server_id: uuid.UUID) -> str | None:
+    """Return a server's name, locked: of two who ask at the same time the second one finds the first one's job.
+
+    By Core, for it is the state of things that counts, and not what whoever asks may see.
+    """
+    server = select(Server.__table__.c.name).where(Server.__table__.c.id == server_id).with_for_update()
+    return (await tx.session.execute(server)).scalar()
 
 
 def swap_noted(restore: Job) -> dict[str, Any]:
@@ -83,14 +116,17 @@ def swap_noted(restore: Job) -> dict[str, Any]:
     return noted
 
 
-async def _restoring(tx: UnitOfWork, server_id: uuid.UUID) -> uuid.UUID | None:
-    """Return a job that moves, or is to move, things on a server."""
+async def _moving(
+    tx: UnitOfWork, server_id: uuid.UUID, types: Sequence[str], *, but: uuid.UUID | None
+) -> uuid.UUID | None:
+    """Return another job of these types that moves, or is to move, things on a server."""
     jobs = Job.__table__.c
     query = select(jobs.id, jobs.server_id, jobs.params).where(
-        jobs.state.in_((JobState.QUEUED.value, JobState.RUNNING.value)), jobs.type.in_(MOVES)
+        jobs.state.in_((JobState.QUEUED.value, JobState.RUNNING.value)), jobs.type.in_(types)
     )
     for job_id, own, params in await tx.session.execute(query):
-        if not params.get("preview") and (params.get("target_server_id") or str(own)) == str(server_id):
+        there = params.get("target_server_id") or str(own)
+        if job_id != but and not params.get("preview") and there == str(server_id):
             return job_id
     return None
 

@@ -13,10 +13,11 @@ from services.api.kernel.dependencies import Asking, PageBounds, Parts
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut, LogLineOut
 from services.api.kernel.pages import newest_first, require
+from services.api.kernel.principal import Principal
 from services.api.kernel.schemas import Page
 from services.api.kernel.scope import require_for
 from shared.db.stores.jobs import takes_turns
-from shared.db.stores.requests import request_undo
+from shared.db.stores.requests import moved_on, refuse_amid_moves, request_undo
 from shared.db.tables.job import Job, JobLog
 from shared.domain.job import JobState, JobType
 from shared.domain.job_kinds import KIND_OF
@@ -109,6 +110,9 @@ async def retry_job(job_id: uuid.UUID, parts: Parts, asking: Asking) -> JobOut:
         job = require(await tx.jobs.get(job_id), "job")
         if (kind := KIND_OF.get(job.type)) is not None:
             await require_for(tx.session, asking, kind.permission, job.server_id)
+            if kind.moves:
+                await _require_there(tx, asking, job)
+                await refuse_amid_moves(tx, job)
         if not await tx.jobs.retry(job):
             raise Conflict(JOB_NOT_RETRYABLE_STATE(state=job.state))
         if takes_turns(job):
@@ -128,15 +132,19 @@ async def undo_restore(job_id: uuid.UUID, parts: Parts, asking: Asking) -> JobOu
 
     async def undo(tx: UnitOfWork) -> Job:
         restore = require(await tx.jobs.get(job_id), "job")
-        elsewhere = restore.params.get("target_server_id")
-        if elsewhere not in (None, str(restore.server_id)):
-            await require_for(tx.session, asking, Permission.BACKUPS_RESTORE_ELSEWHERE, uuid.UUID(elsewhere))
+        await _require_there(tx, asking, restore)
         job = await request_undo(tx, restore)
         await tx.session.flush()
         await tx.session.refresh(job)
         return job
 
     return JobOut.model_validate(await parts.db.run(undo))
+
+
+async def _require_there(tx: UnitOfWork, asking: Principal, job: Job) -> None:
+    """Refuse who may not restore to the server on which a job restores, where that is another one."""
+    if job.server_id is not None and (there := moved_on(job)) != job.server_id:
+        await require_for(tx.session, asking, Permission.BACKUPS_RESTORE_ELSEWHERE, there)
 
 
 async def _live_progress(parts: Gateway, job_id: uuid.UUID) -> dict[str, object] | None:

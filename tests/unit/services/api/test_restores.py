@@ -12,7 +12,9 @@ import pytest
 from sqlalchemy import update
 
 from services.api.features.backups import restores
-from shared.db.tables import Job, db_now
+from shared.db.stores.requests import request_restore
+from shared.db.tables import Archive, Job, db_now
+from shared.errors import Conflict
 from shared.runtime.service import Parts
 from tests.unit.services.api.test_accept import archive
 from tests.unit.services.api.test_api import api
@@ -134,6 +136,7 @@ async def test_an_undo_is_queued_once_and_waits_for_nobody(api: httpx2.AsyncClie
         ({"params": {}}, "undo_no_swap"),
         ({"type": "backup_create"}, "undo_no_swap"),
         ({"type": "restore_undo"}, "undo_no_swap"),
+        ({"type": "stats_collect", "server_id": None}, "undo_no_swap"),
         ({"result": {"undo": {"possible": False, "job_id": str(uuid.UUID(int=7))}}}, "undo_done"),
         ({"result": {"undo": {"possible": False, "items": []}}}, "undo_nothing"),
         ({"result": {"stamp": "of a version that noted nothing"}}, "undo_nothing"),
@@ -149,6 +152,68 @@ async def test_what_cannot_be_undone_is_refused_by_name(
     assert (answer.status_code, answer.json()["code"]) == (409, code), answer.text
     assert answer.json()["remedy"]
     assert (await api.get("/api/jobs?type=restore_undo&state=queued")).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [
+        ({"type": "archive_restore", "params": {"mode": "swap", "items": ["YQ=="]}}, 409),
+        ({"type": "archive_restore", "params": {"mode": "merge", "items": ["YQ=="]}}, 409),
+        ({"type": "archive_restore", "params": {"mode": "swap", "items": ["YQ=="], "preview": True}}, 202),
+        ({"type": "archive_restore", "params": {"mode": "beside", "items": ["YQ=="]}}, 202),
+        ({"type": "archive_restore", "params": {}}, 202),
+        ({"type": "backup_create"}, 202),
+    ],
+)
+async def test_what_is_retried_waits_for_an_undo_that_moves_the_same_things(
+    api: httpx2.AsyncClient, parts: Parts, values: dict[str, Any], status: int
+) -> None:
+    restore = await swapped(api, parts)
+    server = uuid.UUID((await api.get(f"/api/jobs/{restore}")).json()["server_id"])
+    job = Job(**{"id": uuid.uuid4(), "server_id": server, "state": "failed", "params": {}} | values)
+    other = str(job.id)
+
+    async def add(tx: Any) -> None:
+        tx.session.add(job)
+
+    await parts.db.run(add)
+    undo = (await api.post(f"/api/jobs/{restore}/undo")).json()["id"]
+    answer = await api.post(f"/api/jobs/{other}/retry")
+    assert answer.status_code == status, answer.text
+    assert status == 202 or (answer.json()["code"], undo in answer.json()["detail"]) == ("undo_busy", True)
+
+
+@pytest.mark.parametrize("mode", ["swap", "merge", "beside"])
+async def test_a_new_restore_waits_for_an_undo_that_moves_the_same_things(
+    api: httpx2.AsyncClient, parts: Parts, mode: str
+) -> None:
+    restore = await swapped(api, parts)
+    await api.post(f"/api/jobs/{restore}/undo")
+
+    async def ask(tx: Any) -> None:
+        backup = await tx.session.get_one(Archive, (await tx.session.get_one(Job, uuid.UUID(restore))).archive_id)
+        await request_restore(tx, backup, {"mode": mode, "items": ["YQ=="]})
+
+    if mode == "beside":
+        await parts.db.run(ask)
+        return
+    with pytest.raises(Conflict) as refused:
+        await parts.db.run(ask)
+    assert refused.value.code == "undo_busy"
+    assert len((await api.get("/api/jobs?type=archive_restore")).json()["items"]) == 1
+
+
+async def test_an_undo_is_not_retried_beside_another_nor_beside_a_restore(
+    api: httpx2.AsyncClient, parts: Parts
+) -> None:
+    restore = await swapped(api, parts)
+    undo = (await api.post(f"/api/jobs/{restore}/undo")).json()["id"]
+    await api.post(f"/api/jobs/{undo}/cancel")
+    second = (await api.post(f"/api/jobs/{restore}/undo")).json()["id"]
+    answer = await api.post(f"/api/jobs/{undo}/retry")
+    assert (answer.status_code, answer.json()["code"]) == (409, "undo_busy"), answer.text
+    await api.post(f"/api/jobs/{second}/cancel")
+    assert (await api.post(f"/api/jobs/{undo}/retry")).status_code == 202
 
 
 @pytest.mark.parametrize(

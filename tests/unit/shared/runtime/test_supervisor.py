@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from shared.db.session import Database
 from shared.db.tables.kernel import Lease
 from shared.errors import Conflict, LeaseLost, Permanent, Transient
 from shared.runtime import board as board_module
 from shared.runtime import health as health_module
-from shared.runtime import supervisor
+from shared.runtime import node_place, supervisor
 from shared.runtime.board import STEADY_SECONDS, Board
 from shared.runtime.health import Health
 from shared.runtime.leadership import Leadership
@@ -345,6 +345,34 @@ async def test_nothing_runs_any_more_when_bus_and_database_are_closed(
     async with process_of(process, Supervised("stubborn", stubborn)):
         await until(lambda: process.figure("last_success_timestamp_seconds", "x:stubborn"))
     assert ends == ["task", "closed"]
+
+
+async def test_a_node_keeps_its_name_while_its_work_takes_long_to_end(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_place, "_RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor, "_nodes", lambda _services: {"node1"})
+    begun, may_end, stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(stopping: asyncio.Event) -> None:
+        begun.set()
+        await stopping.wait()
+        await may_end.wait()
+
+    async def lasts_until() -> datetime:
+        async with process.parts.db.read() as session:
+            return (await session.scalars(select(Lease.until).where(Lease.name == "node:node1"))).one()
+
+    service = Service("x", tasks=(Supervised("slow", slow),))
+    run = asyncio.create_task(run_services([service], process.parts, stopping))
+    async with asyncio.timeout(WAIT):
+        await begun.wait()
+        stopping.set()
+        first = await lasts_until()
+        while await lasts_until() <= first:
+            await asyncio.sleep(0.01)
+        may_end.set()
+        await run
 
 
 async def test_supervision_that_ends_itself_ends_the_process_loudly(

@@ -140,8 +140,8 @@ export function usePlanActions() {
     useMutation({ mutationFn, onSettled: refresh })
   return {
     run: action((id: string) => answered(client.POST('/api/backup-jobs/{backup_job_id}/run', path(id)))),
-    toggle: action((id: string) =>
-      answered(client.POST('/api/backup-jobs/{backup_job_id}/toggle', path(id))),
+    toggle: action(({ id, version }: { id: string; version: number }) =>
+      answered(client.POST('/api/backup-jobs/{backup_job_id}/toggle', { ...path(id), ...onlyIf(version) })),
     ),
     change: action(({ id, version, body }: { id: string; version: number; body: Schema['BackupJobPut'] }) =>
       answered(client.PUT('/api/backup-jobs/{backup_job_id}', { ...path(id), ...onlyIf(version), body })),

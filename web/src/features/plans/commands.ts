@@ -32,11 +32,15 @@ export function usePlanCommands() {
         notices.fail(problemOf(error))
       }
     },
-    toggle: (plan: BackupJob) =>
-      told(
-        () => actions.toggle.mutateAsync(plan.id),
-        t(plan.enabled ? 'plans.switched_off' : 'plans.switched_on', { name: safeName(plan.name) }),
-      ),
+    /** Only as it was seen: a second click, or another person, would turn it back. */
+    toggle: async (plan: BackupJob): Promise<void> => {
+      try {
+        const now = await actions.toggle.mutateAsync({ id: plan.id, version: plan.version })
+        notices.say(t(now.enabled ? 'plans.switched_on' : 'plans.switched_off', { name: safeName(now.name) }))
+      } catch (error) {
+        notices.fail(problemOf(error))
+      }
+    },
     resume: (server: string) => told(() => actions.resume.mutateAsync(server), t('plans.pause.resumed')),
     /** Throws, so that the dialogue can say why it was refused. */
     pause: async (pausing: Pausing): Promise<void> => {

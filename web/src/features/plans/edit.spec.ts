@@ -100,6 +100,30 @@ afterEach(() => {
   vi.unstubAllGlobals()
 })
 
+describe('the switch of a backup job', () => {
+  it('turns what was seen: a second click, or another person, does not turn it back unseen', async () => {
+    const tags: (string | null)[] = []
+    let now = plan({ enabled: false })
+    vi.stubGlobal('fetch', async (request: Request) => {
+      const path = new URL(request.url, 'http://test').pathname
+      if (!path.endsWith('/toggle')) return Response.json({ ...answers(now) }[path] ?? page([]))
+      const tag = request.headers.get('If-Match')
+      tags.push(tag)
+      if (tag !== `"${now.version}"`)
+        return Response.json({ code: 'changed_meanwhile', key: 'changed_meanwhile' }, { status: 412 })
+      now = plan({ enabled: !now.enabled, version: now.version + 1 })
+      return Response.json(now)
+    })
+    const part = put(PlanView, {}, '', '/backup-jobs/p1')
+    await vi.waitFor(() => expect(part.text()).toContain('Switch on'), WAIT)
+    button('Switch on').click()
+    button('Switch on').click()
+    await vi.waitFor(() => expect(tags).toEqual(['"1"', '"1"']), WAIT)
+    await vi.waitFor(() => expect(part.text()).toContain('Switch off'), WAIT)
+    expect(now.enabled).toBe(true)
+  })
+})
+
 describe('a backup job as a form', () => {
   it('and back is what it was', () => {
     const form = planForm(plan())

@@ -25,6 +25,7 @@ const pool = (more: Partial<Pool> = {}): Pool => ({
 })
 const repository = (more: Partial<Repository> = {}): Repository =>
   ({
+    version: 1,
     id: 'r1',
     name: 'system',
     server_id: 's1',
@@ -159,6 +160,24 @@ describe('a repository', () => {
     button('Save mine all the same').click()
     await vi.waitFor(() => expect(world.tags).toEqual(['"3"', '"4"']), WAIT)
     expect(world.bodies[1]).toMatchObject({ retention: { keep_weekly: 4 }, quota_bytes: 5 })
+  })
+
+  it('saves over another change what was refused, and nothing that was entered since', async () => {
+    const kept = { kept: 3, dropped: 1, deletion_limit_reached: false, backups: [] }
+    const first = { ...repository({ retention: { keep_daily: 7 } }), version: 3 }
+    const world = contested('/api/repositories/r1', first, {
+      '/api/repositories/r1/retention/preview': kept,
+    })
+    const part = put(RepositoryView, {}, '', '/repositories/r1')
+    await vi.waitFor(() => expect(part.text()).toContain('It keeps: 7 daily.'), WAIT)
+    button('Change…').click()
+    await nextTick()
+    world.eve({ quota_bytes: 5 })
+    button('Keep everything').click()
+    await vi.waitFor(() => expect(part.text()).toContain('last by eve'), WAIT)
+    button('Save mine all the same').click()
+    await vi.waitFor(() => expect(world.bodies.length).toBe(2), WAIT)
+    expect(world.bodies[1]).toMatchObject({ retention: null, quota_bytes: 5 })
   })
 
   it('says what its retention keeps; a change leaves quota and pruning as they are', async () => {

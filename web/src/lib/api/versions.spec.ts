@@ -15,7 +15,7 @@ const operations = openapi.paths as Record<string, Record<string, { parameters?:
 /** Each change that a view asks for and the API would refuse for another version, with the text of its call. */
 function changes(): { name: string; call: string }[] {
   return Object.entries(sources).flatMap(([file, text]) =>
-    [...text.matchAll(/client\.(PUT|PATCH)\(\s*'([^']+)'[\s\S]*?\n(?= {0,6}\S)/g)]
+    [...text.matchAll(/client\.(PUT|PATCH|POST)\(\s*'([^']+)'[\s\S]*?\n(?= {0,6}\S)/g)]
       .filter(([, method, path]) =>
         operations[path!]?.[method!.toLowerCase()]?.parameters?.some((one) => one.name === 'If-Match'),
       )
