@@ -54,6 +54,13 @@ FACTOR_REQUIRED = Message(
     "{name} has to set up a second factor before anything else",
     "set it up on the profile page, or with POST /api/auth/totp",
 )
+FACTORS_OWN = Message(
+    "own_second_factor",
+    403,
+    "nobody takes his own second factor away as an administrator",
+    "remove it on your profile page, which asks for your password and a code; who has lost them asks another "
+    "administrator, or uses `borgfleet user reset-factors` on the machine",
+)
 FLOW_OVER = Message(
     "login_over",
     401,

@@ -17,7 +17,7 @@ from services.api.kernel.schemas import Page
 from services.api.kernel.scope import require_permission
 from services.api.security.guard import Accounts, accounts
 from services.api.security.sessions import is_strong, user_rights
-from services.api.security.strong import require_no_more, too_long_ago
+from services.api.security.strong import STRONG, require_no_more, too_long_ago
 from services.api.security.tokens import texts_of
 from shared.db.tables.account import ApiToken, User
 from shared.db.tables.base import db_now
@@ -56,9 +56,12 @@ async def list_tokens(parts: Parts, bounds: PageBounds, asking: Asking) -> Page[
     return cut.page([_to_schema(token, user, tags) for token, user in cut.rows])
 
 
-@router.post("/api/tokens", dependencies=[ACCOUNT], status_code=201)
+@router.post("/api/tokens", dependencies=[ACCOUNT, STRONG], status_code=201)
 async def make_token(body: TokenIn, parts: Parts, asking: Asking) -> TokenMade:
-    """Make a token; its secret is shown this once. For another user it needs `tokens:write`."""
+    """Make a token; its secret is shown this once. For another user it needs `tokens:write`.
+
+    A token is asked for no proof: so a session is, for whomever it makes one.
+    """
     secret = new_api_token()
     token, owner = await parts.db.run(lambda tx: _add(tx, asking, body, secret))
     async with parts.db.read() as session:
@@ -97,7 +100,6 @@ async def revoke_token(token_id: uuid.UUID, parts: Parts, known: Known, asking: 
 
 async def _add(tx: UnitOfWork, asking: Principal, body: TokenIn, secret: NewToken) -> tuple[ApiToken, str | None]:
     owner = await _owner(tx.session, asking, body.user)
-    await _require_strong(tx.session, asking, owner.id if owner else None)
     tags = await _tag_ids(tx.session, body.tags) if body.tags is not None else None
     base = await user_rights(tx.session, owner.id) if owner else EVERYTHING
     require_no_more(asking, narrowed(base, body.permissions, tags))
@@ -128,12 +130,6 @@ async def _owner(session: AsyncSession, asking: Principal, name: str | None) -> 
     return user
 
 
-async def _require_strong(session: AsyncSession, asking: Principal, owner: uuid.UUID | None) -> None:
-    """Ask a person for his password again before he makes or ends what is another's."""
-    if asking.session_id and owner != asking.user_id and not await is_strong(session, asking.session_id):
-        raise await too_long_ago(session, asking)
-
-
 async def _to_change(tx: UnitOfWork, asking: Principal, token_id: uuid.UUID) -> ApiToken:
     token = await tx.session.get(ApiToken, token_id, with_for_update=True)
     token = require(token if token and token.revoked_at is None else None, "token")
@@ -142,7 +138,8 @@ async def _to_change(tx: UnitOfWork, asking: Principal, token_id: uuid.UUID) -> 
         if not asking.may(Permission.TOKENS_READ):
             require(None, "token")
         require_permission(asking, Permission.TOKENS_WRITE)
-        await _require_strong(tx.session, asking, token.user_id)
+        if asking.session_id and not await is_strong(tx.session, asking.session_id):
+            raise await too_long_ago(tx.session, asking)
     return token
 
 

@@ -37,7 +37,9 @@ from services.api.security.strong import STRONG
 from shared.db.stores.accounts import end_sessions, reset_factors
 from shared.db.tables.account import Grant, OneTimeLink, User
 from shared.db.tables.tag import Tag
+from shared.domain.messages.accounts import FACTORS_OWN
 from shared.domain.permissions import Permission
+from shared.errors import Forbidden
 from shared.secrets.tokens import digest_of
 
 if TYPE_CHECKING:
@@ -157,7 +159,9 @@ async def end_all_sessions(user_id: uuid.UUID, parts: Parts, known: Known, askin
 
 @router.post("/api/users/{user_id}/reset-factors", dependencies=[WRITE, STRONG], status_code=204)
 async def take_factors(user_id: uuid.UUID, parts: Parts, known: Known, asking: Asking) -> None:
-    """Take a user's second factors away, as after a lost phone; all sessions end."""
+    """Take another user's second factors away, as after a lost phone; all sessions end."""
+    if user_id == asking.user_id:  # one's own ask for both proofs, also of who has a session or a token
+        raise Forbidden(FACTORS_OWN())
 
     async def reset(tx: UnitOfWork) -> None:
         await user_to_change(tx, asking, user_id)
