@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import uuid
 
     from fastapi import Response
+    from sqlalchemy.ext.asyncio import AsyncSession
 
     from services.api.kernel.dependencies import Gateway
     from services.api.kernel.principal import Principal
@@ -43,7 +44,8 @@ def require_browser(request: Request, known: Accounts) -> None:
 async def proven(parts: Gateway, known: Accounts, request: Request, name: str, password: str) -> User:
     """Return the user of this name whose password this is; each try is counted before it is made.
 
-    With a second factor that is half of what he has to prove: `second.py` asks for the rest.
+    With a second factor that is half of what he has to prove: `second.py` asks for the rest. Whoever begins something
+    for him asks `still_proven` in the same transaction.
     """
     keys = keys_of(name, known.origin(request))
     await parts.db.run(lambda tx: count_try(tx.session, keys))
@@ -57,6 +59,24 @@ async def proven(parts: Gateway, known: Accounts, request: Request, name: str, p
     settle = take_back if user.totp_enabled else count_success
     await parts.db.run(lambda tx: settle(tx.session, keys))
     return user
+
+
+async def still_proven(session: AsyncSession, user: User) -> User | None:
+    """Return a user as he is by now, locked until the commit; None if what was verified of him lets nobody in any more.
+
+    A password takes long to verify: meanwhile it may have been changed, a second factor set up, the user disabled.
+    """
+    now = await locked(session, user)
+    return now if now is not None and now.password_hash == user.password_hash else None
+
+
+async def locked(session: AsyncSession, user: User) -> User | None:
+    """Return a user as he is by now, locked until the commit; None if he may not log in any more.
+
+    What ends his sessions locks him first: it is over, or it ends what is begun here too.
+    """
+    now = await session.get(User, user.id, with_for_update=True, populate_existing=True)
+    return now if now is not None and now.state == "active" else None
 
 
 async def record_failure(parts: Gateway, request: Request, user: User | None, code: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
-from services.api.features.auth.login import Begun, Known, give_cookie, proven, renewed
+from services.api.features.auth.login import Begun, Known, give_cookie, proven, renewed, still_proven
 from services.api.features.auth.me import read_me
 from services.api.features.auth.schemas import MeOut, PasswordIn, SessionOut, StepUpIn
 from services.api.features.auth.second import let_pass, require_one
@@ -19,12 +19,13 @@ from services.api.kernel.pages import require
 from services.api.security.strong import FACTORS, require_strong
 from shared.db.stores.accounts import end_sessions, set_password
 from shared.db.tables.account import LoginSession
-from shared.domain.messages.accounts import FACTOR_NEEDED_TOO, NO_SESSION
+from shared.domain.messages.accounts import FACTOR_NEEDED_TOO, NO_SESSION, WRONG_CREDENTIALS
 from shared.errors import Conflict
 from shared.secrets.passwords import check_password
 
 if TYPE_CHECKING:
     from services.api.kernel.principal import Principal
+    from shared.db.tables.account import User
     from shared.db.unit_of_work import UnitOfWork
 
 router = APIRouter(tags=["accounts"], route_class=GuardedRoute)
@@ -39,13 +40,19 @@ async def step_up(
     session_id = session_of(asking)
     user = await proven(parts, known, request, asking.name, body.password.get_secret_value())
     if not user.totp_enabled:
-        session = await parts.db.run(lambda tx: renewed(tx, known, request, asking, session_id, "password"))
-        return await _answer(parts, known, response, session)
+
+        async def renew(tx: UnitOfWork) -> Begun:
+            if (await _same(tx, user)).totp_enabled:
+                raise Unauthenticated(FACTOR_NEEDED_TOO(), methods=FACTORS)
+            return await renewed(tx, known, request, asking, session_id, "password")
+
+        return await _answer(parts, known, response, await parts.db.run(renew))
     if body.code is None and body.recovery_code is None:
         raise Unauthenticated(FACTOR_NEEDED_TOO(), methods=FACTORS)
     require_one(body)
 
     async def go_on(tx: UnitOfWork, method: str) -> Begun:
+        await _same(tx, user)
         return await renewed(tx, known, request, asking, session_id, f"password,{method}")
 
     return await _answer(parts, known, response, await let_pass(parts, known, request, user, body, go_on))
@@ -64,6 +71,8 @@ async def change_password(
     kept = await known.passwords.hash(check_password(body.new.get_secret_value(), asking.name))
 
     async def change(tx: UnitOfWork) -> Begun:
+        if (await _same(tx, user)).totp_enabled and methods is not None:
+            raise Unauthenticated(FACTOR_NEEDED_TOO(), methods=FACTORS)
         await set_password(tx.session, asking.id, kept)
         await end_sessions(tx.session, asking.id, keep=session_id)
         return await renewed(tx, known, request, asking, session_id, methods)
@@ -99,6 +108,14 @@ async def _answer(parts: Parts, known: Known, response: Response, session: Begun
     give_cookie(response, known, session)
     async with parts.db.read() as reading:
         return await read_me(reading, session.principal)
+
+
+async def _same(tx: UnitOfWork, user: User) -> User:
+    """Return who proved by a password who he is, locked; refused if it is not his any more."""
+    now = await still_proven(tx.session, user)
+    if now is None:
+        raise Unauthenticated(WRONG_CREDENTIALS())
+    return now
 
 
 def session_of(asking: Principal) -> uuid.UUID:

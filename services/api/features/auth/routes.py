@@ -11,9 +11,11 @@ from services.api.features.auth.login import (
     Known,
     begun,
     give_cookie,
+    locked,
     proven,
     record_failure,
     require_browser,
+    still_proven,
     take_cookie,
 )
 from services.api.features.auth.me import read_me
@@ -27,7 +29,7 @@ from services.api.security.throttle import count_try, keys_of
 from shared.db.stores.accounts import end_sessions, find_link, has_admin, set_password, use_link
 from shared.db.stores.factors import end_flow, try_flow
 from shared.db.tables.account import Grant, User
-from shared.domain.messages.accounts import ALREADY_SET_UP, FACTOR_NEEDED, FLOW_OVER, LINK_CLOSED
+from shared.domain.messages.accounts import ALREADY_SET_UP, FACTOR_NEEDED, FLOW_OVER, LINK_CLOSED, WRONG_CREDENTIALS
 from shared.domain.permissions import Role
 from shared.errors import Conflict, Gone
 from shared.secrets.passwords import check_password
@@ -90,12 +92,19 @@ async def log_in(body: LoginIn, request: Request, response: Response, parts: Par
     require_browser(request, known)
     user = await proven(parts, known, request, body.name, body.password.get_secret_value())
 
-    async def enter(tx: UnitOfWork) -> Begun | Unauthenticated:
-        if user.totp_enabled:
-            return await half_done(tx, request, user, "password", FACTOR_NEEDED.code)
-        return await begun(tx, known, request, user, "password")
+    async def enter(tx: UnitOfWork) -> Begun | Unauthenticated | None:
+        now = await still_proven(tx.session, user)
+        if now is None:
+            return None
+        if now.totp_enabled:
+            return await half_done(tx, request, now, "password", FACTOR_NEEDED.code)
+        return await begun(tx, known, request, now, "password")
 
-    return await _welcome(parts, known, response, await parts.db.run(enter))
+    session = await parts.db.run(enter)
+    if session is None:
+        await record_failure(parts, request, user, WRONG_CREDENTIALS.code)
+        raise Unauthenticated(WRONG_CREDENTIALS())
+    return await _welcome(parts, known, response, session)
 
 
 @router.post("/api/auth/second-factor", dependencies=[PUBLIC])
@@ -120,9 +129,10 @@ async def second_factor(
     user, methods = found
 
     async def enter(tx: UnitOfWork, method: str) -> Begun:
-        if not await end_flow(tx.session, flow):
+        now = await locked(tx.session, user)
+        if now is None or not await end_flow(tx.session, flow):
             raise Unauthenticated(FLOW_OVER())
-        return await begun(tx, known, request, user, f"{methods},{method}")
+        return await begun(tx, known, request, now, f"{methods},{method}")
 
     return await _welcome(parts, known, response, await let_counted_pass(parts, known, request, user, body, enter))
 
@@ -137,12 +147,12 @@ async def accept(body: AcceptIn, request: Request, response: Response, parts: Pa
     kept = await known.passwords.hash(check_password(body.password.get_secret_value(), user.name))
 
     async def change(tx: UnitOfWork) -> Begun | Unauthenticated:
-        await use_link(tx.session, link, "invite", "reset")
-        await set_password(tx.session, user.id, kept)
-        await end_sessions(tx.session, user.id)
-        if user.totp_enabled:
-            return await half_done(tx, request, user, "link")
-        return await begun(tx, known, request, user, "link")
+        now = await _user_of(tx.session, await use_link(tx.session, link, "invite", "reset"), lock=True)
+        await set_password(tx.session, now.id, kept)
+        await end_sessions(tx.session, now.id)
+        if now.totp_enabled:
+            return await half_done(tx, request, now, "link")
+        return await begun(tx, known, request, now, "link")
 
     return await _welcome(parts, known, response, await parts.db.run(change))
 
@@ -178,8 +188,8 @@ async def _require_no_admin(session: AsyncSession) -> None:
         raise Conflict(ALREADY_SET_UP())
 
 
-async def _user_of(session: AsyncSession, link: OneTimeLink) -> User:
-    user = await session.get(User, link.user_id)
+async def _user_of(session: AsyncSession, link: OneTimeLink, *, lock: bool = False) -> User:
+    user = await session.get(User, link.user_id, with_for_update=lock, populate_existing=lock)
     if user is None or user.state == "disabled":
         raise Gone(LINK_CLOSED())
     return user
