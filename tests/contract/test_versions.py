@@ -288,6 +288,30 @@ async def test_a_tag_that_gets_another_name_is_a_change_of_what_shows_it(api: Ap
     assert (stale.status_code, stale.json()["params"]["changed_by"]) == (412, None), stale.text
 
 
+@pytest.mark.parametrize("way", ["all", "any", "none"])
+async def test_nobody_saves_the_old_name_of_a_tag_anew_in_a_group_a_window_or_a_threshold(api: Api, way: str) -> None:
+    renamed = await tag(api)
+    body = {"starts_at": "2027-01-31T22:00:00+01:00", "ends_at": "2027-02-01T04:00:00+01:00", "tag": "eu"}
+    group_in = {"name": "sites", "all": ["db"] if way != "all" else [], way: ["eu"]}
+    paths = [f"/api/groups/{(await made(api, '/api/groups', group_in))['id']}"]
+    paths.append(f"/api/maintenance-windows/{(await made(api, '/api/maintenance-windows', body))['id']}")
+    others = [await window(api), await group(api)]
+    assert (await api.patch("/api/thresholds/disk?tag=eu", json={"warning": 71})).headers["etag"] == '"1"'
+    assert (await api.patch(renamed, json={"name": "europe"})).status_code == 200
+    found = await asyncio.gather(*(read(api, one) for one in paths))
+    assert [one["version"] for one, _ in found] == [2, 2]
+    assert (found[0][0][way], found[1][0]["tag"]) == (["europe"], "europe")
+    assert [(await read(api, one))[1] for one in others] == ['"1"', '"1"'], "they name no such tag"
+    (rule,) = [one for one in (await api.get("/api/thresholds?tag=europe")).json() if one["kind"] == "disk"]
+    assert (rule["version"], rule["warning"]) == (2, 71)
+    for path, how in zip(paths, ({way: ["eu"]}, {"tag": "eu", "reason": "x"}), strict=True):
+        assert (await api.patch(path, json=how, headers={"If-Match": '"1"'})).status_code == 412
+    for name in ("eu", "europe"):
+        stale = await api.patch(f"/api/thresholds/disk?tag={name}", json={"warning": 72}, headers={"If-Match": '"1"'})
+        assert stale.status_code == 412, name
+    assert [one["name"] for one in (await api.get("/api/tags")).json()["items"]] == ["db", "europe"]
+
+
 async def test_an_edit_of_a_secret_is_an_edit(api: Api) -> None:
     path = await server(api)
     answer = await api.patch(path, json={"password": "once"}, headers={"If-Match": '"1"'})

@@ -16,7 +16,7 @@ from shared.db.tables.alert import AlertRule, MaintenanceWindow
 from shared.db.tables.base import or_ignore
 from shared.db.tables.notify import NotificationChannel
 from shared.db.tables.server import Server
-from shared.db.tables.tag import ChannelTag, ServerTag, Tag
+from shared.db.tables.tag import ChannelTag, GroupTag, ServerGroup, ServerTag, Tag
 from shared.domain.ids import new_id
 from shared.domain.messages.servers import IN_USE, NOT_FOUND_SERVER
 from shared.domain.tags import names_of
@@ -94,8 +94,13 @@ async def rename_tag(session: AsyncSession, tag: Tag, name: str) -> None:
     await session.flush()  # before anything else: it waits for whoever is about to write the old name
     for owner, link in _LISTS:
         await _rewrite(session, owner, link, tag, lambda names: [name if one == old else one for one in names])
+    # What shows the name has another version: else who began to change it before would write the old name, a tag anew.
     for table in (AlertRule, MaintenanceWindow):
-        await session.execute(update(table).where(table.tag_id == tag.id).values(tag=name))
+        changed = update(table).where(table.tag_id == tag.id).values(tag=name, version=table.version + 1)
+        await session.execute(changed, execution_options={"synchronize_session": False})
+    mine = select(GroupTag.group_id).where(GroupTag.tag_id == tag.id)
+    raised = update(ServerGroup).where(ServerGroup.id.in_(mine)).values(version=ServerGroup.version + 1)
+    await session.execute(raised, execution_options={"synchronize_session": False})
 
 
 async def delete_tag(session: AsyncSession, tag: Tag, *, from_servers: bool) -> None:
