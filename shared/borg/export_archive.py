@@ -80,7 +80,8 @@ def main(argv: Sequence[str]) -> None:
     """Let borg's main open the archive, and write or count it."""
     path, file = argv
     plan = json.loads(Path(file).read_text())
-    meant, taken_home = plan["id"], "format" in plan
+    meant = plan["id"]
+    minded = _Minded(plan["items"]) if "format" in plan else None
 
     class Meant(_Archive):
         """The archive of that id; its items are remembered for what a tar's headers lack."""
@@ -92,11 +93,10 @@ def main(argv: Sequence[str]) -> None:
             super().__init__(repository, key, manifest, name, **more)  # pyright: ignore[reportUnknownMemberType] - borg has no types
             _Tar.archive = self
 
-        def iter_items(self, *arguments: Any, **more: Any) -> Iterator[Any]:
+        def iter_items(self, chosen: Any = None, *arguments: Any, **more: Any) -> Iterator[Any]:
             of_borg: Any = super()
-            for item in of_borg.iter_items(*arguments, **more):
-                if taken_home:
-                    _judge(item)
+            items = of_borg.iter_items(minded.seeing(chosen) if minded else chosen, *arguments, **more)
+            for item in minded.judged(items) if minded else items:
                 _Tar.item = item
                 yield item
 
@@ -107,7 +107,7 @@ def main(argv: Sequence[str]) -> None:
             _count(archiver, args, archive, stream, plan)
 
         _archiver.Archiver._export_tar = count  # noqa: SLF001 - the one place where its options are all known
-    elif plan["full"] or taken_home:
+    elif plan["full"] or minded:
         _archiver.tarfile = SimpleNamespace(**vars(_tarfile))
         _archiver.tarfile.open = _opener(plan)
     name = plan["name"].replace("{", "{{").replace("}", "}}")
@@ -136,12 +136,47 @@ def _content(chunks: Any) -> Any:
     return _helpers.ChunkIteratorFileWrapper(_Tar.archive.pipeline.fetch_many([chunk[0] for chunk in chunks]))
 
 
-def _judge(item: Any) -> None:
-    """Refuse what would look whole and is not, and what leads out of where a person unpacks it."""
+class _Minded:
+    """What is minded where a person takes it home: nothing damaged or hostile, and all that was chosen."""
+
+    def __init__(self, items: Sequence[str]) -> None:
+        self._missing = set(_chosen(items))
+        self._lost = set[str]()
+
+    def seeing(self, chosen: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return borg's filter, with an eye on what it passes over: another name of it may be chosen."""
+
+        def seen(item: Any) -> Any:
+            _is_damaged(item, self._lost)
+            return chosen(item)
+
+        return seen
+
+    def judged(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Refuse what would look whole and is not, and what leads out of where a person unpacks it."""
+        for item in items:
+            path = os.fsencode(item.path)
+            if _is_damaged(item, self._lost):
+                raise Damaged(path.decode(errors="replace"))
+            if any(part in ("", ".", "..") for part in item.path.split("/")) and item.path != ".":
+                raise Hostile(path.decode(errors="replace"))
+            if self._missing:
+                self._missing.difference_update(_above(path))
+            yield item
+        if self._missing:
+            raise importlib.import_module("export_formats").NotThere(min(self._missing).decode(errors="replace"))
+
+
+def _is_damaged(item: Any, lost: set[str]) -> bool:
+    """Tell whether borg put zeros into a file; of its names only the first one says so, whether it is chosen or not.
+
+    `lost` are the paths of such first names, of the items that were asked about before.
+    """
     if item.get("chunks_healthy"):
-        raise Damaged(os.fsencode(item.path).decode(errors="replace"))
-    if any(part in ("", ".", "..") for part in item.path.split("/")) and item.path != ".":
-        raise Hostile(os.fsencode(item.path).decode(errors="replace"))
+        lost.add(item.path)
+        return True
+    # The source of a symbolic link is what it points to.
+    return stat.S_ISREG(item.mode) and item.get("source") in lost
 
 
 class _Tar:
@@ -190,11 +225,12 @@ def _numeric(acl: bytes) -> str:
 
 def _count(archiver: Any, args: Any, archive: Any, stream: Any, plan: dict[str, Any]) -> None:
     matcher = archiver.build_matcher(args.patterns, args.paths)
-    items = {os.fsencode(os.path.normpath(_path(one)).strip("/")): one for one in plan["items"]}
+    items = _chosen(plan["items"])
     counted, found, masters, apart = _Counted(), set[bytes](), set[str](), dict[str, int]()
-    sample = _Sample(plan["id"])
+    sample, lost = _Sample(plan["id"]), set[str]()
     for item in archive.iter_items():
         _sealed.alive()
+        damaged = _is_damaged(item, lost)
         if not matcher.match(item.path):
             # What is chosen may be another name of this file: then its data come with that one.
             if item.get("hardlink_master") and stat.S_ISREG(item.mode):
@@ -204,7 +240,7 @@ def _count(archiver: Any, args: Any, archive: Any, stream: Any, plan: dict[str, 
         if items and len(found) < len(items):
             found |= {one for one in _above(path) if one in items}
         _count_one(counted, item, masters, apart, sample)
-        if item.get("chunks_healthy") and len(counted.damaged) < 200:  # noqa: PLR2004 - more than anybody reads
+        if damaged and len(counted.damaged) < 200:  # noqa: PLR2004 - more than anybody reads
             counted.damaged.append(base64.b64encode(path).decode())
     counted.found = [items[one] for one in found]
     counted.sample = [base64.b64encode(path).decode() for path in sample.paths()]
@@ -253,6 +289,11 @@ class _Sample:
 
     def paths(self) -> list[bytes]:
         return sorted({*self._chosen, *(path for _, path in self._largest)})
+
+
+def _chosen(items: Sequence[str]) -> dict[bytes, str]:
+    """Return what was chosen by the paths that its items have in an archive."""
+    return {os.fsencode(os.path.normpath(_path(one)).strip("/")): one for one in items}
 
 
 def _above(path: bytes) -> Iterator[bytes]:

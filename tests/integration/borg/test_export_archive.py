@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -16,35 +17,51 @@ from borg.helpers import StableDict
 from borg.item import Item
 
 from shared.borg.export_archive import _headers, _numeric, _Sample
+from tests.harness.borg_many import BORG_1_2
 from tests.harness.untraced import tracing, untraced
-from tests.integration.borg.conftest import BORG, PASSPHRASE, SCRIPTS
+from tests.integration.borg.conftest import PASSPHRASE, SCRIPTS
 from tests.integration.borg.conftest import make_files as files_in
 
 ENVIRONMENT = {"BORG_PASSPHRASE": PASSPHRASE, "TZ": "UTC", "BORG_EXIT_CODES": "modern", "LC_ALL": "C.UTF-8"}
 
+BORGS = [sys.executable, str(BORG_1_2)]
+
 
 class Kept:
-    """A repository with one archive."""
+    """A repository with one archive, and the borg that is read and written with."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, python: str = sys.executable) -> None:
+        self.directory, self.python = directory, python
         source = directory / "source"
         files_in(source / "a" / "b", 3, 5000)
         (source / "a" / "soft").symlink_to("hard")
         (source / "a" / "hard").hardlink_to(source / "a" / "b" / "file0")
         self.borg("init", "-e", "repokey-blake2", "r")
         self.borg("create", "r::{{odd}}", "a", cwd=source)
-        self.id = json.loads(self.borg("list", "--json", "r"))["archives"][0]["id"]
+        self.id = self.id_of("{odd}")
 
-    def borg(self, *arguments: str, cwd: Path | None = None) -> str:
+    def id_of(self, name: str) -> str:
+        listed = json.loads(self.borg("list", "--json", "r"))["archives"]
+        return next(one["id"] for one in listed if one["name"] == name)
+
+    def lose(self, name: str = "{odd}") -> None:
+        """Lose what stands in the middle of the largest segment, and let borg put zeros there."""
+        segment = max((self.directory / "r" / "data" / "0").iterdir(), key=lambda path: path.stat().st_size)
+        data = bytearray(segment.read_bytes())
+        data[len(data) // 2] ^= 255
+        segment.write_bytes(bytes(data))
+        self.borg("check", "--repair", "r", status=None)
+        self.id = self.id_of(name)
+
+    def borg(self, *arguments: str, cwd: Path | None = None, status: int | None = 0) -> str:
         repository = [
             str(self.directory / one) if one.startswith("r") and one[1:3] in ("", "::") else one for one in arguments
         ]
-        environment = untraced({**ENVIRONMENT, "BORG_BASE_DIR": str(self.directory), "PATH": "/usr/bin:/bin"})
-        done = subprocess.run(
-            [BORG, *repository], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+        environment = untraced({**ENVIRONMENT, "BORG_BASE_DIR": str(self.directory), "PATH": "/usr/bin:/bin",
+                                "BORG_CHECK_I_KNOW_WHAT_I_AM_DOING": "YES"})  # fmt: skip
+        borg = [str(Path(self.python).with_name("borg")), *repository]
+        done = subprocess.run(borg, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+        assert status is None or done.returncode == status, done.stderr
         return done.stdout
 
     def run(self, *items: bytes, status: int = 0, **plan: Any) -> bytes:
@@ -55,14 +72,30 @@ class Kept:
                 {"name": "{odd}", "id": self.id, "items": encoded, "parents": [], "full": True, "count": False} | plan
             )
         )
-        argv = [sys.executable, "-I", str(SCRIPTS / "export_archive.py"), str(self.directory / "r"), str(file)]
-        environment = {**ENVIRONMENT, **tracing(), "BORG_BASE_DIR": str(self.directory), "PATH": "/usr/bin:/bin"}
+        argv = [self.python, "-I", str(SCRIPTS / "export_archive.py"), str(self.directory / "r"), str(file)]
+        traced = tracing() if self.python == sys.executable else {}
+        environment = {**ENVIRONMENT, **traced, "BORG_BASE_DIR": str(self.directory), "PATH": "/usr/bin:/bin"}
         done = subprocess.run(argv, env=environment, capture_output=True, check=False)
         assert done.returncode == status, done.stderr.decode()
         return done.stdout if status in (0, 101) else done.stderr
 
     def counted(self, *items: bytes, status: int = 0) -> dict[str, Any]:
         return json.loads(self.run(*items, count=True, status=status))
+
+
+def with_lost_link(directory: Path, python: str) -> Kept:
+    """An archive of two names of one file whose content was lost, of a symbolic link to it, and of a whole file."""
+    kept = Kept(directory, python)
+    source = directory / "source"
+    for name in ("one", "two"):
+        (source / name).mkdir()
+    (source / "one" / "first").write_bytes(os.urandom(400_000))
+    (source / "two" / "other").hardlink_to(source / "one" / "first")
+    (source / "two" / "soft").symlink_to("one/first")
+    (source / "two" / "whole").write_bytes(b"whole")
+    kept.borg("create", "r::linked", "one", "two", cwd=source)
+    kept.lose("linked")
+    return kept
 
 
 @pytest.fixture(scope="module")
@@ -104,19 +137,25 @@ def test_another_archive_of_that_name_is_not_read(kept: Kept) -> None:
 
 def test_files_that_borg_repaired_with_zeros_are_named(tmp_path: Path) -> None:
     kept = Kept(tmp_path)
-    segment = max((tmp_path / "r" / "data" / "0").iterdir(), key=lambda path: path.stat().st_size)
-    data = bytearray(segment.read_bytes())
-    data[2000] ^= 255
-    segment.write_bytes(bytes(data))
-    environment = {**ENVIRONMENT, "BORG_BASE_DIR": str(tmp_path), "PATH": "/usr/bin:/bin",
-                   "BORG_CHECK_I_KNOW_WHAT_I_AM_DOING": "YES"}  # fmt: skip
-    subprocess.run(
-        [BORG, "check", "--repair", str(tmp_path / "r")], env=untraced(environment), capture_output=True, check=False
-    )
-    kept.id = json.loads(kept.borg("list", "--json", "r"))["archives"][0]["id"]
+    kept.lose()
     damaged = [base64.b64decode(path) for path in kept.counted()["damaged"]]
     assert damaged, "borg has replaced nothing"
     assert all(path.startswith(b"a/") for path in damaged)
+
+
+@pytest.mark.parametrize("python", BORGS, ids=["1.4", "1.2"])
+def test_every_name_of_a_file_that_borg_repaired_with_zeros_is_named(tmp_path: Path, python: str) -> None:
+    """borg notes it with the first name alone, and takes the zeros from there for another one that was chosen."""
+    kept = with_lost_link(tmp_path, python)
+
+    def damaged(*items: bytes) -> list[bytes]:
+        found = json.loads(kept.run(*items, name="linked", count=True))
+        return [base64.b64decode(path) for path in found["damaged"]]
+
+    assert damaged(b"one") == [b"one/first"]
+    assert damaged(b"two/other") == damaged(b"two") == [b"two/other"]
+    assert damaged(b"one", b"two") == damaged() == [b"one/first", b"two/other"]
+    assert damaged(b"two/soft", b"two/whole") == []
 
 
 def test_a_sample_holds_the_largest_files_and_others_by_chance() -> None:
