@@ -186,16 +186,23 @@ class Desk:
 class Open:
     """A subscription, and the desk behind it if it answers."""
 
-    def __init__(self, leave: Callable[[], Awaitable[None]], desk: Desk | None = None) -> None:
-        """Take what ends the subscription."""
+    def __init__(
+        self, leave: Callable[[], Awaitable[None]], desk: Desk | None = None, among: set[Open] | None = None
+    ) -> None:
+        """Take what ends the subscription, and those that are open, of which this is one until it is closed."""
         self._leave = leave
         self._desk = desk
+        self._among = among
+        if among is not None:
+            among.add(self)
 
     async def close(self) -> None:
         """Hear no more; break off what is being answered."""
         await self._leave()
         if self._desk is not None:
             await self._desk.close()
+        if self._among is not None:
+            self._among.discard(self)
 
 
 async def _begun(answer: Answer, payload: bytes) -> bytes:

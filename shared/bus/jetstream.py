@@ -167,7 +167,7 @@ class JetStreamBus:
         self._watch = watch
         self._js = client.jetstream(timeout=_PUBLISH_SECONDS)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves **kwargs untyped
         self._settings = settings
-        self._serving: list[Open] = []
+        self._serving = set[Open]()
 
     async def ensure_streams(self, specs: Sequence[StreamSpec]) -> list[str]:
         """Create what is missing, add subjects that a newer version brings, and leave the rest as it is."""
@@ -247,8 +247,7 @@ class JetStreamBus:
             if _INBOX.match(message.reply):
                 desk.take(message.data, message.headers or {}, partial(self._send, self._connection, message.reply))
 
-        self._serving.append(opened := Open(await self._subscribed(subject, called, durable_name(subject)), desk))
-        return opened
+        return Open(await self._subscribed(subject, called, durable_name(subject)), desk, self._serving)
 
     @property
     def _connection(self) -> int:
@@ -308,7 +307,7 @@ class JetStreamBus:
     async def close(self) -> None:
         """Flush and disconnect; a drain may hang, so it is bounded."""
         self._watch.quiet = True
-        for serving in self._serving:
+        for serving in list(self._serving):
             await serving.close()
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):

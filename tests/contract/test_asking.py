@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -245,6 +247,50 @@ async def test_who_stops_tells_those_that_wait_for_it(bus: Any, about: str) -> N
     await serving.close()
     error = await asking
     assert (type(error), error.code) == (Transient, "bus_busy")
+
+
+async def test_nothing_is_held_of_who_stopped_serving(bus: Any, about: str) -> None:
+    """A subject of its own for each download would else stay in memory for as long as the service runs."""
+
+    async def serve_once() -> weakref.ref[Any]:
+        held = bytearray(1)
+
+        async def answer(_payload: bytes) -> bytes:
+            return bytes(held)
+
+        serving = await bus.serve(about, answer)
+        assert await bus.request(about, b"", WAIT) == b"\0"
+        await serving.close()
+        return weakref.ref(answer)
+
+    answers = [await serve_once() for _ in range(3)]
+    assert (await failed(bus, about)).code == "bus_nobody"
+    gc.collect()
+    assert [answer() for answer in answers] == [None] * 3
+
+
+async def test_a_bus_that_is_closed_ends_all_that_still_serve(bus: Any, about: str) -> None:
+    inside, ended, count = asyncio.Semaphore(0), asyncio.Semaphore(0), 3
+
+    async def slow(_payload: bytes) -> bytes:
+        inside.release()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.release()
+        return b""
+
+    for number in range(count):
+        await bus.serve(f"{about}.{number}", slow)
+    asking = [asyncio.create_task(failed(bus, f"{about}.{number}")) for number in range(count)]
+    for _ in asking:
+        await asyncio.wait_for(inside.acquire(), WAIT)
+    await bus.close()
+    for _ in asking:
+        await asyncio.wait_for(ended.acquire(), WAIT)
+    for task in asking:
+        task.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
 
 
 @pytest.mark.parametrize(

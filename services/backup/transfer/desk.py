@@ -165,6 +165,7 @@ class Transfers:
         finally:
             making.cancel()
             await asyncio.wait({making})  # borg is gone then, and the view
+            outgoing.forget()
             await listening.close()
 
     async def _made(self, name: str, asked: TransferAsked, outgoing: Outgoing) -> None:

@@ -42,6 +42,7 @@ class Outgoing:
         """Hand on what is left, and say that this was all."""
         if self._buffer:
             await self._give(bytes(self._buffer))
+            self._buffer.clear()
         async with self._news:
             self._end = END + Ended(size=self._size, sha256=self._digest.hexdigest()).model_dump_json().encode()
             self._news.notify_all()
@@ -49,9 +50,14 @@ class Outgoing:
     async def fail(self, error: AppError) -> None:
         """Tell whoever asks for more that there is none, and why."""
         async with self._news:
-            self._chunks.clear()
+            self.forget()
             self._error = error
             self._news.notify_all()
+
+    def forget(self) -> None:
+        """Hold none of the bytes any more: nobody asks for them again."""
+        self._chunks.clear()
+        self._buffer.clear()
 
     async def answer(self, number: int) -> bytes:
         """Return what is asked for: a chunk, the end, or `LATER` where it takes long; raise why there is none."""

@@ -212,8 +212,13 @@ async def test_who_stops_ends_borg(node: Node) -> None:
     transfer = await node.open(node.inside(b"long"), form="file")
     await node.chunk(transfer, 0)
     assert borgs()
+    outgoing = next(one for one in gc_of("Outgoing") if one._made)
+    async with asyncio.timeout(WAIT):
+        while not outgoing._buffer:
+            await asyncio.sleep(0.02)
     await node.chunk(transfer, None)
     await node.until_over()
+    assert (outgoing._chunks, outgoing._buffer) == ({}, b"")
 
 
 async def test_who_asks_no_more_ends_borg(yard: Yard, tmp_path: Path) -> None:
