@@ -19,7 +19,7 @@ from shared.errors import AppError, Conflict, LeaseLost, Transient
 from shared.runtime.outcome import cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from services.backup.node.view_keeper import ViewKeeper
     from services.backup.ports import RepositoryPlace, Storage
@@ -54,8 +54,8 @@ async def viewing(
         epoch = await db.run(lambda tx: tx.leases.acquire(name, holder, seconds))
         if epoch is None:
             raise Transient(REPOSITORY_BUSY(repository=place.label))
-        stack.push_async_callback(storage.remove_view, view)
-        stack.push_async_callback(db.run, lambda tx: tx.leases.release(name, holder))
+        stack.push_async_callback(_tidied, view, lambda: storage.remove_view(view))
+        stack.push_async_callback(_tidied, view, lambda: db.run(lambda tx: tx.leases.release(name, holder)))
         grant = await stack.enter_async_context(storage.open(view, epoch))
 
         async def renew() -> None:
@@ -74,6 +74,14 @@ async def viewing(
         stack.push_async_callback(cancelled, renewing)
         await _taken(db, storage, place, view)
         yield Read(view, grant)
+
+
+async def _tidied(view: RepositoryPlace, work: Callable[[], Awaitable[object]]) -> None:
+    """Tidy up after a view; what cannot be done now undoes nothing of what was read: housekeeping will, and time."""
+    try:
+        await work()
+    except (AppError, OSError) as error:
+        _log.warning("view_left", view=view.id.hex, reason=str(error))
 
 
 async def _taken(db: Database, storage: Storage, place: RepositoryPlace, view: RepositoryPlace) -> None:

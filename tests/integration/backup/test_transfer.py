@@ -23,6 +23,7 @@ from services.backup.node.view_keeper import ViewKeeper
 from services.backup.transfer import lease
 from services.backup.transfer.desk import Transfers
 from shared.borg.node import BorgNode
+from shared.db.stores.leases import Leases
 from shared.db.tables import Archive
 from shared.domain.downloads import (
     CHUNK_BYTES,
@@ -41,7 +42,7 @@ from shared.domain.downloads import (
     chunk_subject,
     subject,
 )
-from shared.errors import AppError, Permanent
+from shared.errors import AppError, Permanent, Transient
 from tests.harness.patience import WAIT
 from tests.integration.backup.test_catalogue import index
 from tests.integration.backup.yard import Yard
@@ -219,6 +220,39 @@ async def test_who_stops_ends_borg(node: Node) -> None:
     await node.chunk(transfer, None)
     await node.until_over()
     assert (outgoing._chunks, outgoing._buffer) == ({}, b"")
+
+
+@pytest.mark.parametrize(
+    "error", [Transient("a silent disk", code="pool_silent", remedy="-"), PermissionError(13, "no")]
+)
+async def test_a_view_that_cannot_be_removed_undoes_nothing_and_housekeeping_takes_it(
+    node: Node, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def stuck(_view: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(node.yard.storage, "remove_view", stuck)
+        assert await node.all_of(node.inside(b"long"), form="file") == LONG
+        await asyncio.gather(*node.transfers._open.values())
+    assert len(node.views()) == 1
+    await ViewKeeper(node.yard.db, "node1", node.yard.storage).tidy()
+    assert node.views() == []
+
+
+async def test_a_lease_that_cannot_be_given_back_undoes_nothing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    release, asked = Leases.release, list[str]()
+
+    async def failing(self: Leases, name: str, holder: str) -> None:
+        if name.startswith("view:"):
+            asked.append(name)
+            raise Transient("no database", code="bus_unreachable", remedy="-")
+        await release(self, name, holder)
+
+    monkeypatch.setattr(Leases, "release", failing)
+    assert await node.all_of(node.inside(b"long"), form="file") == LONG
+    await node.until_over()
+    assert len(asked) == 1
 
 
 async def test_who_asks_no_more_ends_borg(yard: Yard, tmp_path: Path) -> None:
