@@ -1,10 +1,9 @@
 """Brings restored entries from a staging directory to the places that they had; sent to the server and run there.
 
 Runs with nothing but Python 3.7. `placer.py put PLAN` works in the staging directory, with the directory that holds the
-places open as descriptor 7; `placer.py existing PLAN` works in that directory, changes nothing and reads names from its
-input; `placer.py undo -` works there too and reads its plan from its input. Everything goes by directory descriptors,
-so that a link planted meanwhile leads nowhere. What was moved is not in the staging directory any more: whoever begins
-again goes on with what is left. Answers with one line of JSON.
+places open as descriptor 7; `placer.py undo -` works in that directory and reads its plan from its input. Everything
+goes by directory descriptors, so that a link planted meanwhile leads nowhere. What was moved is not in the staging
+directory any more: whoever begins again goes on with what is left. Answers with one line of JSON.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import resource
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _PARENT = 7
 _FIRST = 200
-_SHOWN = 1000
 _WHY = {
     errno.EEXIST: "exists", errno.ENOTEMPTY: "exists", errno.ENOTDIR: "exists", errno.ENOENT: "moved_meanwhile",
     errno.ENAMETOOLONG: "name_too_long", errno.EXDEV: "other_file_system", errno.EBUSY: "other_file_system",
@@ -215,44 +212,6 @@ class Undo:
         return "aside_gone" if aside is None else "aside_changed" if _is(aside, old) else "aside_other"
 
 
-class Existing:
-    """Tells which of the names that are to come are there already."""
-
-    def __init__(self, plan: dict[str, Any]) -> None:
-        """Take the plan: only `existing` and `mode` matter."""
-        self.swap = plan["mode"] == "swap"
-        self.first: list[dict[str, Any]] = []
-        self.count = 0
-        self.digest = hashlib.sha256()
-        self._above: dict[str, bool] = {"": True}
-
-    def look(self, kind: str, path: str) -> None:
-        """Look at one name; `kind` is `d` for a directory."""
-        if not self._enterable(path.rpartition("/")[0]):
-            return
-        try:
-            found = os.lstat(path)
-        except OSError:
-            return
-        if kind == "d" and stat.S_ISDIR(found.st_mode) and not self.swap:
-            return
-        self.count += 1
-        told = {"path": path, "size": found.st_size, "mtime_ns": found.st_mtime_ns}
-        self.digest.update(json.dumps([path, found.st_ino, found.st_size, found.st_mtime_ns]).encode())
-        if len(self.first) < _SHOWN:
-            self.first.append(told)
-
-    def _enterable(self, path: str) -> bool:
-        """Tell whether a directory is there, by no link."""
-        if path not in self._above:
-            try:
-                there = self._enterable(path.rpartition("/")[0]) and stat.S_ISDIR(os.lstat(path).st_mode)
-            except OSError:
-                there = False
-            self._above[path] = there
-        return self._above[path]
-
-
 def _path(encoded: str) -> str:
     return os.fsdecode(base64.b64decode(encoded))
 
@@ -384,15 +343,7 @@ def main(verb: str, encoded: str) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     sys.setrecursionlimit(10_000)
     plan = json.load(sys.stdin) if verb == "undo" else json.loads(base64.b64decode(encoded))
-    if verb in ("put", "undo"):
-        sys.stdout.write(json.dumps(Placer(plan).put() if verb == "put" else Undo(plan).undo()) + "\n")
-        return
-    existing = Existing(plan)
-    for line in sys.stdin:
-        kind, _, path = line.strip().partition(" ")
-        existing.look(kind, _path(path))
-    found = {"count": existing.count, "first": existing.first, "digest": existing.digest.hexdigest()}
-    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.write(json.dumps(Placer(plan).put() if verb == "put" else Undo(plan).undo()) + "\n")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SCRIPT = files("services.backup.restore").joinpath("server.sh").read_text()
 _PLACER = files("services.backup.restore").joinpath("placer.py").read_text()
+_EXISTING = files("services.backup.restore").joinpath("existing.py").read_text()
 _REFUSED = 3
 _HOUR = 3600.0
 _HASHES_AT_ONCE = 5000
@@ -175,7 +176,7 @@ class RestoreServer:
         for begin in range(0, len(rows), _NAMES_AT_ONCE):
             part = rows[begin : begin + _NAMES_AT_ONCE]
             text = "".join(f"{kind} {base64.b64encode(path).decode()}\n" for kind, path in part)
-            answer = (await self._run("existing", _PLACER, plan, stdin=text, seconds=_HOUR)).stdout
+            answer = (await self._run("existing", _EXISTING, plan, stdin=text, seconds=_HOUR)).stdout
             if not answer.strip():
                 continue
             found = json.loads(answer)

@@ -188,8 +188,8 @@ undo)
     exec python3 -I -c "$1" undo -
     ;;
 existing)
-    # Which of the names on stdin are there; says nothing where not even their directory is.
+    # Which of the names on stdin are there, by existing.py in `$1`; says nothing where not even their directory is.
     enter "$parent" stay || exit 0
-    exec python3 -I -c "$1" existing "$2"
+    exec python3 -I -c "$1" "$2"
     ;;
 esac
