@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _PARENT = 7
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _FIRST = 200
 _WHY = {
     errno.EEXIST: "exists", errno.ENOTEMPTY: "exists", errno.ENOTDIR: "exists", errno.ENOENT: "moved_meanwhile",
     errno.ENAMETOOLONG: "name_too_long", errno.EXDEV: "other_file_system", errno.EBUSY: "other_file_system",
     errno.EPERM: "not_permitted", errno.EACCES: "not_permitted", errno.EROFS: "not_permitted",
+    errno.ENOSPC: "no_room", errno.EDQUOT: "no_room",
 }  # fmt: skip
 
 
@@ -47,6 +49,9 @@ class Placer:
         self.kept: list[str] = []
         self.counts = {"refused": 0, "kept": 0}
         self.device = Path().stat().st_dev
+        self.again = Path("swapped").exists()
+        self.aside: set[str] = set()
+        """Items whose place nothing took, and whose former thing could not be given its name again."""
 
     def put(self) -> dict[str, Any]:
         """Place everything; say what stayed and why, and where that went that was there."""
@@ -60,31 +65,45 @@ class Placer:
             meant = _meant(tree, chosen)
         placed = [item for item in chosen if self._item(tree, item, meant.get(item, ("", None))[1])]
         swapped = [[items.index(item), *meant[item]] for item in placed if item in meant]
+        swapped += [[items.index(item), "", meant[item][1]] for item in chosen if item in self.aside]
         os.sync()
         return {"refused": self.refused, "kept": self.kept, "counts": self.counts, "previous": self._previous(),
                 "swapped": swapped}  # fmt: skip
 
     def _item(self, tree: int, path: str, old: str | None) -> bool:
         """Place one item, beside what is there or instead of it; False where it was refused."""
+        try:
+            self._place(tree, path, old)
+        except (Refused, OSError) as error:
+            why = _code(error)
+            if self.again and not self._is_whole(path, old):
+                why = "set_aside"
+            self.aside |= {path} if why == "set_aside" else set()
+            self._refuse(path, why, 1)
+            return False
+        return True
+
+    def _place(self, tree: int, path: str, old: str | None) -> None:
         above, name = os.path.split(path)
         try:
             source = _open_below(tree, above)
             os.stat(name, dir_fd=source, follow_symlinks=False)
         except FileNotFoundError:
-            return True  # an earlier attempt placed it, or the backup does not hold it, which is told elsewhere
-        try:
-            target = self._open_made(source=tree, path=above)
-            if self.plan["mode"] == "beside":
-                _move(source, name, target, f"{name}.restored-{self.plan['stamp']}")
-                return True
-            aside = f"{name}.before-restore-{self.plan['stamp']}"
-            if _is(_there(target, name), old):
-                _move(target, name, target, aside)
-            _move(source, name, target, name)
-        except Refused as error:
-            self._refuse(path, str(error), 1)
-            return False
-        return True
+            return  # an earlier attempt placed it, or the backup does not hold it, which is told elsewhere
+        target = self._open_made(source=tree, path=above)
+        if self.plan["mode"] == "beside":
+            _move(source, name, target, f"{name}.restored-{self.plan['stamp']}")
+        else:
+            _instead(source, name, target, (target, self._aside(name)), old)
+
+    def _aside(self, name: str) -> str:
+        return f"{name}.before-restore-{self.plan['stamp']}"
+
+    def _is_whole(self, path: str, old: str | None) -> bool:
+        """Give back what an earlier attempt set aside; False where it is not at its name, as far as can be seen."""
+        with contextlib.suppress(OSError), _above(path, _PARENT) as (target, name):
+            return _back((target, self._aside(name)), (target, name), old)
+        return old is None
 
     def _open_made(self, source: int, path: str) -> int:
         """Open a directory below the common one; what is missing on the way is made as the backup has it."""
@@ -93,15 +112,12 @@ class Placer:
             source = os.open(part, _DIRECTORY, dir_fd=source)
             found = _there(target, part)
             if found is None:
-                os.mkdir(part, 0o700, dir_fd=target)
-            elif stat.S_ISLNK(found.st_mode):
-                raise Refused("parent_symlink")
-            elif not stat.S_ISDIR(found.st_mode):
-                raise Refused("parent_no_directory")
+                target = _made_alike(source, target, part)
+                continue
+            if not stat.S_ISDIR(found.st_mode):
+                raise Refused("parent_symlink" if stat.S_ISLNK(found.st_mode) else "parent_no_directory")
             target = os.open(part, _DIRECTORY, dir_fd=target)
-            if found is None:
-                _make_alike(source, target)
-            elif os.fstat(target).st_dev != self.device:
+            if os.fstat(target).st_dev != self.device:
                 raise Refused("other_file_system")
         return target
 
@@ -111,8 +127,8 @@ class Placer:
             below = f"{path}/{name}" if path else name
             try:
                 self._merge_one(source, target, name, below)
-            except Refused as error:
-                self._refuse(below, str(error), _names(source, name))
+            except (Refused, OSError) as error:
+                self._refuse(below, _code(error), _names(source, name))
 
     def _merge_one(self, source: int, target: int, name: str, path: str) -> None:
         found = _there(target, name)
@@ -120,7 +136,7 @@ class Placer:
         if found is None:
             _move(source, name, target, name)
         elif stat.S_ISDIR(new.st_mode) and stat.S_ISDIR(found.st_mode):
-            with _opened(source, name) as ours, _opened(target, name) as theirs:
+            with _above(f"{name}/.", source) as (ours, _), _above(f"{name}/.", target) as (theirs, _):
                 if os.fstat(theirs).st_dev != self.device:
                     raise Refused("other_file_system")
                 self._merge(ours, theirs, path)
@@ -132,19 +148,20 @@ class Placer:
             self.counts["kept"] += _names(source, name)
             self.kept += [path] if len(self.kept) < _FIRST else []
         else:
-            self._set_aside(target, name, path)
-            _move(source, name, target, name)
+            with self._previous_of(path) as aside:
+                _instead(source, name, target, (aside, name), _identity(found))
 
-    def _set_aside(self, target: int, name: str, path: str) -> None:
-        """Keep what is to be replaced, under its whole path."""
+    @contextlib.contextmanager
+    def _previous_of(self, path: str) -> Generator[int]:
+        """Make and enter the directory that keeps what is replaced, under its whole path."""
         aside = os.open(".", _DIRECTORY)
-        for part in (self.plan["previous"], *path.split("/")[:-1]):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(part, 0o700, dir_fd=aside)
-            above, aside = aside, os.open(part, _DIRECTORY, dir_fd=aside)
-            os.close(above)
         try:
-            _move(target, name, aside, name)
+            for part in (self.plan["previous"], *path.split("/")[:-1]):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o700, dir_fd=aside)
+                above, aside = aside, os.open(part, _DIRECTORY, dir_fd=aside)
+                os.close(above)
+            yield aside
         finally:
             os.close(aside)
 
@@ -182,30 +199,38 @@ class Undo:
         refused: list[list[str]] = []
         for path, new, old in () if wrong else self.items:
             try:
-                with _above(path) as (above, name):
-                    aside = f"{name}.before-restore-{self.stamp}"
-                    if _is(_there(above, name), new):
-                        _move(above, name, above, f"{name}.restored-{self.stamp}")
-                    if _is(_there(above, aside), old):
-                        _move(above, aside, above, name)
+                why = self._wrong(path, new, old) or self._put_back(path, new, old)
             except (Refused, OSError) as error:
-                refused.append([path, str(error) if isinstance(error, Refused) else "moved_meanwhile"])
+                why = _code(error)
+            refused += [[path, why]] if why else []
         os.sync()
         return {"wrong": wrong[:_FIRST], "wrong_count": len(wrong), "refused": refused}
+
+    def _put_back(self, path: str, new: str, old: str | None) -> str:
+        with _above(path) as (above, name):
+            aside = f"{name}.before-restore-{self.stamp}"
+            if _is(_there(above, name), new):
+                _move(above, name, above, f"{name}.restored-{self.stamp}")
+            if _is(_there(above, aside), old):
+                _move(above, aside, above, name)
+            now = _there(above, name)
+            return "" if (_is(now, old) if old else not _is(now, new)) else "moved_meanwhile"
 
     def _wrong(self, path: str, new: str, old: str | None) -> str:
         """Say what is not as the swap left it, or as an attempt left it that was cut short; empty: nothing."""
         try:
             with _above(path) as (above, name):
                 place, aside = _there(above, name), _there(above, f"{name}.before-restore-{self.stamp}")
-                out = _there(above, f"{name}.restored-{self.stamp}")
+                out = _there(above, f"{name}.restored-{self.stamp}") if new else None
         except OSError as error:
+            if error.errno not in (*_GONE, errno.ENAMETOOLONG):
+                raise
             return "name_too_long" if error.errno == errno.ENAMETOOLONG else "parent"
         if out is not None and not _is(out, new):
             return "taken"
-        if out is not None and _is(place, old):
+        if _is(place, old) and (out is not None or not new):
             return ""  # an earlier attempt was here
-        if not _is(place, new) and not (place is None and out is not None):
+        if not _is(place, new) and not (place is None and (out is not None or not new)):
             return "gone" if place is None else "other"
         if old is None or _identity(aside) == old:
             return ""
@@ -216,16 +241,9 @@ def _path(encoded: str) -> str:
     return os.fsdecode(base64.b64decode(encoded))
 
 
-@contextlib.contextmanager
-def _opened(above: int, name: str) -> Generator[int]:
-    try:
-        opened = os.open(name, _DIRECTORY, dir_fd=above)
-    except OSError as error:
-        raise Refused("moved_meanwhile") from error
-    try:
-        yield opened
-    finally:
-        os.close(opened)
+def _code(error: Refused | OSError) -> str:
+    """Return why something stays, in the one word that is told."""
+    return str(error) if isinstance(error, Refused) else _WHY.get(error.errno or 0, "failed")
 
 
 def _outermost(items: Sequence[str]) -> list[str]:
@@ -291,50 +309,81 @@ def _there(directory: int, name: str) -> os.stat_result | None:
         return None
 
 
+def _instead(source: int, name: str, target: int, aside: tuple[int, str], old: str | None) -> None:
+    """Place something instead of what is there, which keeps its name, or gets it again, where nothing can come."""
+    new = _identity(os.stat(name, dir_fd=source, follow_symlinks=False))
+    try:
+        if _is(_there(target, name), old):
+            _move(target, name, *aside)
+        _move(source, name, target, name)
+    except (Refused, OSError) as error:
+        with contextlib.suppress(OSError):
+            if _is(_there(target, name), new):
+                return  # it came, and only its name in the staging directory stayed
+        if not _back(aside, (target, name), old):
+            raise Refused("set_aside") from error
+        raise
+
+
+def _back(aside: tuple[int, str], place: tuple[int, str], old: str | None) -> bool:
+    """Give what was set aside its name again; False where it has to stay aside."""
+    with contextlib.suppress(Refused, OSError):
+        if _is(_there(*aside), old):
+            _move(*aside, *place)
+        return True
+    with contextlib.suppress(OSError):
+        return _is(_there(*place), old)
+    return False
+
+
 def _move(source: int, name: str, target: int, new: str) -> None:
     """Rename, and replace nothing: Python knows no rename that refuses, but a second link to a file does."""
+    if stat.S_ISDIR(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode):
+        if _there(target, new) is not None:
+            raise Refused("exists")
+        os.rename(name, new, src_dir_fd=source, dst_dir_fd=target)
+        return
     try:
-        if stat.S_ISDIR(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode):
-            if _there(target, new) is not None:
-                raise Refused("exists")
-            os.rename(name, new, src_dir_fd=source, dst_dir_fd=target)
-            return
-        try:
-            os.link(name, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
-        except OSError as error:
-            if error.errno == errno.EEXIST and _is(_there(target, new), _identity(_there(source, name))):
-                os.unlink(name, dir_fd=source)  # an earlier attempt was cut short between the two
-                return
-            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-                raise
-            if _there(target, new) is not None:
-                raise Refused("exists") from error
-            os.rename(name, new, src_dir_fd=source, dst_dir_fd=target)
-        else:
-            os.unlink(name, dir_fd=source)
+        os.link(name, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in _WHY:
+        if error.errno == errno.EEXIST and _is(_there(target, new), _identity(_there(source, name))):
+            os.unlink(name, dir_fd=source)  # an earlier attempt was cut short between the two
+            return
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
             raise
-        raise Refused(_WHY[error.errno]) from error
+        if _there(target, new) is not None:
+            raise Refused("exists") from error
+        os.rename(name, new, src_dir_fd=source, dst_dir_fd=target)
+    else:
+        os.unlink(name, dir_fd=source)
 
 
-def _make_alike(source: int, target: int) -> None:
-    """Give a directory that was made the owner, rights, attributes and times of the backup's."""
-    was = os.fstat(source)
-    os.fchown(target, was.st_uid, was.st_gid)
-    for name in os.listxattr(source):
-        os.setxattr(target, name, os.getxattr(source, name))
-    os.fchmod(target, stat.S_IMODE(was.st_mode))
-    os.utime(target, ns=(was.st_atime_ns, was.st_mtime_ns))
+def _made_alike(source: int, above: int, name: str) -> int:
+    """Make and open a directory with the owner, rights, attributes and times of the backup's, or leave none."""
+    os.mkdir(name, 0o700, dir_fd=above)
+    try:
+        made = os.open(name, _DIRECTORY, dir_fd=above)
+        was = os.fstat(source)
+        os.fchown(made, was.st_uid, was.st_gid)
+        for attribute in os.listxattr(source):
+            os.setxattr(made, attribute, os.getxattr(source, attribute))
+        os.fchmod(made, stat.S_IMODE(was.st_mode))
+        os.utime(made, ns=(was.st_atime_ns, was.st_mtime_ns))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.rmdir(name, dir_fd=above)
+        raise
+    return made
 
 
 def _names(directory: int, name: str) -> int:
-    """Count what is no directory at and below a name."""
-    if not stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-        return 1
-    with _opened(directory, name) as below:
-        names: list[str] = os.listdir(below)  # noqa: PTH208 - by the descriptor
-        return sum(_names(below, one) for one in names)
+    """Count what is no directory at and below a name, as far as it can be seen."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            with _above(f"{name}/.", directory) as (below, _):
+                names: list[str] = os.listdir(below)  # noqa: PTH208 - by the descriptor
+                return sum(_names(below, one) for one in names)
+    return 1
 
 
 def main(verb: str, encoded: str) -> None:

@@ -153,11 +153,11 @@ async def record_undo(tx: UnitOfWork, ctx: Context, plan: UndoPlan, refused: lis
     swapped = plan.swapped
     listed = [{"path": shown(os.fsencode(path)), "code": code} for path, code in refused]
     stayed = {path for path, _ in refused}
-    done = [old for path, _, old in swapped.items if os.fsdecode(path) not in stayed]
+    done = [(new, old) for path, new, old in swapped.items if os.fsdecode(path) not in stayed]
     result = {
         "restore_id": str(plan.restore_id), "server": swapped.target.name, "place": swapped.parent,
-        "stamp": swapped.stamp, "put_back": sum(old is not None for old in done), "set_aside": len(done),
-        "refused": listed[:_SHOWN], "refused_count": len(listed),
+        "stamp": swapped.stamp, "put_back": sum(old is not None for _, old in done),
+        "set_aside": sum(bool(new) for new, _ in done), "refused": listed[:_SHOWN], "refused_count": len(listed),
     }  # fmt: skip
     paths = [f"{one['path']} ({one['code']})" for one in listed]
     state = JobState.WARNING if listed else JobState.SUCCEEDED

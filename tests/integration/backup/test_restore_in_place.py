@@ -169,13 +169,12 @@ async def test_what_came_there_after_the_preview_ends_it_before_anything_is_chan
     assert tree(placed.data) == before
 
 
+_ASIDE = "            _move(target, name, *aside)\n"
 BROKEN_OFF = {
     "before the first": ("        tree = _open_below", "        os.kill(os.getpid(), 9)\n        tree = _open_below"),
-    "old aside, new not yet there": ("            self._set_aside(target, name, path)\n",
-                                     "            self._set_aside(target, name, path)\n            os.kill(os.getpid(), 9)\n"),
+    "old aside, new not yet there": (_ASIDE, _ASIDE + "            os.kill(os.getpid(), 9)\n"),
     "behind the last": ("        os.sync()", "        os.kill(os.getpid(), 9)"),
-    "swap, old aside": ("                _move(target, name, target, aside)\n",
-                        "                _move(target, name, target, aside)\n                os.kill(os.getpid(), 9)\n"),
+    "swap, old aside": (_ASIDE, _ASIDE + "            os.kill(os.getpid(), 9)\n"),
 }  # fmt: skip
 
 
@@ -184,6 +183,7 @@ async def test_killed_while_placing_the_next_attempt_ends_it_and_nothing_is_lost
     placed: InPlace, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     before = changed(placed)
+    assert servers._PLACER.count(BROKEN_OFF[where][0]) == (2 if where == "behind the last" else 1)
     mode = {"mode": "swap"} if "swap" in where else {"mode": "merge", "existing": "replace"}
     items = [inside(placed) + b"/plain", inside(placed) + b"/suid", inside(placed) + b"/sub"]
     job = await placed.request(*items, **mode)

@@ -193,15 +193,15 @@ async def test_a_link_that_was_planted_on_the_way_leads_nowhere(swaps: Swaps, it
     assert (tree(swaps.data), tree(outside)) == (there, victims)
 
 
-_OUT = '                        _move(above, name, above, f"{name}.restored-{self.stamp}")\n'
-_BACK = "                        _move(above, aside, above, name)\n"
-_LINK = "            os.unlink(name, dir_fd=source)\n    except"
+_OUT = '                _move(above, name, above, f"{name}.restored-{self.stamp}")\n'
+_BACK = "                _move(above, aside, above, name)\n"
+_LINK = "    else:\n        os.unlink(name, dir_fd=source)\n"
 _DIE = "os.kill(os.getpid(), 9)\n"
 UNDO_BROKEN_OFF = {
     "before the first": ("        refused: list[list[str]] = []\n", "        " + _DIE),
-    "what was restored is out, nothing is back": (_OUT, _OUT + " " * 24 + _DIE),
-    "the first is back": (_BACK, _BACK + " " * 24 + _DIE),
-    "a file has both names": (_LINK, "            " + _DIE + _LINK),
+    "what was restored is out, nothing is back": (_OUT, _OUT + " " * 16 + _DIE),
+    "the first is back": (_BACK, _BACK + " " * 16 + _DIE),
+    "a file has both names": (_LINK, _LINK.replace("        os", f"        {_DIE}        os")),
     "behind the last": ('        os.sync()\n        return {"wrong"', "        " + _DIE + '        return {"wrong"'),
 }
 
@@ -239,7 +239,7 @@ async def test_killed_at_any_rename_the_next_attempt_ends_it(
 
 SWAP_BROKEN_OFF = {
     "noted, nothing moved": ('    Path("swapped.new").rename("swapped")\n', '    Path("swapped.new").rename("swapped")\n    ' + _DIE),
-    "a file has both names": (_LINK, "            " + _DIE + _LINK),
+    "a file has both names": (_LINK, _LINK.replace("        os", f"        {_DIE}        os")),
     "behind the last": ('        os.sync()\n        return {"refused"', "        " + _DIE + '        return {"refused"'),
 }  # fmt: skip
 
