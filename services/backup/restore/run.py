@@ -175,7 +175,7 @@ async def _to_the_end(
             try:
                 placed = await _placed(plan, server, outcome)
             except Permanent:
-                await _cleaned(server, ctx)
+                await _cleaned(server, ctx, unknown=True)
                 raise
         else:
             placed = outcome
@@ -223,11 +223,11 @@ async def _ended(server: RestoreServer, ctx: Context, outcome: dict[str, Any]) -
     return Restored(outcome, warnings)
 
 
-async def _cleaned(server: RestoreServer, ctx: Context) -> None:
+async def _cleaned(server: RestoreServer, ctx: Context, *, unknown: bool = False) -> None:
     ctx.progress("cleaning")
     try:
         async with asyncio.timeout(_CLEAN_SECONDS):
-            await server.clean()
+            await server.clean(unknown=unknown)
     except (AppError, TimeoutError) as error:
         ctx.log("warning", "kernel", f"the staging directory could not be removed: {error}", code="staging_left")
 

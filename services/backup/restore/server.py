@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from shared.domain.text import clean
 from shared.errors import Permanent, Transient
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _SCRIPT = files("services.backup.restore").joinpath("server.sh").read_text()
 _PLACER = files("services.backup.restore").joinpath("placer.py").read_text()
 _EXISTING = files("services.backup.restore").joinpath("existing.py").read_text()
+_ANSWER = TypeAdapter(dict[str, Any])
 _REFUSED = 3
 _HOUR = 3600.0
 _HASHES_AT_ONCE = 5000
@@ -36,6 +39,8 @@ _REMEDIES = {
     "staging_exists": "look at that directory, and remove it if nobody needs it",
     "staging_gone": "find out who removed it; then restore again",
     "merge_needs_python": "install python3 there, or rename both names of each item by hand",
+    "placed_unreadable": "look what was placed, put back by hand what is set aside (names that end with "
+    "`.before-restore-` and a time), then remove that directory, and ask for a new restore",
     "hostile_archive": "take the server or the person who made this archive for hostile",
 }
 _REASONS = {
@@ -125,7 +130,7 @@ class RestoreServer:
             free_bytes=int(said.get("bytes", "0")),
             free_inodes=int(inodes) if inodes.isdigit() else None,
             place=_wrong(said, ("read-only",) if self._plan.asked.in_place else tuple(_REASONS)),
-            placed=json.loads(said["placed"]) if "placed" in said else {},
+            placed=self._placed(said["placed"]) if "placed" in said else {},
         )
 
     async def stage(self) -> None:
@@ -160,12 +165,14 @@ class RestoreServer:
 
     async def place(self, result: dict[str, Any]) -> None:
         """Rename what was restored to its place; `result` stays beside it until the job's end is recorded."""
-        await self._run("place", _printable(self._plan.top), stdin=json.dumps(result))
+        told = json.dumps(result)
+        await self._run("place", _printable(self._plan.top), str(len(told)), stdin=told)
 
     async def put(self, result: dict[str, Any]) -> dict[str, Any]:
         """Bring what was restored to where it was; an attempt that comes again goes on with what is left."""
         plan = _as_argument(self._plan.placing())
-        done = await self._run("put", _PLACER, plan, stdin=json.dumps(result), seconds=_HOUR)
+        told = json.dumps(result)
+        done = await self._run("put", _PLACER, plan, str(len(told)), stdin=told, seconds=_HOUR)
         return json.loads(done.stdout)
 
     async def existing(self, rows: Sequence[tuple[str, bytes]]) -> dict[str, Any]:
@@ -185,9 +192,16 @@ class RestoreServer:
             digest.update(found["digest"].encode() if found["count"] else b"")
         return told | {"digest": digest.hexdigest()}
 
-    async def clean(self) -> None:
-        """Remove the staging directory."""
-        await self._run("clean", seconds=_HOUR)
+    async def clean(self, *, unknown: bool = False) -> None:
+        """Remove the staging directory; not where something was placed that the job does not know of (`unknown`)."""
+        await self._run("clean", *(["unknown"] if unknown else []), seconds=_HOUR)
+
+    def _placed(self, told: str) -> dict[str, Any]:
+        with contextlib.suppress(ValueError):
+            return _ANSWER.validate_json(told)
+        staging = f"{self._plan.parent}/.borgfleet-restore-{self._plan.job_id.hex}"
+        message = f"{self._plan.target.name}: what an earlier attempt noted in {staging} cannot be read"
+        raise Permanent(message, code="placed_unreadable", remedy=_REMEDIES["placed_unreadable"])
 
     def _arguments(self, verb: str) -> list[str]:
         return [verb, self._plan.job_id.hex, self._plan.parent, self._plan.name]
@@ -207,7 +221,11 @@ def _refuse(done: Completed, what: str, name: str, parent: str) -> None:
     code, colon, text = said.rpartition("\n")[2].partition(": ")
     if done.exit_status == _REFUSED and colon and code in _REMEDIES:
         raise Permanent(f"{name}: {text}", code=code, remedy=_REMEDIES[code])
-    if _FULL in said or _QUOTA in said:
+    if (_FULL in said or _QUOTA in said) and what == "put":
+        message = f"{name}: the file system of {parent} is full; what was placed until then stays"
+        remedy = "make room, then start this restore again: it goes on with what is left"
+        raise Permanent(message, code="target_full", remedy=remedy)
+    if (_FULL in said or _QUOTA in said) and what != "undo":
         message = f"{name}: the file system of {parent} is full; nothing was placed"
         raise Permanent(message, code="target_full", remedy=_REMEDIES["target_full"])
     message = f"{name}: {what} ended with {done.exit_status}: {said or 'it said nothing'}"

@@ -46,11 +46,28 @@ mine() {
 }
 # tidy: removes the staging directory that it is called in, but for what was set aside, which is nobody's to remove.
 tidy() {
-    rm -rf ./tree ./result ./placing ./swapped ./swapped.new
+    rm -rf ./tree ./result ./result.new ./placing ./swapped ./swapped.new
     for one in ./previous*; do
         [ ! -e "$one" ] || return 0
     done
     rm -f ./job && rmdir "$PWD"
+}
+# begun: in place, something was placed or set aside, and the job does not know of it yet.
+begun() {
+    [ -e ./placing ] || return 1
+    for one in ./swapped ./previous*; do
+        [ ! -e "$one" ] || return 0
+    done
+    return 1
+}
+# note BYTES: keeps stdin as ./result once all of it has come, so that half of one takes the place of nothing.
+note() {
+    cat >./result.new || refuse target_full "$parent has no room"
+    if [ "$(wc -c <./result.new | tr -dc 0-9)" != "$1" ]; then
+        echo "what is to be told of it did not come in whole" >&2
+        exit 1
+    fi
+    sync && mv -f ./result.new ./result || refuse target_full "$parent has no room"
 }
 empty() { [ -z "$(ls -A "$1" 2>/dev/null | head -n 1)" ]; }
 case $verb in
@@ -143,10 +160,10 @@ hash)
     ;;
 place)
     # One rename; its inode is noted before it, so that a later attempt knows whether it happened. `$1`: what of the
-    # tree becomes the place, as printf writes it; empty for all. stdin: what is to be told of it then.
+    # tree becomes the place, as printf writes it; empty for all. stdin: what is to be told of it then, of `$2` bytes.
     # Both directories are named by their open descriptors: who owns the parent may put a link in any path's way.
     enter "$parent" stay && exec 7<. && mine || refuse staging_gone "the staging directory is gone"
-    cat >./result || refuse target_full "$parent has no room"
+    note "$2"
     at=$(pwd -P)/tree
     base=$(printf '%b.' "$1")
     base=${base%.}
@@ -171,14 +188,21 @@ place)
     [ "$(stat -c %i "$to/$name")" = "$id" ] || refuse target_exists "$parent/$name was made by somebody else meanwhile"
     ;;
 clean)
+    # `$1` is `unknown` where the job does not know of what was placed: a retry goes on with that.
     enter "$parent" stay || exit 0
     (mine) || exit 0
+    [ "$1" = unknown ] && (mine && begun) && exit 0
     (mine && tidy)
     ;;
 put)
-    # What was restored goes to where it was, by placer.py in `$1`, with its plan in `$2`. stdin as for `place`.
+    # What was restored goes to where it was, by placer.py in `$1`, with its plan in `$2`. stdin as for `place`, of `$3` bytes.
     enter "$parent" stay && exec 7<. && mine || refuse staging_gone "the staging directory is gone"
-    cat >./result && stat -c %i . >./placing && sync || refuse target_full "$parent has no room"
+    if [ "$(cat ./placing 2>/dev/null)" = "$(stat -c %i .)" ]; then
+        cat >/dev/null # an earlier attempt has begun, and its result is what is told
+    else
+        note "$3"
+        stat -c %i . >./placing && sync || refuse target_full "$parent has no room"
+    fi
     exec python3 -I -c "$1" put "$2"
     ;;
 undo)
