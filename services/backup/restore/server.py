@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
+from shared.domain.messages.backups import PLACED_UNREADABLE, PLACING_FULL
 from shared.domain.text import clean
 from shared.errors import Permanent, Transient
 
@@ -39,8 +40,6 @@ _REMEDIES = {
     "staging_exists": "look at that directory, and remove it if nobody needs it",
     "staging_gone": "find out who removed it; then restore again",
     "merge_needs_python": "install python3 there, or rename both names of each item by hand",
-    "placed_unreadable": "look what was placed, put back by hand what is set aside (names that end with "
-    "`.before-restore-` and a time), then remove that directory, and ask for a new restore",
     "hostile_archive": "take the server or the person who made this archive for hostile",
 }
 _REASONS = {
@@ -200,8 +199,7 @@ class RestoreServer:
         with contextlib.suppress(ValueError):
             return _ANSWER.validate_json(told)
         staging = f"{self._plan.parent}/.borgfleet-restore-{self._plan.job_id.hex}"
-        message = f"{self._plan.target.name}: what an earlier attempt noted in {staging} cannot be read"
-        raise Permanent(message, code="placed_unreadable", remedy=_REMEDIES["placed_unreadable"])
+        raise Permanent(PLACED_UNREADABLE(server=self._plan.target.name, path=staging))
 
     def _arguments(self, verb: str) -> list[str]:
         return [verb, self._plan.job_id.hex, self._plan.parent, self._plan.name]
@@ -222,9 +220,7 @@ def _refuse(done: Completed, what: str, name: str, parent: str) -> None:
     if done.exit_status == _REFUSED and colon and code in _REMEDIES:
         raise Permanent(f"{name}: {text}", code=code, remedy=_REMEDIES[code])
     if (_FULL in said or _QUOTA in said) and what == "put":
-        message = f"{name}: the file system of {parent} is full; what was placed until then stays"
-        remedy = "make room, then start this restore again: it goes on with what is left"
-        raise Permanent(message, code="target_full", remedy=remedy)
+        raise Permanent(PLACING_FULL(server=name, path=parent))
     if (_FULL in said or _QUOTA in said) and what != "undo":
         message = f"{name}: the file system of {parent} is full; nothing was placed"
         raise Permanent(message, code="target_full", remedy=_REMEDIES["target_full"])

@@ -129,6 +129,20 @@ UNDO_REFUSED = Message(
     "not put back, as it changed meanwhile or may not be moved: {paths}",
     "see what stands there, and undo the restore again",
 )
+PLACING_FULL = Message(
+    "target_full",
+    400,
+    "{server}: the file system of {path} is full; what was placed until then stays",
+    "make room, then start this restore again: it goes on with what is left",
+    "placing",
+)
+PLACED_UNREADABLE = Message(
+    "placed_unreadable",
+    400,
+    "{server}: what an earlier attempt noted in {path} cannot be read",
+    "look what was placed, put back by hand what is set aside (names that end with `.before-restore-` and a time), "
+    "then remove that directory, and ask for a new restore",
+)
 POST_HOOK_OWED = Message(
     "post_hook_owed",
     400,
