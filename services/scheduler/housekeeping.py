@@ -17,7 +17,7 @@ from shared.db.tables.alert import Alert
 from shared.db.tables.base import db_now
 from shared.db.tables.download import DownloadTicket
 from shared.db.tables.job import Job
-from shared.db.tables.kernel import CommitMark, DeadLetter, Secret
+from shared.db.tables.kernel import CommitMark, DeadLetter, Lease, Secret
 from shared.db.tables.notify import Notification
 from shared.db.tables.request import IdempotencyKey
 from shared.db.tables.schedule import MissedRun
@@ -42,6 +42,8 @@ _PAUSE_SECONDS = 0.1
 _DAY = 86_400.0
 _LINK_DAYS = 30.0
 """For so long who comes with a link that is over learns that it is over, and not that there never was one."""
+_VIEW_DAYS = 30.0
+"""Longer than any job waits for its next attempt, which takes the view of the one before again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Housekeeping:
             Kept(MissedRun, MissedRun.due_at, keep.missed_runs_days, 500),
             Kept(Secret, Secret.created_at, keep.passwords_days, 500, Secret.name.like(server_passwords())),
             Kept(CommitMark, CommitMark.at, 1.0, 500),  # of processes that are gone
+            # Each view has a name of its own; the lease of a thing keeps its epoch for as long as that is there.
+            Kept(Lease, Lease.until, _VIEW_DAYS, 500, Lease.name.like("view:%")),
             Kept(IdempotencyKey, IdempotencyKey.created_at, 1.0, 500),
             Kept(LoginSession, LoginSession.expires_at, 1.0, 500),
             Kept(LoginFlow, LoginFlow.expires_at, 1.0, 500),

@@ -158,8 +158,10 @@ class _Minded:
             path = os.fsencode(item.path)
             if _is_damaged(item, self._lost):
                 raise Damaged(path.decode(errors="replace"))
-            if any(part in ("", ".", "..") for part in item.path.split("/")) and item.path != ".":
-                raise Hostile(path.decode(errors="replace"))
+            # A symbolic link may point anywhere; another name of a file only to a file beside it.
+            for named in (item.path, item.get("source") if stat.S_ISREG(item.mode) else None):
+                if named not in (None, ".") and any(part in ("", ".", "..") for part in named.split("/")):
+                    raise Hostile(os.fsencode(named).decode(errors="replace"))
             if self._missing:
                 self._missing.difference_update(_above(path))
             yield item

@@ -13,7 +13,7 @@ from services.scheduler.housekeeping import Housekeeping
 from shared.config.settings import KeepSettings
 from shared.db.session import Database
 from shared.db.stores.secrets import FLEET_KEY, server_password
-from shared.db.tables import Alert, AlertChange, DeadLetter, Job, JobLog, Secret
+from shared.db.tables import Alert, AlertChange, DeadLetter, Job, JobLog, Lease, Secret
 from shared.db.tables.account import LoginSession, OneTimeLink, Throttle, User
 from shared.db.tables.base import Base
 from shared.domain.ids import new_id
@@ -122,10 +122,23 @@ async def test_what_logins_leave_goes_in_batches_and_what_is_in_force_stays(db: 
     assert (await rows(db, LoginSession), await rows(db, OneTimeLink), await rows(db, Throttle)) == (1, 1, 3)
 
 
+async def test_leases_of_views_that_are_over_go_and_those_of_things_keep_their_epoch(db: Database) -> None:
+    """Each restore, search and download left a row for ever."""
+    old, young = NOW - timedelta(days=40), NOW - timedelta(days=1)
+    names = {"view:old": old, "view:young": young, "view:ahead": NOW + timedelta(days=400), "repository:old": old}
+    leases = [{"name": name, "holder": "", "epoch": 7, "until": until} for name, until in names.items()]
+    await db.run(lambda tx: tx.session.execute(insert(Lease), leases))
+    assert await clean(db) == {"leases": 1}
+    async with db.read() as session:
+        left = set(await session.scalars(select(Lease.name).where(Lease.name.in_(names))))
+    assert left == set(names) - {"view:old"}
+    assert await db.run(lambda tx: tx.leases.acquire("repository:old", "x", 9)) == 8
+
+
 BOUNDED = {
     "alert_changes": "with their alert", "alert_rules": "settings", "api_tokens": "settings", "archives": "what there is",
     "audit_entries": "kept for ever", "audit_seals": "kept for ever", "access_refusals": "some twenty a server", "backup_jobs": "settings", "backup_nodes": "settings", "channel_tags": "settings",
-    "grants": "settings", "group_tags": "settings", "job_log": "with their job", "leases": "a name each", "maintenance_windows":
+    "grants": "settings", "group_tags": "settings", "job_log": "with their job", "maintenance_windows":
     "settings", "notification_channels": "settings", "outbox": "the reaper", "past_measures": "services.backup.truth.measures",
     "pauses": "settings", "recovery_codes": "some of each user", "repositories": "settings", "run_evidence": "with their job",
     "run_limits": "settings", "schedules": "settings", "server_groups": "settings", "server_mounts": "with their server",

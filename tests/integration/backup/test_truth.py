@@ -213,10 +213,11 @@ async def test_an_archive_whose_content_is_not_in_the_repository_is_doubted_ever
     await yard.run(definition, "succeeded")
     for number in range(2):
         (source / f"large{number}").write_bytes(os.urandom(100_000))
+    (source / "name of large0").hardlink_to(source / "large0")
     yard.wrap_borg(LIAR)
     for _ in range(2):
         job = await yard.run(definition, "warning")
-        assert f"of the source {source}, 2 files cannot be restored from this archive" in job.warnings[0]
+        assert f"of the source {source}, 3 files cannot be restored from this archive" in job.warnings[0]
     yard.wrap_borg("")
     await yard.run(definition, "warning")  # its cache still says that all is stored
     subprocess.run(["rm", "-r", str(yard.sshd.home / ".cache" / "borg")], check=True)

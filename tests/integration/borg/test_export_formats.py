@@ -202,13 +202,22 @@ def test_a_link_to_a_file_that_was_lost_and_what_stands_beside_it_are_handed_on(
         assert lost.run(b"two/soft", b"two/whole", name="linked", format=form, full=False)
 
 
-def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "item.path = item.path.replace('file1', '../../file1')",
+        "item.path = item.path.replace('file1', '/etc/file1')",
+        "if item.get('source') and item.path != 'a/soft': item.source = '../../etc/passwd'",
+        "if item.get('source') and item.path != 'a/soft': item.source = '/etc/passwd'",
+    ],
+)
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, hostile: str) -> None:
     kept = Kept(tmp_path)
     script = (
         "import sys, borg.archive as a, borg.archiver as m\n"
         "plain = a.Archive.add_item\n"
         "def add(self, item, *more, **options):\n"
-        "    item.path = item.path.replace('file1', '../../file1')\n"
+        f"    {hostile}\n"
         "    return plain(self, item, *more, **options)\n"
         "a.Archive.add_item = add\n"
         "sys.argv = ['borg', 'create', sys.argv[1] + '::{{odd}}2', 'a']\n"
@@ -220,4 +229,4 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
     subprocess.run(made, cwd=tmp_path / "source", env=environment, check=True, capture_output=True)
     kept.id = kept.borg("list", "--format={id}", "--last=1", "r")
     for form in ("tar", "zip"):
-        assert b"Hostile" in kept.run(b"a", name="{odd}2", format=form, full=False, status=77)
+        assert b"Hostile" in kept.run(name="{odd}2", format=form, full=False, status=77)
