@@ -29,6 +29,7 @@ for _name, _help, _where in (
     ("job", "Backup jobs: what is backed up, and how.", ("job",)),
     ("schedule", "When backup jobs run by themselves.", ("schedule",)),
     ("backup", "Backups (archives).", ("backup",)),
+    ("proof", "Restore tests, and what they prove.", ("proof",)),
     ("alert", "What is wrong, and what was.", ("alert",)),
     ("threshold", "Where alerts begin.", ("alert", "thresholds")),
     ("maintenance", "Times in which no alert begins.", ("maintenance",)),

@@ -1,4 +1,4 @@
-"""`borgfleet repo maintenance`: when repositories are pruned, compacted and checked by themselves."""
+"""`borgfleet repo maintenance`: when repositories are pruned, compacted, checked and tested by themselves."""
 
 from __future__ import annotations
 
@@ -35,10 +35,15 @@ Task = Annotated[str, typer.Argument(help=f"One of {_TASKS}.")]
 def set_schedule(
     server: str, name: str, task: Task, cron: Cron = None, hours: Hours = None, days: Days = 1,
     weekdays: Weekdays = None, monthdays: Monthdays = None, at: At = None, zone: Zone = "UTC", jitter: Jitter = 0,
+    kind: Annotated[str | None, typer.Option(help="Of a restore test: sample, named or all.")] = None,
+    files: Annotated[int | None, typer.Option(min=1, help="How many files a restore test's sample holds.")] = None,
+    max_bytes: Annotated[int | None, typer.Option(min=1, help="How many bytes a restore test reads at most.")] = None,
+    paths: Annotated[list[str] | None, typer.Option("--path", help="What a restore test reads, if named.")] = None,
+    source: Annotated[bool, typer.Option("--source/--no-source", help="It compares with the server's files.")] = True,
     depth: Annotated[str | None, typer.Option(help="Of a check: segments, archives or data.")] = None,
     budget: Annotated[int | None, typer.Option(help="Seconds a check may take; the next one goes on.")] = None,
 ) -> None:  # fmt: skip
-    """Let a repository be pruned, compacted or checked by itself, and show when."""
+    """Let a repository be pruned, compacted, checked or tested by itself, and show when."""
     client = Client()
     repository = named(client, server, name)
     wanted: dict[str, Any] = {
@@ -47,6 +52,11 @@ def set_schedule(
     }  # fmt: skip
     if depth or budget:
         wanted["check"] = {"depth": depth or "archives", "budget_seconds": budget}
+    if task == "restore_test":
+        wanted["restore_test"] = {
+            "kind": kind or ("named" if paths else "sample"), "files": files, "max_bytes": max_bytes,
+            "paths": paths or [], "compare_source": source,
+        }  # fmt: skip
     changed = change(client, repository, schedules=[*_others(repository, task), wanted])
     show_runs([one for one in changed["schedules"] if one["task"] == task])
 
@@ -83,4 +93,6 @@ def _known(task: str) -> str:
 def _others(repository: dict[str, Any], task: str) -> list[dict[str, Any]]:
     """Return the schedules of the other tasks, as they were given."""
     kept = [one for one in repository["schedules"] if one["task"] != task]
-    return [given(one) | {"task": one["task"], "check": one["check"]} for one in kept]
+    return [
+        given(one) | {"task": one["task"], "check": one["check"], "restore_test": one["restore_test"]} for one in kept
+    ]

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 from services.backup.catalogue.index import load_index, place_to_index, record_index, run_index
 from services.backup.create.record import announce, record_backup, remember
 from services.backup.create.run import run_backup
+from services.backup.drills.plan import load_test, place_to_test
+from services.backup.drills.record import record_test
+from services.backup.drills.run import run_test
 from services.backup.inventory.beside import record_verified, verify_beside
 from services.backup.inventory.proof import Manner
 from services.backup.inventory.recover import load_recover, place_to_recover, record_recover, run_recover
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from services.backup.restore.server import RestoreServers
     from shared.events.backup import BackupRequested
     from shared.runtime.context import Context
+    from shared.ssh.port import Ssh
 
 _KEPT_DAYS = 90.0
 """For so long an ended job is kept, where nobody says otherwise."""
@@ -86,14 +90,23 @@ def index_in(directory: Path) -> Work[Any, Any, Any]:
     )  # fmt: skip
 
 
+def drill_in(directory: Path, ssh: Ssh) -> Work[Any, Any, Any]:
+    """Return the work that tests whether backups can be restored: it reads a view, and keeps nothing."""
+    return Work(
+        JobType.RESTORE_TEST, place_to_test, load_test, partial(run_test, ssh=ssh, directory=directory), record_test,
+        alone=False, in_window=True, before_commit="after_test_before_commit",
+    )  # fmt: skip
+
+
 async def make_backup(event: BackupRequested, ctx: Context, *, storage: Storage, servers: Servers) -> None:
     """Make one backup."""
     await work_on(event, ctx, work=backup_by(servers), storage=storage)
 
 
 def works(
-    servers: Servers, restoring: RestoreServers, catalogues: Path, kept_days: float = _KEPT_DAYS
+    servers: Servers, restoring: RestoreServers, ssh: Ssh, catalogues: Path, kept_days: float = _KEPT_DAYS
 ) -> tuple[Work[Any, Any, Any], ...]:
     """Return each kind of work on a repository; `catalogues`: the directory that holds them."""
     backup, restore = backup_by(servers), restore_by(restoring, kept_days)
-    return backup, DELETE, restore, PRUNE, COMPACT, CHECK, VERIFY, RECOVER, index_in(catalogues)
+    reading = index_in(catalogues), drill_in(catalogues, ssh)
+    return backup, DELETE, restore, PRUNE, COMPACT, CHECK, VERIFY, RECOVER, *reading

@@ -41,6 +41,8 @@ from shared.events.repository import (
     RepositoryRecovered,
     RepositoryVerified,
     RepositoryVerify,
+    RestoreTest,
+    RestoreTested,
 )
 from shared.events.server import ServerRefused
 from shared.events.streams import COMMAND_OF
@@ -60,6 +62,7 @@ _EMITS = (
     RepositoryPrune,
     RepositoryCompact,
     RepositoryCheck,
+    RestoreTest,
     RepositoryVerify,
     RepositoryRecover,
     ArchiveIndex,
@@ -74,6 +77,7 @@ _EMITS = (
     RepositoryChecked,
     RepositoryVerified,
     RepositoryRecovered,
+    RestoreTested,
     RepositoryFrozen,
     MaintenanceMissed,
     ServerRefused,
@@ -92,7 +96,7 @@ def build(parts: Parts) -> Service:
     servers = RemoteServers(ssh, node, silence)
     routes: list[Route] = []
     restoring = RestoreServers(ssh, silence)
-    for work in works(servers, restoring, settings.catalogue_dir, settings.keep.jobs_days):
+    for work in works(servers, restoring, ssh, settings.catalogue_dir, settings.keep.jobs_days):
         command, do = COMMAND_OF[work.kind], partial(work_on, work=work, storage=storage)
         at_once = settings.backup.concurrency if work.kind is JobType.BACKUP_CREATE else 1
         routes.append(Route(command, do, at_once, node=here, on_failure=announce_failure))

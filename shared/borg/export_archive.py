@@ -204,8 +204,8 @@ class _Tar:
 
 
 def _headers(item: Any) -> dict[str, str]:
-    seconds, rest = divmod(item.mtime, _SECOND)
-    headers = {"mtime": f"{seconds}.{rest:09d}"} if rest else {}
+    seconds, rest = divmod(abs(item.mtime), _SECOND)
+    headers = {"mtime": f"{'-' if item.mtime < 0 else ''}{seconds}.{rest:09d}"} if rest else {}
     attributes: dict[bytes, bytes | None] = item.get("xattrs") or {}
     for key, value in attributes.items():
         name = os.fsdecode(key).replace("%", "%25").replace("=", "%3D")

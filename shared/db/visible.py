@@ -20,6 +20,7 @@ from shared.db.tables.download import DownloadTicket
 from shared.db.tables.evidence import PastMeasure, RunEvidenceRow
 from shared.db.tables.job import Job, JobLog
 from shared.db.tables.notify import Notification
+from shared.db.tables.proof import RestoreProof
 from shared.db.tables.schedule import MissedRun, Pause, Schedule
 from shared.db.tables.server import AccessRefusal, Server
 from shared.db.tables.stats import ServerMount, ServerRollup, ServerStats, ServerStatus
@@ -96,6 +97,7 @@ LIMITED: dict[type[Base], Callable[[Servers], ColumnElement[bool]]] = {
     PastMeasure: _by_backup_job(PastMeasure),
     Pause: _own(Pause),
     Repository: _own(Repository),
+    RestoreProof: _own(RestoreProof),
     RunEvidenceRow: _by_job(RunEvidenceRow),
     Schedule: _by_owner(Schedule),
     Server: Server.id.in_,

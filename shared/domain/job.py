@@ -17,6 +17,7 @@ class JobType(StrEnum):
     REPOSITORY_PRUNE = "repository_prune"
     REPOSITORY_COMPACT = "repository_compact"
     REPOSITORY_CHECK = "repository_check"
+    RESTORE_TEST = "restore_test"
     REPOSITORY_VERIFY = "repository_verify"
     REPOSITORY_RECOVER = "repository_recover"
     STATS_COLLECT = "stats_collect"

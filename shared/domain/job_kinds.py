@@ -11,7 +11,7 @@ from shared.domain.job import JobType
 from shared.domain.permissions import Permission
 
 Unit: TypeAlias = Literal["", "archives", "bytes", "segments", "servers", "steps"]
-MaintenanceTask: TypeAlias = Literal["prune", "compact", "check"]
+MaintenanceTask: TypeAlias = Literal["prune", "compact", "check", "restore_test"]
 """What a repository's schedules may do; a test holds it equal to the rows with a `task`."""
 
 
@@ -101,6 +101,14 @@ JOB_KINDS: tuple[JobKind, ...] = (
         JobType.REPOSITORY_CHECK, "Check", "repository.check", Permission.REPOSITORIES_CHECK,
         (Phase("checking segments"), Phase("checking archives"), Phase("reading archive", "archives")),
         takes_turns=True, task="check",
+    ),
+    JobKind(
+        JobType.RESTORE_TEST, "Restore test", "restore.test", Permission.REPOSITORIES_RESTORE_TEST,
+        (
+            Phase("making the view"), Phase("choosing"), Phase("counting"), Phase("reading", "bytes"),
+            Phase("comparing with the server"),
+        ),
+        takes_turns=True, task="restore_test",
     ),
     JobKind(
         JobType.REPOSITORY_VERIFY, "Verification", "repository.verify", Permission.REPOSITORIES_VERIFY,

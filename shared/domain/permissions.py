@@ -51,6 +51,7 @@ class Permission(StrEnum):
     REPOSITORIES_INDEX = "repositories:index"
     REPOSITORIES_PRUNE = "repositories:prune"
     REPOSITORIES_RECOVER = "repositories:recover"
+    REPOSITORIES_RESTORE_TEST = "repositories:restore_test"
     REPOSITORIES_UNFREEZE = "repositories:unfreeze"
     """Prune again what was frozen, or follow a database that was restored."""
     REPOSITORIES_DELETE = "repositories:delete"
@@ -111,7 +112,12 @@ _AUDITOR = _VIEWER | {
     Permission.SETTINGS_READ,
     Permission.USERS_READ,
 }
-_RESTORE_OPERATOR = _VIEWER | {Permission.BACKUPS_RESTORE, Permission.FILES_READ, Permission.JOBS_CANCEL_OWN}
+_RESTORE_OPERATOR = _VIEWER | {
+    Permission.BACKUPS_RESTORE,
+    Permission.FILES_READ,
+    Permission.JOBS_CANCEL_OWN,
+    Permission.REPOSITORIES_RESTORE_TEST,
+}
 _OPERATOR = _RESTORE_OPERATOR | {
     Permission.ALERTS_ACKNOWLEDGE,
     Permission.BACKUPS_HOLD,

@@ -40,6 +40,14 @@ class RepositoryCheck(Command):
     )
 
 
+class RestoreTest(Command):
+    """Read files of backups as a restore would, compare them, and throw them away."""
+
+    subject: ClassVar[str] = "restore.test"
+
+    repository_id: uuid.UUID | None = Field(default=None, description="The repository of which backups are tested.")
+
+
 class RepositoryVerify(Command):
     """Read and decrypt every object that was added since the last time; so each archive is proven."""
 
@@ -69,7 +77,13 @@ class ArchiveIndex(Command):
 
 
 Maintenance: TypeAlias = (
-    RepositoryPrune | RepositoryCompact | RepositoryCheck | RepositoryVerify | RepositoryRecover | ArchiveIndex
+    RepositoryPrune
+    | RepositoryCompact
+    | RepositoryCheck
+    | RestoreTest
+    | RepositoryVerify
+    | RepositoryRecover
+    | ArchiveIndex
 )
 
 
@@ -103,6 +117,20 @@ class RepositoryChecked(JobFact):
     """False: its budget was spent before the end; the next check goes on."""
     damage: str
     damaged_archives: int
+
+
+class RestoreTested(JobFact):
+    """A restore test ended; only the state `good` proves that backups can be restored."""
+
+    subject: ClassVar[str] = "restore.tested"
+
+    repository_id: uuid.UUID
+    kind: str
+    state: str
+    """good, source_differs, nothing, failed or damaged."""
+    files: int
+    bytes: int
+    damaged: int
 
 
 class RepositoryVerified(JobFact):

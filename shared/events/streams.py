@@ -33,6 +33,8 @@ from shared.events.repository import (
     RepositoryRecovered,
     RepositoryVerified,
     RepositoryVerify,
+    RestoreTest,
+    RestoreTested,
 )
 from shared.events.server import ServerReady, ServerRefused, ServerSetup, ServerUnreachable
 from shared.events.stats import ServerReachable, StatsCollect, StatsCollected
@@ -56,7 +58,7 @@ class StreamSpec:
 
 COMMANDS: tuple[type[Command], ...] = (
     BackupRequested, ArchiveDelete, ArchiveRestore, RepositoryPrune, RepositoryCompact, RepositoryCheck,
-    RepositoryVerify, RepositoryRecover, ArchiveIndex, RestoreUndo, ServerSetup, StatsCollect,
+    RestoreTest, RepositoryVerify, RepositoryRecover, ArchiveIndex, RestoreUndo, ServerSetup, StatsCollect,
 )  # fmt: skip
 _OF_SUBJECT = {command.subject: command for command in COMMANDS}
 COMMAND_OF: dict[JobType, type[Command]] = {kind.type: _OF_SUBJECT[kind.subject] for kind in JOB_KINDS}
@@ -65,8 +67,8 @@ NODE_BOUND: frozenset[type[Command]] = frozenset(COMMAND_OF[kind.type] for kind 
 FACTS: tuple[type[Event], ...] = (
     BackupStarted, BackupCompleted, BackupFailed, BackupMissed, ArchiveAccepted, ArchiveDeleted, ArchiveRestored,
     RepositoryPruned, RepositoryCompacted, RepositoryChecked, RepositoryFrozen, RepositoryVerified,
-    RepositoryRecovered, MaintenanceMissed, ServerReady, ServerUnreachable, ServerReachable, StatsCollected,
-    AlertRaised, AlertResolved, JobChanged, ServerRefused,
+    RepositoryRecovered, RestoreTested, MaintenanceMissed, ServerReady, ServerUnreachable, ServerReachable,
+    StatsCollected, AlertRaised, AlertResolved, JobChanged, ServerRefused,
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (*COMMANDS, *FACTS, JobProgress)
 

@@ -29,6 +29,7 @@ PHASES = {
     "services/backup/restore/undo.py": ("restore_undo",),
     "services/backup/restore": ("archive_restore",),
     "services/backup/catalogue": ("archive_index",),
+    "services/backup/drills": ("restore_test",),
     "services/backup/maintenance/check.py": ("repository_check",),
     "services/backup/maintenance/compact.py": ("repository_compact", "repository_prune"),
     "services/backup/maintenance/delete.py": ("archive_delete",),
@@ -83,8 +84,8 @@ def test_no_other_place_lists_the_types_of_jobs() -> None:
         "X = {1: 'backup_create', 2: 'archive_delete'}",
         "X = frozenset(['repository_check', JobType.ARCHIVE_DELETE.value])",
         "X = kind == JobType.BACKUP_CREATE or kind == 'archive_delete'",
-        "X = ('check', 'prune', 'compact')",
-        "Y: Literal['prune', 'compact', 'check']",
+        "X = ('check', 'prune', 'compact', 'restore_test')",
+        "Y: Literal['prune', 'compact', 'check', 'restore_test']",
     ],
 )
 def test_a_list_of_types_in_any_form_is_found(code: str) -> None:

@@ -30,6 +30,7 @@ from shared.db.tables import (
     MissedRun,
     Pause,
     Repository,
+    RestoreProof,
     Schedule,
     Server,
     ServerStatus,
@@ -81,6 +82,10 @@ async def settle(tx: Any, name: str, tag: str, pool: StoragePool) -> dict[str, u
         Schedule(repository_id=repository.id, task="repository_check", **schedule),
         MissedRun(schedule_id=uuid.uuid4(), backup_job_id=made.id, due_at=NOW, code="downtime", reason=name),
         ServerStatus(server_id=server.id, up=True),
+        RestoreProof(
+            repository_id=repository.id, server_id=server.id, backup_job_id=made.id, archive_id=archive.id,
+            kind="sample", state="good", chosen=1, files=1, bytes=5, started_at=NOW, ended_at=NOW,
+        ),
     ])  # fmt: skip
     await session.flush()
     return {
@@ -167,6 +172,7 @@ def body_for(route: GuardedRoute, ids: dict[str, uuid.UUID]) -> Any:
         "AcceptIn": {"reason": WHY},
         "HoldIn": {"reason": WHY},
         "RestoreIn": RESTORE,
+        "RestoreTestIn": {},
         "DownloadIn": {},
         "WizardIn": {"server_id": texts["server_id"], "pool_id": texts["pool_id"], "repository": "w", "job": job},
         "AcknowledgeIn": {},

@@ -87,7 +87,11 @@ def to_schema(row: Schedule, owner: Owner) -> ScheduleOut | MaintenanceScheduleO
     if row.backup_job_id is not None:
         out = ScheduleOut.model_validate(values)
     else:
-        maintenance = {"task": task_of(row.task), "check": row.params or None}
+        task, options = task_of(row.task), row.params or None
+        tested = row.task == JobType.RESTORE_TEST.value
+        maintenance = {
+            "task": task, "check": None if tested else options, "restore_test": options if tested else None,
+        }  # fmt: skip
         out = MaintenanceScheduleOut.model_validate(values | maintenance)
     if out.unreadable:  # of its hours: the scheduler sets it aside, and the row says when it tries again
         return out.model_copy(update={"next_run_at": None, "next_runs": []})
@@ -117,7 +121,7 @@ def _text(one: ScheduleIn | ScheduleOut) -> str:
 def _row(owner: Owner, one: ScheduleIn, now: datetime) -> Schedule:
     task, params = JobType.BACKUP_CREATE.value, None
     if isinstance(one, MaintenanceScheduleIn):
-        task, params = MAINTENANCE[one.task].type.value, one.check.model_dump(mode="json") if one.check else None
+        task, params = MAINTENANCE[one.task].type.value, one.params
     offset = jitter(owner.called(task), one.jitter_seconds)
     due_at = next_run(one.when, now - offset) + offset
     return Schedule(

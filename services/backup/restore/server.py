@@ -155,7 +155,7 @@ class RestoreServer:
         found: dict[bytes, bytes] = {}
         for begin in range(0, len(paths), _HASHES_AT_ONCE):
             part = paths[begin : begin + _HASHES_AT_ONCE]
-            text = "".join(f"{_printable(path)}\n" for path in part)
+            text = "".join(f"{printable(path)}\n" for path in part)
             answer = (await self._run("hashes", stdin=text, seconds=_HOUR)).stdout.split()
             if len(answer) != len(part):
                 answer = (await self._run("hash", stdin=text, seconds=_HOUR)).stdout.split()
@@ -165,7 +165,7 @@ class RestoreServer:
     async def place(self, result: dict[str, Any]) -> None:
         """Rename what was restored to its place; `result` stays beside it until the job's end is recorded."""
         told = json.dumps(result)
-        await self._run("place", _printable(self._plan.top), str(len(told)), stdin=told)
+        await self._run("place", printable(self._plan.top), str(len(told)), stdin=told)
 
     async def put(self, result: dict[str, Any]) -> dict[str, Any]:
         """Bring what was restored to where it was; an attempt that comes again goes on with what is left."""
@@ -239,7 +239,7 @@ def _as_argument(plan: dict[str, Any]) -> str:
     return base64.b64encode(json.dumps(plan).encode()).decode()
 
 
-def _printable(path: bytes) -> str:
+def printable(path: bytes) -> str:
     """Return a path as the shell's printf understands it."""
     plain = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-"
     return "".join(chr(one) if one in plain else f"\\0{one:03o}" for one in path)

@@ -72,6 +72,8 @@ class TarReader:
         self._path = b""
         self._extra: tuple[bytes, bytearray] | None = None
         self._given: dict[bytes, bytes] = {}
+        self.given: dict[bytes, bytes] = {}
+        """The extended headers of the entry that is being read."""
         self._symlinks: set[bytes] = set()
 
     def feed(self, block: bytes) -> None:
@@ -118,15 +120,16 @@ class TarReader:
         if not any(header):
             self.ended = True
             return
-        if sum(header[:148]) + sum(header[156:]) + 8 * 32 != _number(header[148:156]):
+        if sum(header[:148]) + sum(header[156:]) + 8 * 32 != number(header[148:156]):
             raise _garbled("a header's checksum is wrong")
-        kind, size = header[156:157], _number(header[124:136])
+        kind, size = header[156:157], number(header[124:136])
         if kind in (b"x", b"L", b"K"):
             if size > _LARGEST_EXTRA:
                 raise _garbled(f"a header of {size} bytes")
             self._extra = kind, bytearray()
         else:
             given, self._given = self._given, {}
+            self.given = given
             size = int(given.get(b"size", size))
             size = self._entry(kind, given.get(b"path") or _name(header), given.get(b"linkpath"), header, size)
         self._left, self._padding = size, -size % _BLOCK
@@ -173,7 +176,8 @@ def _garbled(why: str) -> Permanent:
     return Permanent(message, code="tar_garbled", remedy="report it with the versions of borg and Borgfleet")
 
 
-def _number(field_: bytes) -> int:
+def number(field_: bytes) -> int:
+    """Return what a number of a header says; a negative one is at least told from others."""
     if field_[:1] in (b"\x80", b"\xff"):
         return int.from_bytes(field_[1:], "big")
     digits = field_.strip(b" \0")

@@ -132,7 +132,7 @@ async def _moving(
 
 
 async def request_maintenance(
-    tx: UnitOfWork, kind: JobType, repository_id: uuid.UUID, *, request_key: str | None = None, **params: Any
+    tx: UnitOfWork, kind: JobType, repository_id: uuid.UUID, /, *, request_key: str | None = None, **params: Any
 ) -> Job:
     """Queue a prune, a compaction or a check of a repository, on the node that holds it."""
     job = Job(type=kind.value, request_key=request_key, params=params)

@@ -27,6 +27,7 @@ from shared.db.tables.kernel import (
     ServiceInstance,
 )
 from shared.db.tables.notify import Notification, NotificationChannel
+from shared.db.tables.proof import RestoreProof
 from shared.db.tables.request import IdempotencyKey
 from shared.db.tables.schedule import MissedRun, Pause, Schedule
 from shared.db.tables.server import AccessRefusal, Server
@@ -68,6 +69,7 @@ __all__ = [
     "Pause",
     "RecoveryCode",
     "Repository",
+    "RestoreProof",
     "RunEvidenceRow",
     "RunLimits",
     "Schedule",

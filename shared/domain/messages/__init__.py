@@ -25,6 +25,7 @@ from shared.domain.messages import (
     frozen,
     installation,
     jobs,
+    proofs,
     repositories,
     requests,
     run_reasons,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 MODULES: tuple[ModuleType, ...] = (
     requests, fields, accounts, servers, repositories, backups, source_reasons, run_reasons, frozen, files,
-    downloads, schedules, jobs, alerts, ssh_causes, borg_causes, bus, database, installation, counts,
+    downloads, proofs, schedules, jobs, alerts, ssh_causes, borg_causes, bus, database, installation, counts,
 )  # fmt: skip
 """In the order in which the documents show them."""
 

@@ -33,7 +33,7 @@ def commands(*kinds: str) -> frozenset[type[Event]]:
 
 
 MAINTENANCE = frozenset(command for command in COMMANDS if command.subject.startswith("repository."))
-MAINTENANCE |= commands(JobType.ARCHIVE_INDEX)
+MAINTENANCE |= commands(JobType.ARCHIVE_INDEX, JobType.RESTORE_TEST)
 SENDERS: dict[str, frozenset[type[Event]]] = {
     "request_backup": commands(JobType.BACKUP_CREATE) | commands(*TAKE_TURNS),
     "request_delete": commands(JobType.ARCHIVE_DELETE),

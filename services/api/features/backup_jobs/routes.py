@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response
 from sqlalchemy import Select, literal, or_, select
@@ -20,6 +20,7 @@ from services.api.kernel.scheduling import Owner, replace_schedules, schedules_o
 from services.api.kernel.scheduling import to_schema as schedule_shown
 from services.api.kernel.schemas import Page
 from services.api.kernel.versions import claimed
+from shared.db.queries.proofs import backup_jobs_proven
 from shared.db.queries.retention import last_good
 from shared.db.stores.requests import request_backup
 from shared.db.tables.backup_job import BackupJob
@@ -31,9 +32,9 @@ from shared.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from sqlalchemy import Row
+    from sqlalchemy.ext.asyncio import AsyncSession
 
     from shared.db.tables.job import Job
     from shared.db.tables.schedule import Schedule
@@ -49,8 +50,8 @@ async def list_backup_jobs(parts: Parts, bounds: PageBounds) -> Page[BackupJobOu
     async with parts.db.read() as session:
         cut = await by_text(session, _backup_jobs(), BackupJob.name, bounds)
         ids = [row[0].id for row in cut.rows]
-        schedules, last = await schedules_of(session, ids), await last_good(session, ids)
-    return cut.page([_shown(row, schedules[row[0].id], last.get(row[0].id)) for row in cut.rows])
+        schedules, since = await schedules_of(session, ids), await _since(session, ids)
+    return cut.page([_shown(row, schedules[row[0].id], since[row[0].id]) for row in cut.rows])
 
 
 @router.post("/api/backup-jobs", dependencies=[Allow(Permission.BACKUP_JOBS_WRITE)], status_code=201)
@@ -177,8 +178,16 @@ async def _read(tx: UnitOfWork, backup_job_id: uuid.UUID) -> BackupJobOut:
     query = _backup_jobs().where(BackupJob.id == backup_job_id).execution_options(populate_existing=True)
     row = require((await tx.session.execute(query)).one_or_none(), "backup job")
     schedules = (await schedules_of(tx.session, [backup_job_id]))[backup_job_id]
-    good = await last_good(tx.session, [backup_job_id])
-    return _shown(row, schedules, good.get(backup_job_id))
+    return _shown(row, schedules, (await _since(tx.session, [backup_job_id]))[backup_job_id])
+
+
+async def _since(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:
+    """Return when each one's last good backup was made, and when its backups were last proven."""
+    good, proven = await last_good(session, ids), await backup_jobs_proven(session, ids)
+    since: dict[uuid.UUID, dict[str, Any]] = {one: {"last_good_at": good.get(one)} for one in ids}
+    for one, (at, full) in proven.items():
+        since[one] |= {"restore_proven_at": at, "full_restore_seconds": full}
+    return since
 
 
 def _owner(definition: BackupJob) -> Owner:
@@ -193,11 +202,9 @@ def _backup_jobs() -> Select[BackupJob, str, Repository]:
     )
 
 
-def _shown(
-    row: Row[BackupJob, str, Repository], schedules: Sequence[Schedule], last_good_at: datetime | None
-) -> BackupJobOut:
+def _shown(row: Row[BackupJob, str, Repository], schedules: Sequence[Schedule], since: dict[str, Any]) -> BackupJobOut:
     definition, server, repository = row
-    names = {"server": server, "repository": repository.name, "last_good_at": last_good_at}
+    names = {"server": server, "repository": repository.name, **since}
     names |= {"checked_at": repository.checked_at, "compacted_at": repository.compacted_at}
     listed = [schedule_shown(one, _owner(definition)) for one in schedules]
     return BackupJobOut.model_validate({**vars(definition), **names, "schedules": listed})

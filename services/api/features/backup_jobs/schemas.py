@@ -121,6 +121,12 @@ class BackupJobOut(Out):
     retry_seconds: int | None
     schedules: list[ScheduleOut]
     last_good_at: datetime | None = Field(description="When its last good backup was made.")
+    restore_proven_at: datetime | None = Field(
+        default=None, description="When a restore test or a restore last proved that its backups can be restored."
+    )
+    full_restore_seconds: float | None = Field(
+        default=None, description="About how long a restore of all of a backup takes, by that proof."
+    )
     checked_at: datetime | None = Field(description="When its repository was last checked to the end.")
     compacted_at: datetime | None = Field(description="When its repository was last compacted.")
     version: int = VERSION

@@ -18,6 +18,7 @@ from services.api.kernel.scheduling import Owner, replace_schedules, schedules_o
 from services.api.kernel.scheduling import to_schema as schedule_shown
 from services.api.kernel.schemas import Page
 from services.api.kernel.versions import claimed
+from shared.db.queries.proofs import repositories_proven
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
 from shared.domain.names import repository_path
@@ -25,6 +26,7 @@ from shared.domain.permissions import Permission
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy import Row
 
@@ -39,8 +41,9 @@ async def list_repositories(parts: Parts, bounds: PageBounds) -> Page[Repository
     """List the repositories by path."""
     async with parts.db.read() as session:
         cut = await by_text(session, _repositories(), Repository.path, bounds)
-        schedules = await schedules_of(session, [row[0].id for row in cut.rows])
-    return cut.page([_shown(row, schedules[row[0].id]) for row in cut.rows])
+        ids = [row[0].id for row in cut.rows]
+        schedules, proven = await schedules_of(session, ids), await repositories_proven(session, ids)
+    return cut.page([_shown(row, schedules[row[0].id], proven.get(row[0].id)) for row in cut.rows])
 
 
 @router.get("/api/repositories/{repository_id}", dependencies=[Allow(Permission.REPOSITORIES_READ)])
@@ -121,16 +124,21 @@ async def read_repository(tx: UnitOfWork, repository_id: uuid.UUID) -> Repositor
     await tx.session.flush()
     query = _repositories().where(Repository.id == repository_id).execution_options(populate_existing=True)
     row = require((await tx.session.execute(query)).one_or_none(), "repository")
-    return _shown(row, (await schedules_of(tx.session, [repository_id]))[repository_id])
+    proven = await repositories_proven(tx.session, [repository_id])
+    return _shown(row, (await schedules_of(tx.session, [repository_id]))[repository_id], proven.get(repository_id))
 
 
 def _repositories() -> Select[Repository, str]:
     return select(Repository, Server.name).join(Server, Server.id == Repository.server_id)
 
 
-def _shown(row: Row[Repository, str], schedules: Sequence[Schedule]) -> RepositoryOut:
+def _shown(
+    row: Row[Repository, str], schedules: Sequence[Schedule], proven: tuple[datetime, float | None] | None
+) -> RepositoryOut:
     repository, server = row
     owner = Owner(repository_id=repository.id, server=server, repository=repository.name)
     damage = "; ".join(filter(None, (repository.segments_damage, repository.archives_damage)))
     listed = [schedule_shown(one, owner) for one in schedules]
-    return RepositoryOut.model_validate({**vars(repository), "server": server, "damage": damage, "schedules": listed})
+    restorable = {"restore_proven_at": proven[0], "full_restore_seconds": proven[1]} if proven else {}
+    shown = {**vars(repository), **restorable, "server": server, "damage": damage, "schedules": listed}
+    return RepositoryOut.model_validate(shown)

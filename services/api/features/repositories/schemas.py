@@ -206,6 +206,12 @@ class RepositoryOut(Out):
     pruned_at: datetime | None
     compacted_at: datetime | None
     checked_at: datetime | None = Field(description="When a check of its segments last came to the end.")
+    restore_proven_at: datetime | None = Field(
+        default=None, description="When a restore test or a restore last proved that its backups can be restored."
+    )
+    full_restore_seconds: float | None = Field(
+        default=None, description="About how long a restore of all of a backup takes, by that proof."
+    )
     damage: str = Field(description="What checks found wrong with it; empty when nothing.")
     schedules: list[MaintenanceScheduleOut]
     archive_count: int

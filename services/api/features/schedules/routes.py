@@ -31,6 +31,7 @@ from services.api.kernel.schemas import Out, Page
 from services.api.kernel.scope import require_permission
 from services.api.kernel.versions import require_seen
 from shared.db.clock import read_now
+from shared.db.queries.proofs import backup_jobs_proven
 from shared.db.queries.retention import last_good
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.schedule import MissedRun, Pause, Schedule
@@ -164,7 +165,7 @@ async def _compliance(session: AsyncSession, bounds: Bounds) -> tuple[list[Compl
     query = select(BackupJob, Server.name).join(Server, Server.id == BackupJob.server_id)
     cut = await by_text(session, query, BackupJob.name, bounds)
     ids = [row[0].id for row in cut.rows]
-    last = await last_good(session, ids)
+    last, proven = await last_good(session, ids), await backup_jobs_proven(session, ids)
     periods: defaultdict[uuid.UUID, list[int]] = defaultdict(list)
     of_these = select(Schedule.backup_job_id, Schedule.period_seconds).where(Schedule.backup_job_id.in_(ids))
     for backup_job_id, period in await session.execute(of_these):
@@ -181,6 +182,7 @@ async def _compliance(session: AsyncSession, bounds: Bounds) -> tuple[list[Compl
                 target_seconds=target, last_good_at=made_at,
                 age_seconds=(now - made_at).total_seconds() if made_at else None,
                 breaks_at=breaks_at(target, made_at, definition.created_at),
+                restore_proven_at=proven[definition.id][0] if definition.id in proven else None,
             )
         )  # fmt: skip
     return shown, cut.next

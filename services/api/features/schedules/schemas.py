@@ -73,4 +73,7 @@ class ComplianceOut(Out):
     target_seconds: int | None = Field(description="Its own, or two of its schedule's periods.")
     last_good_at: datetime | None
     age_seconds: float | None
+    restore_proven_at: datetime | None = Field(
+        default=None, description="When a restore test or a restore last proved that its backups can be restored."
+    )
     breaks_at: datetime | None = Field(description="When the target is breached without another good backup.")

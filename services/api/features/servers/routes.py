@@ -27,6 +27,7 @@ from services.api.kernel.schemas import Page
 from services.api.kernel.scope import require_permission, require_tagging
 from services.api.kernel.tags import OfTags, having, with_tags
 from services.api.kernel.versions import claimed, touch
+from shared.db.queries.proofs import servers_proven
 from shared.db.queries.tags import tags_of_servers
 from shared.db.stores.requests import request_setup
 from shared.db.stores.secrets import FLEET_PUBLIC_KEY, server_password
@@ -42,6 +43,7 @@ from shared.ssh.port import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -62,8 +64,9 @@ async def list_servers(parts: Parts, bounds: PageBounds, tag: OfTags) -> Page[Se
     query = select(Server, ServerStatus).outerjoin(ServerStatus, ServerStatus.server_id == Server.id)
     async with parts.db.read() as session:
         cut = await by_text(session, having(query, tag), Server.name, bounds)
-        tags = await tags_of_servers(session, [server.id for server, _ in cut.rows])
-    return cut.page([to_schema(server, tags.get(server.id, ()), status) for server, status in cut.rows])
+        ids = [server.id for server, _ in cut.rows]
+        tags, proven = await tags_of_servers(session, ids), await servers_proven(session, ids)
+    return cut.page([to_schema(one, tags.get(one.id, ()), status, proven.get(one.id)) for one, status in cut.rows])
 
 
 @router.post("/api/servers", dependencies=[Allow(Permission.SERVERS_WRITE)], status_code=201)
@@ -192,14 +195,18 @@ async def set_up_server(server_id: uuid.UUID, parts: Parts) -> JobOut:
 
 async def _read(session: AsyncSession, server: Server) -> ServerOut:
     tags = await tags_of_servers(session, [server.id])
-    return to_schema(server, tags.get(server.id, ()), await session.get(ServerStatus, server.id))
+    proven = await servers_proven(session, [server.id])
+    return to_schema(server, tags.get(server.id, ()), await session.get(ServerStatus, server.id), proven.get(server.id))
 
 
-def to_schema(server: Server, tags: Sequence[str], status: ServerStatus | None = None) -> ServerOut:
+def to_schema(
+    server: Server, tags: Sequence[str], status: ServerStatus | None = None, proven: datetime | None = None
+) -> ServerOut:
     """Return a server without its keys, with their fingerprints, its tags and the latest look at it."""
     out = ServerOut.model_validate(server)
     with_tags(out, server.tags, tags)
     out.host_key_fingerprint = fingerprint(server.host_key) if server.host_key else None
     out.offered_fingerprint = fingerprint(server.host_key_offered) if server.host_key_offered else None
+    out.restore_proven_at = proven
     out.status = StatusOut.model_validate(status) if status else None
     return out

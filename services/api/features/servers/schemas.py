@@ -81,6 +81,9 @@ class ServerOut(Out):
     created_at: datetime
     ready_at: datetime | None
     last_seen_at: datetime | None
+    restore_proven_at: datetime | None = Field(
+        default=None, description="When a restore test or a restore last proved that a backup of it can be restored."
+    )
     status: StatusOut | None = Field(default=None, description="The latest look at it; null before the first.")
 
     @model_validator(mode="after")

@@ -99,17 +99,18 @@ async def do(world: World, job: Job, work: Work[Any, Any, Any], ctx: Context | N
     return asyncio.CancelledError() if task.cancelled() else task.exception()
 
 
-RESTORING = RestoreServers(ScriptedSsh({}), 1.0)
+SSH = ScriptedSsh({})
+RESTORING = RestoreServers(SSH, 1.0)
 
 
 def test_every_kind_of_job_on_a_node_has_one_work_and_a_command(world: World) -> None:
-    assert sorted(work.kind for work in works(world.server, RESTORING, Path("catalogues"))) == sorted(KINDS)
-    assert all(work.kind in COMMAND_OF for work in works(world.server, RESTORING, Path("catalogues")))
+    assert sorted(work.kind for work in works(world.server, RESTORING, SSH, Path("catalogues"))) == sorted(KINDS)
+    assert all(work.kind in COMMAND_OF for work in works(world.server, RESTORING, SSH, Path("catalogues")))
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)), ids=[kind.value for kind in KINDS])
 async def test_a_message_that_names_no_job_takes_nothing(world: World, number: int) -> None:
-    work = next(work for work in works(world.server, RESTORING, Path("catalogues")) if work.kind is KINDS[number])
+    work = next(work for work in works(world.server, RESTORING, SSH, Path("catalogues")) if work.kind is KINDS[number])
     ctx = Context(world.db, world.bus, key="m", lease_seconds=1)
     with pytest.raises(Permanent, match="names its job"):
         await work_on(COMMAND_OF[work.kind](), ctx, work=work, storage=world.storage)
@@ -224,7 +225,7 @@ async def test_damage_that_the_proof_finds_at_the_end_is_part_of_what_is_recorde
 
 async def test_each_run_has_a_manner_of_its_own(world: World) -> None:
     """One list of damages for all runs would paint every repository after the first damaged one red."""
-    for work in works(world.server, RESTORING, Path("catalogues")):
+    for work in works(world.server, RESTORING, SSH, Path("catalogues")):
         assert work.manner() is not work.manner()
         assert work.manner().damage == []
 

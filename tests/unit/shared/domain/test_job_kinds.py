@@ -43,7 +43,13 @@ def test_what_is_bound_to_a_node_is_what_works_on_a_repository() -> None:
 def test_only_what_has_a_repository_takes_turns() -> None:
     """Caps count by server and pool: without a repository there is neither."""
     assert {kind.type for kind in JOB_KINDS if kind.takes_turns and not kind.node_bound} == set()
-    assert set(TAKE_TURNS) == {"backup_create", "repository_prune", "repository_compact", "repository_check"}
+    assert set(TAKE_TURNS) == {
+        "backup_create",
+        "repository_prune",
+        "repository_compact",
+        "repository_check",
+        "restore_test",
+    }
 
 
 def test_the_names_in_schedules_are_those_that_the_api_takes() -> None:

@@ -37,7 +37,7 @@ def test_an_auditor_changes_nothing() -> None:
 
 def test_a_restore_operator_restores_to_the_same_server_only() -> None:
     more = ROLES[Role.RESTORE_OPERATOR] - ROLES[Role.VIEWER]
-    assert more == {"files:read", "backups:restore", "jobs:cancel_own"}
+    assert more == {"files:read", "backups:restore", "jobs:cancel_own", "repositories:restore_test"}
 
 
 def test_what_destroys_or_reveals_is_the_administrators_alone() -> None:

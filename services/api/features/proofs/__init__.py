@@ -1,0 +1,1 @@
+"""The gateway's restore tests and what they prove."""

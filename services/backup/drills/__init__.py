@@ -1,0 +1,1 @@
+"""Restore tests: files of backups are read as a restore would, compared, and thrown away."""
