@@ -18,6 +18,7 @@ from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository
 from shared.domain.messages.installation import KIT_UNREADABLE
 from shared.errors import Invalid, Permanent
+from shared.kit.own import own_places
 from shared.secrets.borg_key import opens
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ async def _on_record(tx: UnitOfWork, entry: KitEntry) -> uuid.UUID | None:
     query = select(Repository.id).join(Server, Server.id == Repository.server_id)
     by_path = await tx.session.scalar(query.where(Repository.path == entry.path))
     named = query.where(Server.name == entry.server, Repository.name == entry.repository)
-    return by_path or await tx.session.scalar(named)
+    own = next((one.id for one in await own_places(tx.session) if one.path == entry.path), None)
+    return by_path or own or await tx.session.scalar(named)
 
 
 async def _opened(tx: UnitOfWork, name: str) -> tuple[str | None, bool]:

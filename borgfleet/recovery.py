@@ -1,24 +1,25 @@
-"""The recovery kit: what plain borg needs to open every repository without Borgfleet."""
+"""The recovery kit on this machine: printed for paper, or exported as one encrypted file."""
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from sqlalchemy import select
 
 from borgfleet.master_key import proven_database
 from borgfleet.people import console
 from shared.db.stores.audit import Deed
-from shared.db.stores.secrets import repository_key, repository_passphrase
-from shared.db.tables.server import Server
-from shared.db.tables.storage import Repository, StoragePool
-from shared.errors import AppError, Permanent
-from shared.secrets.borg_key import opens
+from shared.errors import AppError
+from shared.kit.cover import record_export
+from shared.kit.gather import gather, repositories
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shared.config.settings import Settings
+    from shared.db.session import Database
     from shared.db.unit_of_work import UnitOfWork
+    from shared.kit.contents import Kit, KitRepository
 
 _HOW = """To restore without Borgfleet, on the node:
   BORG_PASSPHRASE=... borg list PATH
@@ -33,9 +34,25 @@ async def kit(settings: Settings) -> list[dict[str, str]]:
     db = await proven_database(settings)
     try:
         found = await db.run(_read)
-        with contextlib.suppress(AppError):  # a kit is printed from a database that can only be read, too
-            await db.run(lambda tx: tx.audit.add(console(), Deed("recovery_kit", "repositories")), retry_for=0)
+        await _audit(db, "recovery_kit")
         return found
+    finally:
+        await db.close()
+
+
+async def export(settings: Settings, write: Callable[[Kit], None]) -> Kit:
+    """Write a kit, and once it is written keep what it covers; return it.
+
+    It is made from a database that can only be read, too: then nobody knows afterwards that there is one.
+    """
+    db = await proven_database(settings)
+    try:
+        made = await db.run(lambda tx: gather(tx, settings))
+        write(made)
+        with contextlib.suppress(AppError):
+            await db.run(lambda tx: record_export(tx.session, made.fingerprints), retry_for=0)
+        await _audit(db, "export_recovery_kit")
+        return replace(made, master_key="")
     finally:
         await db.close()
 
@@ -60,40 +77,22 @@ def _entry_as_text(entry: dict[str, str]) -> str:
 
 
 async def _read(tx: UnitOfWork) -> list[dict[str, str]]:
-    query = (
-        select(Repository, Server.name, StoragePool.node)
-        .join(Server, Server.id == Repository.server_id)
-        .join(StoragePool, StoragePool.id == Repository.pool_id)
-        .order_by(Repository.path)
-    )
-    entries: list[dict[str, str]] = []
-    for repository, server, node in await tx.session.execute(query):
-        problems: list[str] = []
-        passphrase = await _opened(tx, repository_passphrase(repository.id), problems)
-        key = await _opened(tx, repository_key(repository.id), problems)
-        if passphrase is None and not problems:
-            continue
-        if passphrase is not None and key and opens(passphrase, key) is False:
-            problems.append(
-                "the recorded passphrase does not open the recorded key"
-            )  # as after a database was restored
-        entry = {
-            "id": str(repository.id),
-            "server": server,
-            "repository": repository.name,
-            "node": node,
-            "path": repository.path,
-            "passphrase": passphrase or "",
-            "key": key or "",
-        }
-        entries.append(entry | ({"problem": "; ".join(problems)} if problems else {}))
-    return entries
+    return [_as_entry(one) async for one in repositories(tx)]
 
 
-async def _opened(tx: UnitOfWork, name: str, problems: list[str]) -> str | None:
-    """Open a secret; one that is damaged is told beside the others: they are needed all the more."""
-    try:
-        return await tx.secrets.find(name)
-    except Permanent as error:
-        problems.append(error.message)
-        return None
+def _as_entry(one: KitRepository) -> dict[str, str]:
+    entry = {
+        "id": one.id,
+        "server": one.server,
+        "repository": one.name,
+        "node": one.node,
+        "path": one.path,
+        "passphrase": one.passphrase,
+        "key": one.key,
+    }
+    return entry | ({"problem": one.problem} if one.problem else {})
+
+
+async def _audit(db: Database, action: str) -> None:
+    with contextlib.suppress(AppError):  # a kit is made from a database that can only be read, too
+        await db.run(lambda tx: tx.audit.add(console(), Deed(action, "repositories")), retry_for=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from borgfleet.cli import login, operate
+from borgfleet.cli import login, operate, recovery_kit
 from borgfleet.cli.guard import GuardedGroup
 from borgfleet.cli.lazy import loaded_from
 from borgfleet.cli.restore import restore
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 operate.register(app)
+app.add_typer(recovery_kit.app, name="recovery-kit")
 app.command()(restore)
 login.register(app)
 for _name, _help, _where in (

@@ -1,9 +1,8 @@
-"""The verbs that run Borgfleet: up, run, migrate, doctor, recovery-kit."""
+"""The verbs that run Borgfleet: up, run, migrate, doctor."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from importlib import import_module
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 import typer
 
 from borgfleet.cli.failing import fail
-from shared.errors import Invalid, Permanent, Transient
+from shared.errors import Permanent, Transient
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -29,7 +28,7 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Default: /var/
 
 def register(app: typer.Typer) -> None:
     """Add these verbs at the top level."""
-    for command in (up, run, migrate, wait, health, doctor, nats_keys, recovery_kit, setup_link):
+    for command in (up, run, migrate, wait, health, doctor, nats_keys, setup_link):
         app.command()(command)
 
 
@@ -118,25 +117,6 @@ def nats_keys(directory: Annotated[Path, typer.Argument(help="Where the seeds ar
     typer.echo(f"public keys for nats-server: {directory / KEYS}")
 
 
-def recovery_kit(
-    data_dir: DataDir = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    taken_from: Annotated[
-        str, typer.Option("--import", help="A kit's file, or - for standard input: take its passphrases back.")
-    ] = "",
-) -> None:
-    """Print every repository's path and passphrase, to keep in a safe place: with them plain borg restores all."""
-    from borgfleet.recovery import kit, kit_as_text  # noqa: PLC0415 - loads only where it runs
-
-    settings = _settings(data_dir)
-    _require_database(settings)
-    if taken_from:
-        _import_kit(settings, taken_from)
-        return
-    repositories = execute(kit(settings))
-    typer.echo(json.dumps(repositories) if as_json else kit_as_text(repositories))
-
-
 def setup_link(data_dir: DataDir = None) -> None:
     """Print a new link for the first administrator; earlier ones work no longer."""
     from borgfleet.people import new_setup_link  # noqa: PLC0415 - loads only where it runs
@@ -152,23 +132,6 @@ def local_settings(data_dir: Path | None) -> Settings:
     settings = _settings(data_dir)
     _require_database(settings)
     return settings
-
-
-def _import_kit(settings: Settings, source: str) -> None:
-    """Take passphrases back from a kit; say of each repository what became of it, and never a passphrase."""
-    from borgfleet.kit_import import read_kit, take_back  # noqa: PLC0415 - loads only where it runs
-
-    try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text()
-        entries = read_kit(text)
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"the recovery kit cannot be read: {error}", "name the file that holds it, or - for standard input")
-    except Invalid as error:
-        fail(error.message, error.remedy)
-    taken = execute(take_back(settings, entries))
-    for one in taken:
-        typer.echo(f"{one.entry.server} - {one.entry.repository}: {one.text}")
-    raise typer.Exit(0 if all(one.done for one in taken) else 1)
 
 
 def _require_database(settings: Settings) -> None:

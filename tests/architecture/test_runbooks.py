@@ -132,6 +132,8 @@ def wrong(words: list[str]) -> str:
     command: Any = top()
     left = list(words)
     while hasattr(command, "list_commands"):
+        if command.invoke_without_command and (not left or left[0].startswith("-")):
+            break  # a verb of its own, which has further ones
         context = typer.Context(command)
         if not left or (found := command.get_command(context, left[0])) is None:
             return f"{' '.join(words)}: no such verb"

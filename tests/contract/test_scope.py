@@ -47,7 +47,7 @@ OF_NODES = ("/files", "/files/versions", "/stats", "/usage", "/diff/{other_id}")
 OF_NO_SERVER = {"/api/files/search", "/api/fleet-key", "/api/job-kinds", "/api/schedules/preview"}
 KNOWN = {
     "AlertRule", "ApiToken", "AuditSeal", "BackupNode", "ChannelTag", "CommitMark", "DeadLetter",
-    "Grant", "GroupTag", "IdempotencyKey", "Lease", "LoginFlow", "LoginSession", "NotificationChannel", "OneTimeLink",
+    "Grant", "GroupTag", "IdempotencyKey", "KitEntry", "Lease", "LoginFlow", "LoginSession", "NotificationChannel", "OneTimeLink",
     "OutboxRow", "RecoveryCode", "RunLimits", "Secret", "ServerGroup", "ServiceInstance", "StoragePool", "Tag",
     "Throttle", "User",
 }  # fmt: skip

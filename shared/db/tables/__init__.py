@@ -28,6 +28,7 @@ from shared.db.tables.kernel import (
 )
 from shared.db.tables.notify import Notification, NotificationChannel
 from shared.db.tables.proof import RestoreProof
+from shared.db.tables.recovery import KitEntry
 from shared.db.tables.request import IdempotencyKey
 from shared.db.tables.schedule import MissedRun, Pause, Schedule
 from shared.db.tables.server import AccessRefusal, Server
@@ -56,6 +57,7 @@ __all__ = [
     "IdempotencyKey",
     "Job",
     "JobLog",
+    "KitEntry",
     "Lease",
     "LoginFlow",
     "LoginSession",

@@ -26,6 +26,7 @@ from shared.domain.messages import (
     installation,
     jobs,
     proofs,
+    recovery_kit,
     repositories,
     requests,
     run_reasons,
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 
 MODULES: tuple[ModuleType, ...] = (
     requests, fields, accounts, servers, repositories, backups, source_reasons, run_reasons, frozen, files,
-    downloads, proofs, schedules, jobs, alerts, ssh_causes, borg_causes, bus, database, installation, counts,
+    downloads, proofs, schedules, jobs, alerts, ssh_causes, borg_causes, bus, database, installation,
+    recovery_kit, counts,
 )  # fmt: skip
 """In the order in which the documents show them."""
 
