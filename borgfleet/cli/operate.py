@@ -127,6 +127,11 @@ def setup_link(data_dir: DataDir = None) -> None:
     typer.echo(link)
 
 
+def any_settings(data_dir: Path | None) -> Settings:
+    """Return the settings of a machine that may have no database yet, or none any more."""
+    return _settings(data_dir)
+
+
 def local_settings(data_dir: Path | None) -> Settings:
     """Return the settings of a machine that reaches the database of a fleet that exists."""
     settings = _settings(data_dir)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from borgfleet.cli.failing import EXIT_FAILED, fail
-from borgfleet.cli.operate import DataDir, execute, local_settings
-from shared.errors import Invalid
+from borgfleet.cli.operate import DataDir, any_settings, execute, local_settings
+from shared.errors import AppError, Invalid
 
 if TYPE_CHECKING:
     from shared.config.settings import Settings
@@ -80,6 +80,40 @@ def export_kit(
 
     made = execute(export(settings, write))
     _tell(made, output, plain=plain)
+
+
+@app.command("test")
+def try_file(
+    file: Annotated[Path, typer.Argument(help="The kit.")],
+    identity: Identity = None,
+    passphrase_file: PassphraseFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Try whether a kit opens each repository on this node; nothing in a repository is changed."""
+    from borgfleet.kit_files import read_kit_file  # noqa: PLC0415 - loads only where it runs
+    from borgfleet.kit_trial import try_kit, what_it_lacks  # noqa: PLC0415 - loads only where it runs
+    from borgfleet.standalone import own_borg  # noqa: PLC0415 - loads only where it runs
+
+    settings = any_settings(data_dir)
+    kit = read_kit_file(file, identity, passphrase_file)
+    typer.echo(f"{file}: made {kit.made_at} by Borgfleet {kit.version}, {len(kit.repositories)} repositories")
+    tried = []
+    for one in try_kit(kit, settings.backup.node, own_borg(settings.backup.borg)):
+        tried.append(one.opened)
+        word = {True: "ok      ", False: "PROBLEM ", None: "elsewhere"}[one.opened]
+        typer.echo(f"{word} {one.label}: {one.text}")
+    complete = True
+    try:
+        lacking = execute(what_it_lacks(kit, settings))
+    except AppError as error:
+        typer.echo(f"note: whether it holds all repositories could not be seen: {error.message}", err=True)
+    else:
+        complete = not lacking
+        for where in lacking:
+            typer.echo(f"PROBLEM  {where}: this kit has not what opens it now: export a new one")
+    if True not in tried:
+        typer.echo("none of its repositories could be tried on this node")
+    raise typer.Exit(0 if complete and True in tried and False not in tried else EXIT_FAILED)
 
 
 def _tell(made: Kit, output: Path, *, plain: bool) -> None:

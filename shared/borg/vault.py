@@ -26,6 +26,16 @@ def exported_key(path: str) -> str | None:
     return "\n".join([f"BORG_KEY {config.get('repository', 'id').strip()}", *lines, ""]) if lines else ""
 
 
+def repository_id(path: str) -> str | None:
+    """Return borg's id of what is at a path, as its `config` has it; None where that tells none."""
+    config = ConfigParser(interpolation=None)
+    try:
+        config.read(Path(path) / "config")
+    except (Error, UnicodeDecodeError):
+        return None
+    return config.get("repository", "id", fallback="").strip() or None
+
+
 def keep_manifest(directory: Path, sealed: bytes, upto: int) -> None:
     """Keep the manifest as of a transaction, and the last ones before it."""
     temporary = directory / f".{upto}.{os.getpid()}"

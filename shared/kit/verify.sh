@@ -19,13 +19,16 @@ while IFS= read -r line; do
     fi
     seen=$((seen + 1))
     view=$scratch/$ID
-    mkdir "$view"
-    # Links to what is there and is not changed; own copies of what borg writes to.
+    mkdir "$view" "$view/data"
+    # Links to the segments, one by one, so that borg can take away nothing but a link; own copies of all else.
+    for directory in "$REPOSITORY"/data/*; do
+        mkdir "$view/data/${directory##*/}"
+        ln -s "$directory"/* "$view/data/${directory##*/}/"
+    done
     for entry in "$REPOSITORY"/*; do
         case ${entry##*/} in
         config | lock.*) ;;
-        hints.* | index.* | integrity.* | nonce) cp "$entry" "$view/" ;;
-        *) ln -s "$entry" "$view/" ;;
+        hints.* | index.* | integrity.* | nonce | README) cp "$entry" "$view/" ;;
         esac
     done
     cp "config.templates/$ID" "$view/config"

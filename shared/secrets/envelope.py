@@ -112,9 +112,13 @@ def load_key_ring(path: Path) -> KeyRing:
 
 def read_key_ring(path: Path) -> KeyRing:
     """Read the master key file; Permanent if it is not there, open to others, or no key."""
-    lines = read_secret(path, "master key file", code="master_key").split()
+    return key_ring_of(read_secret(path, "master key file", code="master_key"), path)
+
+
+def key_ring_of(content: bytes, path: Path) -> KeyRing:
+    """Return the keys in a master key file's content; Permanent, naming the file, if they are none."""
     try:
-        keys = [base64.b64decode(line, validate=True) for line in lines]
+        keys = [base64.b64decode(line, validate=True) for line in content.split()]
     except binascii.Error:
         keys = []
     if not keys or any(len(key) != _KEY for key in keys):
