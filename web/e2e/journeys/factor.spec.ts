@@ -36,6 +36,7 @@ test('an app is added by its secret, confirmed, and the recovery codes are shown
   const panel = page.getByRole('region', { name: 'Second factor' })
   await panel.getByRole('button', { name: 'Set up' }).press('Enter')
   await expect(page.getByRole('heading', { name: /Add Borgfleet to your app/ })).toBeFocused()
+  await expect(panel.getByRole('img', { name: /QR code/ })).toBeVisible()
   await accessible(page)
   secret = ((await panel.locator('[data-secret]').textContent()) ?? '').replaceAll(' ', '')
   expect(await panel.getByRole('link', { name: /Open in an app/ }).getAttribute('href')).toContain(secret)

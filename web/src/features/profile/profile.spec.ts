@@ -1,11 +1,14 @@
 import { flushPromises } from '@vue/test-utils'
+import jsQR from 'jsqr'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { me } from '@/lib/session'
 import { answering, button, put } from '../../../tests/mounting'
 import { ada } from '../../../tests/setup'
 import { browserOf } from './agent'
 import type { Session } from './api'
+import FactorCode from './components/FactorCode.vue'
 import ProfileView from './ProfileView.vue'
+import { qrOf } from './qr'
 
 const WAIT = { timeout: 120_000 }
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0'
@@ -48,6 +51,42 @@ describe('a browser', () => {
     ['', null, null],
   ])('%j is %s on %s', (agent, browser, system) => {
     expect(browserOf(agent)).toEqual({ browser, system })
+  })
+})
+
+/** What a camera reads of such a picture: each module as 3 x 3 points, dark on light. */
+function scanned(size: number, path: string): string | undefined {
+  const side = size * 3
+  const points = new Uint8ClampedArray(side * side * 4).fill(255)
+  for (const [, x, y] of path.matchAll(/M(\d+) (\d+)h1v1h-1z/g))
+    for (let point = 0; point < 9; point++) {
+      const at = (Number(y) * 3 + Math.floor(point / 3)) * side + Number(x) * 3 + (point % 3)
+      points.fill(0, at * 4, at * 4 + 3)
+    }
+  return jsQR(points, side, side, { inversionAttempts: 'dontInvert' })?.data
+}
+
+describe('the code to scan', () => {
+  it.each([
+    ['an address', 'otpauth://totp/Borgfleet:ada?secret=ABCDEFGHABCDEFGHABCDEFGHABCDEFGH&issuer=Borgfleet'],
+    ['a short one', 'otpauth://totp/x'],
+    [
+      'one of a long name',
+      `otpauth://totp/Borgfleet:${'%C3%A9'.repeat(60)}?secret=ABCDEFGH&issuer=Borgfleet`,
+    ],
+    ['other letters', 'otpauth://totp/Borgfleet:zoë?secret=ABCDEFGH'],
+  ])('is read as it was meant: %s', (_, uri) => {
+    const { size, path } = qrOf(uri)
+    expect(scanned(size, path)).toBe(uri)
+    // Nothing is dark in the four modules around it.
+    const places = [...path.matchAll(/M(\d+) (\d+)/g)].flatMap(([, x, y]) => [Number(x), Number(y)])
+    expect([Math.min(...places), Math.max(...places)]).toEqual([4, size - 5])
+  })
+
+  it('where there can be none, one is told to enter the secret', async () => {
+    const part = put(FactorCode, { uri: 'x'.repeat(5000) })
+    await vi.waitFor(() => expect(part.text()).toContain('Enter the secret by hand'), WAIT)
+    expect(part.find('[data-qr]').exists()).toBe(false)
   })
 })
 
@@ -98,6 +137,14 @@ describe('the profile', () => {
     button('Set up').click()
     await vi.waitFor(() => expect(part.text()).toContain('ABCD EFGH'), WAIT)
     expect(part.get('a[href^=otpauth]').attributes('href')).toBe(uri)
+    await vi.waitFor(() => expect(part.find('[data-qr]').exists()).toBe(true), WAIT)
+    const picture = part.get('[data-qr]')
+    expect([picture.attributes('role'), picture.attributes('aria-label')]).toEqual([
+      'img',
+      'QR code for your app. The secret below says the same.',
+    ])
+    const size = Number(picture.attributes('viewBox')?.split(' ')[2])
+    expect(scanned(size, picture.get('path').attributes('d') ?? '')).toBe(uri)
     await part.get('input[autocomplete=one-time-code]').setValue(' 123456 ')
     await part.findAll('form')[0]!.trigger('submit')
     await vi.waitFor(() => expect(part.text()).toContain(codes[1]), WAIT)
