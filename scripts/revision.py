@@ -60,7 +60,7 @@ def refusal(name: str, known: tuple[str, ...]) -> str | None:
 def make(name: str, tests: Path = TESTS, migrations: Path | None = None) -> list[Path]:
     """Write the revision and its test, into a copy of the migrations if one is given; return their paths."""
     known = known_revisions()
-    before, revision = known[-1], f"{len(known) + 1:04d}"
+    before, revision = known[-1], f"{int(known[-1]) + 1:04d}"
     with tempfile.TemporaryDirectory() as directory:
         url = f"sqlite+aiosqlite:///{directory}/models.db"
         migrate(url)

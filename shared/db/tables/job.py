@@ -29,6 +29,8 @@ class Job(Base):
         # Without them a list of a rare kind walks all jobs there ever were: a million took 20 s.
         Index("ix_jobs_type_created_at_id", "type", "created_at", "id"),
         Index("ix_jobs_repository_id_created_at", "repository_id", "created_at"),
+        # What ran or waited in a night: those that were asked for before it, and ended in it or after it.
+        Index("ix_jobs_finished_at_created_at_id", "finished_at", "created_at", "id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)

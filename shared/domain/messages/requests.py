@@ -27,6 +27,14 @@ BAD_CURSOR_FILTERS = Message(
     "begin without `after`, or repeat the filters of the page before",
     "filters",
 )
+BAD_SPAN_OVERLAPS = Message(
+    "bad_span",
+    422,
+    "`overlaps` is no span of time that can be asked for",
+    "give two times with their zones, the first before the second and 8 days apart at most, as"
+    " 2027-01-31T18:00:00Z/2027-02-01T06:00:00Z",
+    "overlaps",
+)
 BODY_TOO_DEEP = Message(
     "body_too_deep", 400, "lists and objects in the body are nested more than {most} deep", _SEND_JSON
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query
 from sqlalchemy import select, tuple_
 
+from services.api.features.jobs.overlaps import overlapping, read_span
 from services.api.features.jobs.progress import read_progress
 from services.api.kernel.dependencies import Asking, PageBounds, Parts
 from services.api.kernel.guard import Allow, GuardedRoute
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from shared.db.unit_of_work import UnitOfWork
 
 router = APIRouter(tags=["jobs"], route_class=GuardedRoute)
+OVERLAPS = "That ran or waited in this span, of 8 days at most: 2027-01-31T18:00:00Z/2027-02-01T06:00:00Z."
 
 
 @router.get("/api/jobs", dependencies=[Allow(Permission.JOBS_READ)])
@@ -42,16 +44,19 @@ async def list_jobs(
     type: Annotated[JobType | None, Query()] = None,  # noqa: A002 - the query's own word
     server_id: Annotated[uuid.UUID | None, Query()] = None,
     backup_job_id: Annotated[uuid.UUID | None, Query()] = None,
+    overlaps: Annotated[str | None, Query(max_length=100, description=OVERLAPS)] = None,
 ) -> Page[JobOut]:
     """List the jobs, newest first."""
+    span = read_span(overlaps) if overlaps is not None else None
     query = select(Job)
     query = query.where(Job.state == state.value) if state else query
     query = query.where(Job.type == type.value) if type else query
     query = query.where(Job.server_id == server_id) if server_id else query
     query = query.where(Job.backup_job_id == backup_job_id) if backup_job_id else query
+    query = overlapping(query, span) if span else query
     async with parts.db.read() as session:
-        # Ended well are nearly all: of any other state there are few, and its own index finds them.
-        few = state not in (None, JobState.SUCCEEDED)
+        # Ended well are nearly all: of any other state, as of a span, there are few, and an index finds them.
+        few = span is not None or state not in (None, JobState.SUCCEEDED)
         cut = await newest_first(session, query, (Job.created_at, Job.id), bounds, few=few)
     return cut.page([JobOut.model_validate(row[0]) for row in cut.rows])
 
