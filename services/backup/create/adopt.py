@@ -114,7 +114,7 @@ async def unrecorded_archives(
         return []
     ids = {job_id for job_id, _ in named.values()} - {plan.job_id}
     ended = await ctx.run(lambda tx: _ended(tx, plan.repository.id, ids))
-    frozen = await ctx.run(lambda tx: _frozen_for(tx, plan.repository.id))
+    frozen = await ctx.run(lambda tx: hostile_for(tx, plan.repository.id))
     found: list[Found] = []
     for name, (job_id, run) in named.items():
         if job_id in ended and len(found) < _AT_ONCE:
@@ -132,7 +132,7 @@ async def _on_record(tx: UnitOfWork, repository_id: uuid.UUID) -> frozenset[str]
     return frozenset(borg_id for borg_id in rows if borg_id)
 
 
-async def _frozen_for(tx: UnitOfWork, repository_id: uuid.UUID) -> str:
+async def hostile_for(tx: UnitOfWork, repository_id: uuid.UUID) -> str:
     """Return why the repository's server is taken for hostile; empty where it is not: any name may be a lie then."""
     causes = (await tx.session.get_one(Repository, repository_id)).frozen_for
     return next((one["reason"] for one in causes if one["code"] in (HOSTILE, FORGED)), "")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from services.backup.create.ledger import forget, observed_at
 from services.backup.inventory.figures import refresh_figures
+from services.backup.inventory.past import restored_lately
 from services.backup.inventory.proof import remember_inventory
 from services.backup.inventory.reconcile import freeze, is_sound, record_inventory
 from services.backup.inventory.verify import request_verify
 from shared.borg.journal import Entry, Made
 from shared.db.clock import read_now
 from shared.db.queries.retention import is_good, load_policies
-from shared.db.stores.requests import request_maintenance
+from shared.db.stores.requests import AFTER_BACKUP, request_maintenance
 from shared.db.tables.storage import Archive
 from shared.domain.archive import maker
 from shared.domain.job import JobState, JobType
@@ -28,13 +28,11 @@ if TYPE_CHECKING:
     from services.backup.create.run import Outcome
     from services.backup.ports import BackupPlan, Storage
     from shared.db.tables.job import Job
-    from shared.db.tables.storage import Repository
     from shared.db.unit_of_work import UnitOfWork
     from shared.domain.archive import ArchiveFigures
     from shared.domain.backup_state import Reason
     from shared.runtime.context import Context
 
-_RESTORED = timedelta(days=1)
 _REASONS = 200
 """Of one archive; a backup job has a hundred sources at most."""
 
@@ -75,9 +73,9 @@ async def record_backup(tx: UnitOfWork, ctx: Context, plan: BackupPlan, outcome:
         await record_inventory(tx, plan.repository.id, outcome.inventory)
     # After a doubtful run nothing goes by itself: what it should have held may be in an older archive only.
     prunes = repository.prune_after_backup and is_sound(repository) and is_good(archive)
-    prunes = prunes and not await _restored_lately(tx, repository)
+    prunes = prunes and not await restored_lately(tx, repository)
     if prunes and await load_policies(tx.session, repository):
-        key = f"prune-after:{plan.job_id}:{plan.run}"
+        key = f"{AFTER_BACKUP}{plan.job_id}:{plan.run}"
         await request_maintenance(tx, JobType.REPOSITORY_PRUNE, repository.id, request_key=key)
     base = {
         "job_id": plan.job_id,
@@ -144,12 +142,6 @@ async def remember_made(ctx: Context, storage: Storage, plan: BackupPlan, outcom
         raise
     except AppError as error:  # the archive is whole, and is recorded
         ctx.log("warning", "kernel", f"the node's journal of {plan.repository.label} is behind: {error.message}")
-
-
-async def _restored_lately(tx: UnitOfWork, repository: Repository) -> bool:
-    """Tell whether the database was found restored within a day: holds set since that backup have to be set again."""
-    at = repository.restored_at
-    return at is not None and repository.restored_pending and await read_now(tx.session) - at < _RESTORED
 
 
 async def _keep(

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from services.backup.create.adopt import Found, find_made, unrecorded_archives
+from services.backup.create.adopt import Found, find_made, hostile_for, unrecorded_archives
 from services.backup.create.ledger import Ledger
 from services.backup.create.making import cut_by_cancel, make
 from services.backup.create.shielded import to_its_end
@@ -76,13 +76,14 @@ async def run_backup(plan: BackupPlan, grant: Grant, ctx: Context, storage: Stor
     adopting = find_made(plan, grant, ctx, storage, servers, ledger)
     archive, cut = await to_its_end(adopting, give_up=goes_on_elsewhere)
     repository: RepositoryFigures | None = None
+    adopted = archive is not None
     if archive is None:
         if cut:
             raise asyncio.CancelledError
         made = await make(plan, grant, ctx, servers, ledger)
         archive, repository = made.archive, made.repository
 
-    conclusion = _conclude(plan, grant, ctx, storage, ledger, archive, repository)
+    conclusion = _conclude(plan, grant, ctx, storage, ledger, archive, repository, adopted=adopted)
     (evidence, outcome), cut_now = await to_its_end(conclusion, give_up=goes_on_elsewhere)
     if cut or cut_now:
         await cut_by_cancel(ctx, ledger)
@@ -99,9 +100,13 @@ async def _conclude(
     ledger: Ledger,
     archive: ArchiveFigures | None,
     repository: RepositoryFigures | None,
+    *,
+    adopted: bool,
 ) -> tuple[Evidence, Outcome]:
     await storage.shut_out(plan.repository, grant)  # what is looked at from here on does not change any more
     recorded = await ctx.run(lambda tx: recorded_archives(tx, plan.repository.id))
+    # The session that made it may have been judged by another job, which had the repository since.
+    hostile = await ctx.run(lambda tx: hostile_for(tx, plan.repository.id)) if adopted else ""
     own = {archive.borg_id} if archive else set[str]()
     if archive and own & recorded.keys():  # its record would be overwritten
         lie = FORGED_ARCHIVE(repository=plan.repository.label, archive=archive.name)
@@ -127,6 +132,7 @@ async def _conclude(
         plan.reference,
         pre_hook=bool(plan.hooks.before),
         post_hook=bool(plan.hooks.after),
+        hostile=hostile,
     )
     verdict = judge(evidence)
     ctx.log("info", "kernel", f"the repository lists {archive.borg_id[:12]} as {archive.name}: {verdict.state}")

@@ -6,9 +6,13 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from services.backup.inventory.reconcile import HOSTILE, quarantine
+from shared.borg.journal import Entry, Made
 from shared.borg.sessions import Garbage
+from shared.domain.backup_state import doubt
+from shared.domain.job import JobState
 from shared.domain.messages import frozen as say
 from shared.domain.messages.counts import OBJECTS, number
+from shared.domain.messages.run_reasons import FOUND_HOSTILE
 from shared.errors import AppError, LeaseLost, Permanent
 from shared.runtime.context import Abort
 
@@ -59,7 +63,27 @@ async def _left_behind(ctx: Context, storage: Storage, place: RepositoryPlace, g
 async def _judge(ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant, before: list[Said]) -> None:
     hostile = [*before, *await _hostile(ctx, storage, place, grant)] if place.to_server else []
     if hostile:
-        raise Permanent(say.HOSTILE_CLIENT(reason=say.all_of(hostile)))
+        reason = say.all_of(hostile)
+        await _doubt_made(ctx, storage, place, reason)
+        raise Permanent(say.HOSTILE_CLIENT(reason=reason))
+
+
+async def _doubt_made(ctx: Context, storage: Storage, place: RepositoryPlace, reason: Said) -> None:
+    """Let the node remember as doubtful what this run made: it was noted as good before its session was judged.
+
+    The run fails, so that no row says so; a database that is restored would take the node's word.
+    """
+    job_id = ctx.job.id.hex if ctx.job is not None else None
+    added = doubt(FOUND_HOSTILE(why=reason.text)).to_json()
+    try:
+        made = [one for _, one in (await storage.past(place)).archives() if one.job_id == job_id and one.trusted]
+        untrusted = {"state": JobState.WARNING.value, "trusted": False}
+        noted = (one.model_copy(update=untrusted | Made.reasons_of([*one.told, added])) for one in made)
+        await storage.remember(place, *(Entry(made=one) for one in noted))
+    except LeaseLost:
+        raise
+    except AppError as error:  # it is hostile all the same
+        ctx.log("warning", "kernel", f"the node's journal of {place.label} is behind: {error.message}")
 
 
 async def _hostile(ctx: Context, storage: Storage, place: RepositoryPlace, grant: Grant) -> list[Said]:

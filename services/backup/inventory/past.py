@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
@@ -14,6 +15,7 @@ from sqlalchemy import delete, select
 from services.backup.inventory.figures import refresh_figures
 from services.backup.truth.measures import keep_measures
 from shared.borg.journal import Entry, Standing
+from shared.db.clock import read_now
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
 from shared.errors import AppError, LeaseLost
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from shared.runtime.context import Context
 
 DATABASE_OLDER = "database_older"
+_LATELY = timedelta(days=1)
 
 
 async def catch_up(ctx: Context, storage: Storage, place: RepositoryPlace) -> bool:
@@ -92,6 +95,12 @@ async def record_deletions(ctx: Context, storage: Storage, place: RepositoryPlac
         raise
     except AppError as error:
         ctx.log("warning", "kernel", f"the node's journal of {place.label} is behind: {error.message}")
+
+
+async def restored_lately(tx: UnitOfWork, repository: Repository) -> bool:
+    """Tell whether the database was found restored within a day: holds set since that backup have to be set again."""
+    at = repository.restored_at
+    return at is not None and repository.restored_pending and await read_now(tx.session) - at < _LATELY
 
 
 async def _catch_up(tx: UnitOfWork, ctx: Context, place: RepositoryPlace, past: Past) -> tuple[bool, str]:

@@ -78,17 +78,27 @@ async def intend(
     """Note what is about to be deleted, before it is, and return it: what a person has held since is left out.
 
     Whoever looks after a crash must not take it for a loss. What follows may compact, and then the repository cannot be
-    taken back to where it was seen whole before.
+    taken back to where it was seen whole before. Conflict where it was frozen, or found damaged, since the job began.
     """
-    await ctx.fence(tx)
+    repository = await _sound(tx, ctx, repository_id)
     rows = await tx.session.scalars(select(Archive).where(Archive.id.in_(ids)).with_for_update())
     now = await read_now(tx.session)
     going = [row for row in rows if not is_held(row, now)]
     for row in going:
         row.deleting = True
-    repository = await tx.session.get_one(Repository, repository_id)
     repository.verified_complete_at = repository.verified_complete_segment = None
     return frozenset(row.id for row in going)
+
+
+async def _sound(tx: UnitOfWork, ctx: Context, repository_id: uuid.UUID) -> Repository:
+    """Return a repository's row, locked; Conflict if nothing may be deleted or compacted there any more.
+
+    A verification reads beside us, without the lease: what it finds must end what is under way, and not the next job.
+    """
+    await ctx.fence(tx)
+    repository = await tx.session.get_one(Repository, repository_id, with_for_update=True)
+    refuse_unsound(repository)
+    return repository
 
 
 async def last_inventory(tx: UnitOfWork, repository_id: uuid.UUID) -> Inventory | None:
@@ -155,8 +165,10 @@ async def list_repository(
 async def delete_meant(ctx: Context, place: RepositoryPlace, grant: Grant, storage: Storage, archive: Listed) -> None:
     """Delete an archive; freeze the repository where its name leads to another one by now.
 
-    The node notes it before, so that it is known as ours even if the database is restored to a time before it.
+    Conflict where it was frozen, or found damaged, meanwhile: a prune may be at it for hours. The node notes it before,
+    so that it is known as ours even if the database is restored to a time before it.
     """
+    await ctx.run(lambda tx: _sound(tx, ctx, place.id))
     await storage.remember(place, Entry(deleting={archive.borg_id: archive.name}))
     try:
         await storage.delete(place, grant, archive.name, archive.borg_id)
@@ -164,6 +176,15 @@ async def delete_meant(ctx: Context, place: RepositoryPlace, grant: Grant, stora
         if error.code != FORGED:
             raise
         raise await refuse_forged(ctx, place, [error.said]) from error
+
+
+async def compact_sound(ctx: Context, place: RepositoryPlace, grant: Grant, storage: Storage) -> None:
+    """Free what deleted archives held; Conflict where the repository was frozen, or found damaged, meanwhile.
+
+    What an attacker deleted or replaced is brought back from segments that a compaction takes away.
+    """
+    await ctx.run(lambda tx: intend(tx, ctx, place.id, ()))
+    await storage.compact(place, grant)
 
 
 async def refuse_forged(

@@ -23,13 +23,15 @@ from services.backup.inventory.reconcile import (
 )
 from services.backup.plan import load_repository
 from services.backup.ports import Recovery, Wanted
+from shared.db.stores.requests import request_maintenance
 from shared.db.stores.secrets import repository_key
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
-from shared.domain.job import JobState
+from shared.domain.job import JobState, JobType
 from shared.domain.messages import read
 from shared.domain.messages.frozen import ARCHIVES_NOT_RECOVERED
 from shared.domain.scheduled import asked_for
+from shared.domain.verification import Depth
 from shared.errors import Permanent
 from shared.events.repository import RepositoryRecovered
 
@@ -111,8 +113,13 @@ async def record_recover(tx: UnitOfWork, ctx: Context, plan: RecoverPlan, recove
     if not await ctx.finish(tx, state, warnings=warnings, result=result):
         return
     await _thaw(tx, ctx, repository, remaining)
-    if not recovery.lost:
+    # A verification may have found garbage meanwhile, which this recovery knew nothing of: the next one removes it.
+    if not recovery.lost and repository.rewritten_after == plan.wanted.rewritten_after:
         repository.rewritten_after = None
+    if (recovery.removed or recovery.lost) and ctx.job is not None:  # archives of then may need what is not there now
+        key = f"check-after:{ctx.job.id}:{ctx.job.run}"
+        depth = {"depth": Depth.ARCHIVES.value}
+        await request_maintenance(tx, JobType.REPOSITORY_CHECK, repository.id, request_key=key, **depth)
     if loss is not None:
         await freeze(tx, ctx, repository.id, loss)
         await record_present(tx, repository.id, recovered.inventory)

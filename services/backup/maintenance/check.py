@@ -61,6 +61,8 @@ class CheckPlan:
     options: CheckOptions
     inventory: Inventory | None
     """As it was last seen."""
+    suspicion: str = ""
+    """What is known to be wrong with archives: which of them it hits, only reading them tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ async def load_check(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> CheckP
         unread={borg_id: (row_id, at) for borg_id, row_id, at in await tx.session.execute(query) if borg_id},
         options=_within(CheckOptions.model_validate(asked_for(job.params)), window),
         inventory=await last_inventory(tx, place.id),
+        suspicion=(await tx.session.get_one(Repository, place.id)).archives_damage,
     )
 
 
@@ -150,7 +153,8 @@ async def run_check(plan: CheckPlan, grant: Grant, ctx: Context, storage: Storag
         ctx.progress("checking archives", step=2, steps=_STEPS)
         found, warnings = await _check_archives(plan, grant, hear, storage, budget)
     checked = Checked(segments, found, inventory=None if missing else inventory, missing=missing, warnings=warnings)
-    if depth is Depth.DATA or segments.damage or found:
+    suspected = bool(plan.suspicion) and depth is not Depth.SEGMENTS
+    if depth is Depth.DATA or segments.damage or found or suspected:
         return await _read_archives(plan, listed, grant, ctx, storage, budget, checked)
     return checked
 
@@ -206,7 +210,7 @@ async def _read_archives(
 
 async def _note_read(plan: CheckPlan, archive: Listed, damage: Sequence[str], ctx: Context) -> None:
     row_id = plan.unread[archive.borg_id][0]
-    values = {"damage": _shortened(damage)} if damage else {"damage": "", "verified_at": db_now()}
+    values = {"damage": _shortened(damage), "proven_at": None} if damage else {"damage": "", "verified_at": db_now()}
 
     async def note(tx: UnitOfWork) -> None:
         await ctx.fence(tx)
@@ -243,8 +247,7 @@ async def record_check(tx: UnitOfWork, ctx: Context, plan: CheckPlan, checked: C
         return
     repository = await tx.session.get_one(Repository, plan.repository.id)
     _note_segments(repository, checked.segments)
-    if checked.archives_damage is not None:
-        repository.archives_damage = _shortened(checked.archives_damage)
+    _note_archives(repository, plan, checked)
     if checked.inventory is not None:
         await record_inventory(tx, repository.id, checked.inventory)
     if checked.missing is not None:
@@ -274,6 +277,17 @@ def _note_segments(repository: Repository, found: Segments) -> None:
     else:
         repository.segments_damage = damage or repository.segments_damage
         repository.unfinished_damage = damage
+
+
+def _note_archives(repository: Repository, plan: CheckPlan, checked: Checked) -> None:
+    """Forget what was wrong with archives only when all of them were read since: borg looks whether an object is there.
+
+    What is in it may be garbage all the same, and what a verification found meanwhile this check did not look for.
+    """
+    if checked.archives_damage:
+        repository.archives_damage = _shortened(checked.archives_damage)
+    elif checked.archives_damage is not None and not checked.left and repository.archives_damage == plan.suspicion:
+        repository.archives_damage = ""
 
 
 def _error(found: Sequence[str], damaged: int) -> Permanent | None:

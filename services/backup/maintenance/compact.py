@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from services.backup.inventory.figures import refresh_figures
 from services.backup.inventory.reconcile import (
+    compact_sound,
     freeze,
-    intend,
     last_inventory,
     list_repository,
     missing_archives,
@@ -76,9 +76,8 @@ async def run_compact(plan: CompactPlan, grant: Grant, ctx: Context, storage: St
     _, listed = await list_repository(ctx, plan.repository, grant, storage, plan.recorded)
     if gone := missing_ids(plan.recorded, listed):
         return Compacted(missing=_missing(plan, gone, plan.inventory))
-    await ctx.run(lambda tx: intend(tx, ctx, plan.repository.id, ()))
     ctx.progress("compacting")
-    await storage.compact(plan.repository, grant)
+    await compact_sound(ctx, plan.repository, grant, storage)
     ctx.progress("measuring")
     whole, listed = await list_repository(ctx, plan.repository, grant, storage, plan.recorded)
     if gone := missing_ids(plan.recorded, listed):

@@ -11,6 +11,7 @@ from services.backup.inventory.figures import refresh_figures
 from services.backup.inventory.reconcile import (
     Inventory,
     MissingArchives,
+    compact_sound,
     delete_meant,
     freeze,
     intend,
@@ -118,7 +119,7 @@ async def run_delete(plan: DeletePlan, grant: Grant, ctx: Context, storage: Stor
     gone = missing_ids(plan.others, listed)
     if not gone:
         ctx.progress("compacting", step=3, steps=4)
-        await storage.compact(plan.repository, grant)
+        await compact_sound(ctx, plan.repository, grant, storage)
         whole, listed = await list_repository(ctx, plan.repository, grant, storage, plan.others)
         gone = missing_ids(plan.others, listed)
     if gone:  # kept before anything is measured: what cannot be measured must not hide it

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
+from services.backup.inventory.past import restored_lately
 from services.backup.inventory.reconcile import (
     Inventory,
     delete_meant,
@@ -24,18 +25,21 @@ from services.backup.maintenance.compact import Compacted, CompactPlan, record_c
 from services.backup.plan import load_repository
 from services.backup.truth.measures import keep_measures
 from shared.db.clock import read_now
-from shared.db.queries.retention import Policies, is_good, judge_archives, load_policies, mark_pruned
+from shared.db.queries.retention import is_good, judge_archives, load_policies, mark_pruned
+from shared.db.stores.requests import AFTER_BACKUP
 from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
 from shared.domain.archive import superseded
 from shared.domain.job import JobState
+from shared.domain.messages.repositories import PRUNE_AFTER_RESTORE
 from shared.domain.retention import refuse_wrong_clock
-from shared.errors import Permanent
+from shared.domain.scheduled import scheduled_of
+from shared.errors import Conflict, Permanent
 from shared.events.repository import RepositoryPruned
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from services.backup.ports import RepositoryPlace, Storage
     from shared.borg.node import Grant
@@ -47,14 +51,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PrunePlan:
-    """A repository, what it must hold, and what is kept of it."""
+    """A repository, and what it must hold."""
 
     repository: RepositoryPlace
     recorded: dict[str, str]
     """What must be there: borg id -> name."""
     archives: dict[str, Archive]
     """Every row by its borg id, those that are lost or half deleted too: what is really there is judged."""
-    policies: Policies
     now: datetime
     override_deletion_limit: bool
     inventory: Inventory | None
@@ -78,15 +81,19 @@ async def place_to_prune(tx: UnitOfWork, job: Job) -> RepositoryPlace:
 
 
 async def load_prune(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> PrunePlan:
-    """Read what a repository should hold and what of it may go; once it is ours, so that neither changes any more."""
+    """Read what a repository should hold; once it is ours.
+
+    What of it goes is judged when it is known what is there: what people said of it may change until then.
+    """
     repository = await _prunable(tx, job)
+    if _by_itself(job) and await restored_lately(tx, repository):
+        raise Conflict(PRUNE_AFTER_RESTORE())
     query = select(Archive).where(Archive.repository_id == place.id)
     archives = {row.borg_id: row for row in await tx.session.scalars(query) if row.borg_id}
     plan = PrunePlan(
         repository=place,
         recorded=await recorded_archives(tx, place.id),
         archives=archives,
-        policies=await load_policies(tx.session, repository),
         now=await read_now(tx.session),
         override_deletion_limit=any(job.params.get(name) for name in ("override_deletion_limit", "past_the_brake")),
         inventory=await last_inventory(tx, place.id),
@@ -94,6 +101,11 @@ async def load_prune(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> PruneP
     tx.session.expunge_all()
     refuse_wrong_clock(plan.now, datetime.now(UTC))
     return plan
+
+
+def _by_itself(job: Job) -> bool:
+    """Tell whether nobody asked for this prune: a schedule did, or a backup that was good."""
+    return scheduled_of(job.params) is not None or (job.request_key or "").startswith(AFTER_BACKUP)
 
 
 async def _prunable(tx: UnitOfWork, job: Job) -> Repository:
@@ -117,17 +129,10 @@ async def run_prune(plan: PrunePlan, grant: Grant, ctx: Context, storage: Storag
         return Pruned(compacted=Compacted(missing=missing_archives(names, plan.inventory)))
     warnings = _unknown_archives(plan, listed, ctx)
     there = [plan.archives[one.borg_id] for one in listed if one.borg_id in plan.archives]
-    verdicts = judge_archives(plan.policies, there, plan.now)
-    dropped = {archive_id for verdict in verdicts for archive_id in verdict.dropped}
-    if any(verdict.deletion_limit_reached for verdict in verdicts) and not plan.override_deletion_limit:
-        stopped = (
-            f"nothing was pruned: {len(dropped)} archives would be deleted at once, more than the deletion limit allows"
-        )
+    going, stopped = await ctx.run(lambda tx: _choose(tx, ctx, plan, {row.id for row in there}))
+    if stopped:
         return Pruned(kept=len(there), warnings=(*warnings, stopped))
 
-    going = await ctx.run(
-        lambda tx: intend(tx, ctx, plan.repository.id, [row.id for row in there if row.id in dropped])
-    )
     await _delete(plan, [one for one in listed if _row_id(plan, one) in going], grant, ctx, storage)
     await _delete_checkpoints(plan, seen, listed, grant, ctx, storage)
     rest = {borg_id: name for borg_id, name in plan.recorded.items() if plan.archives[borg_id].id not in going}
@@ -135,6 +140,26 @@ async def run_prune(plan: PrunePlan, grant: Grant, ctx: Context, storage: Storag
     result = Pruned((*going, *broken_off), len(there) - len(going), warnings)
     after = CompactPlan(plan.repository, rest, plan.inventory)
     return replace(result, compacted=await run_compact(after, grant, ctx, storage=storage))
+
+
+async def _choose(
+    tx: UnitOfWork, ctx: Context, plan: PrunePlan, there: Collection[uuid.UUID]
+) -> tuple[frozenset[uuid.UUID], str]:
+    """Judge what is there, and note in the same transaction what goes; or return why nothing does.
+
+    By what is on record now, and not when the job began: meanwhile a person may have held or accepted an archive,
+    or have changed what is kept. Whoever accepts one now waits, and is then told that it is being deleted.
+    """
+    await ctx.fence(tx)
+    repository = await tx.session.get_one(Repository, plan.repository.id, with_for_update=True)
+    query = select(Archive).where(Archive.repository_id == repository.id).with_for_update()
+    rows = [row for row in await tx.session.scalars(query) if row.id in there]
+    verdicts = judge_archives(await load_policies(tx.session, repository), rows, plan.now)
+    dropped = {archive_id for verdict in verdicts for archive_id in verdict.dropped}
+    if any(verdict.deletion_limit_reached for verdict in verdicts) and not plan.override_deletion_limit:
+        count = f"{len(dropped)} archives would be deleted at once"
+        return frozenset(), f"nothing was pruned: {count}, more than the deletion limit allows"
+    return await intend(tx, ctx, repository.id, [row.id for row in rows if row.id in dropped]), ""
 
 
 async def _delete(plan: PrunePlan, going: Sequence[Listed], grant: Grant, ctx: Context, storage: Storage) -> None:

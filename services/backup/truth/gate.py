@@ -55,6 +55,8 @@ class Evidence:
     reference: Reference | None = None
     pre_hook: bool = False
     post_hook: bool = False
+    hostile: str = ""
+    """Why the server is taken for hostile, where an earlier attempt made the archive: its session is judged apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ def judge(evidence: Evidence) -> Verdict:
 
 def _reasons(evidence: Evidence) -> Iterator[Reason]:
     run = evidence.run
+    if evidence.hostile:
+        yield doubt(say.FOUND_HOSTILE(why=evidence.hostile))
     of_sources = list(source_reasons(evidence))
     of_all = list(_fell(evidence, {reason.code for reason in of_sources if reason.weight is Weight.DOUBT}))
     # Of a single source it is said once.

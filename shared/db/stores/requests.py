@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from shared.db.tables.storage import Archive
     from shared.db.unit_of_work import UnitOfWork
 
+AFTER_BACKUP = "prune-after:"
+"""How the request key of a prune begins that nobody asked for: it follows a good backup."""
+
 
 async def request_backup(tx: UnitOfWork, backup_job: BackupJob, *, request_key: str | None = None) -> Job:
     """Queue a run of a backup job, on the node that holds its repository."""

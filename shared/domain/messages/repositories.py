@@ -17,3 +17,10 @@ REPOSITORY_NOT_RESTORED = Message(
     "the database was not found older than this repository, or that was accepted already",
     "nothing to do",
 )
+PRUNE_AFTER_RESTORE = Message(
+    "database_older",
+    409,
+    "nothing was pruned: the database was restored from a backup, and holds that were set since then are not known",
+    "set them again, then `borgfleet repo accept-restored`; a prune that you ask for runs all the same",
+    "prune",
+)

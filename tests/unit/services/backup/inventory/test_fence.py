@@ -6,16 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, update
 
 from services.backup.inventory.fence import HOSTILE
+from shared.borg.journal import read
 from shared.borg.sessions import Garbage, SessionReport
-from shared.db.tables import Archive, OutboxRow, Repository
+from shared.db.tables import Archive, Job, OutboxRow, Repository
 from shared.domain.job import JobType
 from shared.errors import Permanent, Transient
 from tests.unit.services.backup.world import World
 
 REFUSED = SessionReport(1, refused=("call of destroy", "call of destroy", "open to create"))
 LEFT_OUT = SessionReport(1, left_out=("07" * 32,), left_out_bytes=5, file=Path("/nowhere"))
+
+
+class Killed(BaseException):
+    """The worker is gone here."""
 
 
 async def repository(world: World) -> Repository:
@@ -125,3 +131,61 @@ async def test_a_refused_call_is_told_even_where_what_was_left_out_cannot_be_exa
     hostile_during(world, both)
     assert (await world.refused(await world.request())).code == HOSTILE
     assert [one["code"] for one in (await repository(world)).frozen_for] == [HOSTILE]
+
+
+async def test_what_a_hostile_run_made_is_remembered_as_doubtful_and_a_restored_database_believes_it(
+    world: World, tmp_path: Path
+) -> None:
+    """The node noted the archive as good before its session was judged, and the run fails without a row of it."""
+    world.storage.journal = tmp_path / "journal"
+    await world.backup(await world.request())
+    hostile_during(world, REFUSED)
+    job = await world.request()
+    assert (await world.refused(job)).code == HOSTILE
+    made = {one.job_id: one for _, one in read(tmp_path / "journal").archives()}
+    assert sorted((one.trusted, one.state) for one in made.values()) == [(False, "warning"), (True, "succeeded")]
+    # The database is put back to before both runs.
+    world.server.create = type(world.server).create.__get__(world.server)  # type: ignore[method-assign] - honest again
+    older = {"journal_number": 0, "frozen_reason": "", "frozen_for": []}
+    await world.db.run(lambda tx: tx.session.execute(update(Repository).values(**older)))
+    await world.db.run(lambda tx: tx.session.execute(delete(Archive)))
+    await world.backup(await world.request())
+    row = next(row for row in await world.rows(Archive) if row.job_id == job.id)
+    assert (row.trusted, [reason["code"] for reason in row.reasons]) == (False, [HOSTILE])
+    assert "the server is taken for hostile" in row.reasons[0]["text"]
+
+
+async def test_a_journal_that_cannot_be_written_hides_no_attack(world: World) -> None:
+    world.storage.forgets = Permanent("no space", code="node_disk_full")
+    hostile_during(world, REFUSED)
+    assert (await world.refused(await world.request())).code == HOSTILE
+
+
+@pytest.mark.parametrize("between", [JobType.REPOSITORY_CHECK, JobType.REPOSITORY_VERIFY, None])
+async def test_the_archive_of_a_killed_hostile_session_is_not_green_whoever_judged_the_session(
+    world: World, between: JobType | None
+) -> None:
+    """The worker died after borg; another job had the repository before the second attempt, and read the report."""
+
+    async def dies() -> None:
+        world.storage.on_list = None
+        raise Killed
+
+    world.storage.on_list = dies
+    job = await world.request()
+    with pytest.raises(Killed):
+        await world.backup(job)
+    free = update(Job).values(state="queued", lease=None, lease_until=None, not_before=None)
+    await world.db.run(lambda tx: tx.session.execute(free))
+    world.storage.reports.append(REFUSED)
+    if between is not None:
+        await world.maintain(between)
+    if between is JobType.REPOSITORY_CHECK:
+        assert world.storage.reports == []
+        await world.backup(job)
+        (row,) = await world.rows(Archive)
+        ended = await world.job(job)
+        assert (ended.state, row.trusted, [one["code"] for one in row.reasons]) == ("warning", False, [HOSTILE])
+    else:  # who takes no lease judges no session
+        assert (await world.refused(job)).code == HOSTILE
+    assert world.server.created == 1

@@ -115,6 +115,35 @@ async def test_objects_that_stand_nowhere_any_more_stay_a_cause(kept: World) -> 
     assert ([one["code"] for one in found.frozen_for], found.rewritten_after) == (["history_rewritten"], 4)
 
 
+@pytest.mark.parametrize(("recovery", "checks"), [
+    (Recovery(2, 0, 0, 0, key=False), 0), (Recovery(2, 5, 0, 0, key=True), 0), (Recovery(2, 0, 0, 3, key=False), 1),
+    (Recovery(2, 5, 1, 0, key=False), 1),
+])  # fmt: skip
+async def test_after_a_recovery_that_left_objects_out_a_check_says_which_archives_need_them(
+    kept: World, recovery: Recovery, checks: int
+) -> None:
+    kept.storage.recovery = recovery
+    await recover(kept)
+    asked = [job for job in await kept.rows(Job) if job.type == JobType.REPOSITORY_CHECK.value]
+    assert [job.params for job in asked] == [{"depth": "archives"}] * checks
+
+
+async def test_garbage_that_a_verification_finds_while_a_recovery_runs_is_left_to_the_next_one(kept: World) -> None:
+    await freeze(kept, "archives_missing")
+    await mark(kept, rewritten_after=None)
+
+    async def found() -> None:
+        await mark(kept, rewritten_after=7)
+
+    kept.storage.on_list = found
+    assert (await recover(kept)).state == "succeeded"
+    assert (await repository(kept)).rewritten_after == 7
+    kept.storage.on_list = None
+    await recover(kept)
+    assert [wanted.rewritten_after for wanted in kept.storage.wanted] == [None, 7]
+    assert (await repository(kept)).rewritten_after is None
+
+
 async def test_a_sound_repository_stays_as_it_is(kept: World) -> None:
     assert (await recover(kept)).state == "succeeded"
     assert (await repository(kept)).unfrozen_by == ""

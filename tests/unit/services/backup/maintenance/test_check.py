@@ -106,8 +106,45 @@ async def test_archives_that_lack_chunks_are_damage_too(world: World) -> None:
     assert (await checked(world, "archives")).code == "repository_damaged"
     assert (await repository(world)).archives_damage == "Missing file chunk"
     world.storage.archives_damage = ()
+    world.storage.calls.clear()
     await checked(world, "archives")
+    assert ((await repository(world)).archives_damage, len(reads(world))) == ("", 1)
+
+
+GARBAGE = "objects are none of borg's"
+
+
+async def test_garbage_that_a_verification_found_is_forgotten_only_when_all_archives_were_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """borg looks whether an object is there; an archive that is built on garbage lists well, and must not stay good."""
+    made = await backed_up(world, 2)
+    await world.db.run(lambda tx: tx.session.execute(update(Repository).values(archives_damage=GARBAGE)))
+    proven = update(Archive).values(proven_at=made[0].created_at)
+    await world.db.run(lambda tx: tx.session.execute(proven))
+    await checked(world, "segments")
+    assert (reads(world), (await repository(world)).archives_damage) == ([], GARBAGE)
+    left = iter([100.0, 80.0, 60.0, 60.0, -1.0])  # for segments, archives, one reading, and no second
+    monkeypatch.setattr(check._Budget, "left", lambda _self, _share=1.0: next(left))
+    assert (await checked(world, "archives", budget_seconds=200)).result["left"] == 1
+    monkeypatch.undo()
+    assert (await repository(world)).archives_damage == GARBAGE
+    world.storage.unreadable = {made[1].name: "Data integrity error"}
+    assert (await checked(world, "archives")).result["damaged"] == 1
+    hit = {row.name: (bool(row.damage), row.proven_at is not None) for row in await world.rows(Archive)}
+    assert hit == {made[0].name: (False, True), made[1].name: (True, False)}
     assert (await repository(world)).archives_damage == ""
+
+
+async def test_what_a_verification_finds_while_a_check_runs_is_not_forgotten_by_it(world: World) -> None:
+    await backed_up(world, 1)
+
+    async def found() -> None:
+        await world.db.run(lambda tx: tx.session.execute(update(Repository).values(archives_damage=GARBAGE)))
+
+    world.storage.on_list = found
+    await checked(world, "data")
+    assert (await repository(world)).archives_damage == GARBAGE
 
 
 async def test_what_the_budget_left_unread_is_read_first_next_time(

@@ -310,6 +310,10 @@ def test_the_hooks_failures_are_doubts_with_their_words() -> None:
     assert "status 4" in verdict.reasons[1].text
 
 
+def test_what_an_earlier_attempt_of_a_hostile_server_made_is_a_doubt() -> None:
+    assert codes(judge(replace(GOOD, hostile="3 refused: call of destroy"))) == ["hostile_client"]
+
+
 @pytest.mark.parametrize("cut", ["cancelled", "time_limit"])
 def test_what_cut_a_run_short_after_its_archive_is_a_doubt(cut: str) -> None:
     assert codes(judge(but(cut=(cut,)))) == [cut]
