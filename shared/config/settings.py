@@ -16,7 +16,6 @@ from pydantic import (
     ConfigDict,
     Field,
     IPvAnyNetwork,
-    PositiveFloat,
     PositiveInt,
     SecretStr,
     StringConstraints,
@@ -45,6 +44,11 @@ def _without_user(url: str) -> str:
     return re.sub(r"//[^@/]*@", "//***@", url)
 
 
+# Bounded: a reckoning with infinity, or with years that no calendar has, fails in the middle of some run.
+Seconds = Annotated[float, Field(gt=0, le=366 * 86_400)]
+Days = Annotated[float, Field(gt=0, le=36_600)]
+Slots = Annotated[int, Field(ge=1, le=10_000)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 NatsUrl = Annotated[str, StringConstraints(pattern=r"^(nats|tls)://[^,\s]+$")]
 
 
@@ -71,11 +75,11 @@ class DatabaseSettings(_Certificates):
 
     url: SecretStr = SecretStr("")
     password_file: Path | None = Field(default=None, description="A file that holds the database password.")
-    pool_size: PositiveInt | None = Field(
+    pool_size: Slots | None = Field(
         default=None,
         description="The most connections of one process to MariaDB; default: as many as its services can use at once.",
     )
-    statement_seconds: PositiveFloat = Field(default=10.0, description="Bound of one unit of work.")
+    statement_seconds: Seconds = Field(default=10.0, description="Bound of one unit of work.")
     tls: bool = Field(default=False, description="Refuse a connection without TLS; `ca_file` implies it.")
     failover: bool = Field(
         default=False, description="The URL's host is a name that follows the primary: connections live 5 minutes."
@@ -152,8 +156,10 @@ class ApiSettings(_Group):
         default=[],
         description="Addresses or networks of proxies before the gateway: X-Forwarded-* of others is not believed.",
     )
-    session_idle_hours: PositiveFloat = Field(default=12.0, description="A session unused for so long ends.")
-    session_days: PositiveFloat = Field(default=14.0, description="A session ends after so long, used or not.")
+    session_idle_hours: float = Field(
+        default=12.0, gt=0, le=24 * 36_600, description="A session unused for so long ends."
+    )
+    session_days: Days = Field(default=14.0, description="A session ends after so long, used or not.")
     second_factor: Literal["off", "admins", "all"] = Field(
         default="off", description="Who has to have a second factor; who has none yet may only set it up."
     )
@@ -162,16 +168,14 @@ class ApiSettings(_Group):
 class WorkerSettings(_Group):
     """How long the message kernel waits, in seconds."""
 
-    ack_wait: PositiveFloat = Field(
+    ack_wait: Seconds = Field(
         default=30.0, le=3600.0, description="After the last heartbeat, a message is delivered again."
     )
-    cancel_poll: PositiveFloat = Field(default=1.0, description="How soon a running job hears that it is cancelled.")
-    reap_every: PositiveFloat = 2.0
-    lost_after: PositiveFloat = Field(
-        default=30.0, description="A queued job whose message is gone this long is sent anew."
-    )
-    max_failures: PositiveInt = 5
-    grace: PositiveFloat = Field(default=60.0, description="Shutdown: how long running work may take to stop in order.")
+    cancel_poll: Seconds = Field(default=1.0, description="How soon a running job hears that it is cancelled.")
+    reap_every: Seconds = 2.0
+    lost_after: Seconds = Field(default=30.0, description="A queued job whose message is gone this long is sent anew.")
+    max_failures: Count = 5
+    grace: Seconds = Field(default=60.0, description="Shutdown: how long running work may take to stop in order.")
 
     @property
     def lease(self) -> float:
@@ -183,7 +187,7 @@ class BackupSettings(_Group):
     """What a backup node has: its name, its borg, its storage endpoint."""
 
     node: Node = "node1"
-    concurrency: PositiveInt = 4
+    concurrency: Slots = 4
     borg: str = Field(default="borg", description="The borg (>= 1.4.5) of this node.")
     endpoint_user: User = "root"
     endpoint_host: Host = "127.0.0.1"
@@ -201,9 +205,12 @@ class BackupSettings(_Group):
         "A local disk: a storage pool would show them beside what is encrypted.",
     )
     catalogue_every: float = Field(
-        default=60.0, ge=0, description="How often to see whether a catalogue lacks a backup; 0: never by itself."
+        default=60.0,
+        ge=0,
+        le=366 * 86_400,
+        description="How often to see whether a catalogue lacks a backup; 0: never by itself.",
     )
-    silence_seconds: PositiveFloat = Field(default=900.0, description="borg silent for this long is taken for dead.")
+    silence_seconds: Seconds = Field(default=900.0, description="borg silent for this long is taken for dead.")
 
     @property
     def listening_port(self) -> int:
@@ -214,21 +221,23 @@ class BackupSettings(_Group):
 class SshSettings(_Group):
     """How servers are reached; seconds."""
 
-    connect_timeout: PositiveFloat = 10.0
-    login_timeout: PositiveFloat = 10.0
-    keepalive_interval: PositiveFloat = 5.0
-    keepalive_count_max: PositiveInt = 2
+    connect_timeout: Seconds = 10.0
+    login_timeout: Seconds = 10.0
+    keepalive_interval: Seconds = 5.0
+    keepalive_count_max: Count = 2
 
 
 class StatsSettings(_Group):
     """How servers' statistics are collected; seconds."""
 
-    every: float = Field(default=600.0, ge=0, description="How often all servers are looked at; 0: never by itself.")
-    concurrency: PositiveInt = Field(default=128, description="Servers looked at at once.")
-    answer_seconds: PositiveFloat = Field(default=20.0, description="How long a server may take to answer.")
-    kept_connections: PositiveInt = Field(default=1000, description="SSH connections kept open between sweeps.")
-    idle_seconds: PositiveFloat = Field(default=1500.0, description="A connection unused for this long is closed.")
-    keepalive_interval: PositiveFloat = 60.0
+    every: float = Field(
+        default=600.0, ge=0, le=366 * 86_400, description="How often all servers are looked at; 0: never by itself."
+    )
+    concurrency: Slots = Field(default=128, description="Servers looked at at once.")
+    answer_seconds: Seconds = Field(default=20.0, description="How long a server may take to answer.")
+    kept_connections: Slots = Field(default=1000, description="SSH connections kept open between sweeps.")
+    idle_seconds: Seconds = Field(default=1500.0, description="A connection unused for this long is closed.")
+    keepalive_interval: Seconds = 60.0
 
 
 class NotifySettings(_Group):
@@ -246,18 +255,16 @@ class NotifySettings(_Group):
 class KeepSettings(_Group):
     """How many days of what is over are kept; archives have their retention."""
 
-    jobs_days: PositiveFloat = Field(default=90.0, description="Ended jobs, with their logs.")
-    alerts_days: PositiveFloat = Field(default=365.0, description="Resolved alerts, with their history.")
-    notifications_days: PositiveFloat = 90.0
-    dead_letters_days: PositiveFloat = 30.0
-    passwords_days: PositiveFloat = Field(
-        default=1.0, description="A server's first password that set-up did not use up."
-    )
-    missed_runs_days: PositiveFloat = 365.0
-    sent_events_days: PositiveFloat = Field(default=1 / 24, description="Rows of the outbox that were published.")
-    samples_days: PositiveFloat = Field(default=2.0, description="Statistics of servers as they were collected.")
-    five_minutes_days: PositiveFloat = Field(default=14.0, description="The same, by five minutes.")
-    hours_days: PositiveFloat = Field(default=730.0, description="The same, by hours.")
+    jobs_days: Days = Field(default=90.0, description="Ended jobs, with their logs.")
+    alerts_days: Days = Field(default=365.0, description="Resolved alerts, with their history.")
+    notifications_days: Days = 90.0
+    dead_letters_days: Days = 30.0
+    passwords_days: Days = Field(default=1.0, description="A server's first password that set-up did not use up.")
+    missed_runs_days: Days = 365.0
+    sent_events_days: Days = Field(default=1 / 24, description="Rows of the outbox that were published.")
+    samples_days: Days = Field(default=2.0, description="Statistics of servers as they were collected.")
+    five_minutes_days: Days = Field(default=14.0, description="The same, by five minutes.")
+    hours_days: Days = Field(default=730.0, description="The same, by hours.")
 
 
 class HealthSettings(_Group):

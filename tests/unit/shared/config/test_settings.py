@@ -64,3 +64,38 @@ def test_a_bus_that_would_be_spoken_to_in_the_clear_or_nowhere_is_refused(given:
 def test_a_password_in_any_of_the_urls_is_never_shown() -> None:
     settings = Settings.model_validate({"nats": {"urls": ["nats://u:canary@a:1", "nats://v:canary@b:1"]}})
     assert "canary" not in json.dumps(settings.redacted())
+
+
+def numbers() -> list[str]:
+    """Return every setting that is a number, as its variable is named."""
+    groups = {name: field.annotation for name, field in Settings.model_fields.items()}
+    return [
+        f"BORGFLEET_{group.upper()}__{name.upper()}"
+        for group, kind in groups.items()
+        for name, field in getattr(kind, "model_fields", {}).items()
+        if field.annotation in (int, float, int | None)
+    ]
+
+
+def test_the_numbers_among_the_settings_are_found() -> None:
+    assert len(numbers()) > 35
+
+
+@pytest.mark.parametrize(
+    "value", ["nan", "inf", "-inf", "1e400", "1e300", "-1", "9" * 30, "1" + "0" * 5000, "true", "", "٣"]
+)
+@pytest.mark.parametrize("variable", numbers())
+def test_a_number_that_no_clock_no_calendar_and_no_machine_has_is_refused_where_it_is_set(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    """Kept for 1e300 days, jobs ended housekeeping each time; a session of infinite days made each login a 500."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+@pytest.mark.parametrize("variable", [one for one in numbers() if one.endswith("_DAYS")])
+def test_a_hundred_years_are_taken_for_ever(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "36500")
+    group, name = variable.removeprefix("BORGFLEET_").lower().split("__")
+    assert getattr(getattr(Settings(), group), name) == 36_500
