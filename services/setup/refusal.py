@@ -6,6 +6,8 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
+from shared.domain.lines import some_lines
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -32,6 +34,7 @@ grep -v '^[[:space:]]*#' "$home/.ssh/authorized_keys" 2>/dev/null | grep -F -e "
 [ "$(getenforce 2>/dev/null)" = Enforcing ] && ls -Zd "$home/.ssh/authorized_keys" 2>/dev/null | sed 's/^/selinux /'
 true
 """
+_ENTRIES = re.compile(r"^entry (.*?)ssh-ed25519 ", re.MULTILINE)
 _MODE = re.compile(r"mode (\S{10})\S* (\d+) (/.*)")
 _GROUP, _OTHERS = 5, 8
 _LISTS = ("allowusers", "denyusers", "allowgroups", "denygroups")
@@ -44,7 +47,9 @@ def why_refused(answer: str, user: str, home: str) -> list[str]:
     """
     options: dict[str, str] = {}
     facts: dict[str, str] = {}
-    for line in answer.splitlines():
+    lines = some_lines(answer)
+    answer = "\n".join(lines)
+    for line in lines:
         if line.startswith("sshd "):
             name, _, value = line.removeprefix("sshd ").partition(" ")
             options[name] = f"{options[name]} {value}" if name in _LISTS and name in options else value
@@ -95,7 +100,7 @@ def _modes(answer: str, uid: str) -> list[str]:
 
 
 def _limits(answer: str) -> list[str]:
-    entries = re.findall(r"^entry (.*?)\s*ssh-ed25519 ", answer, re.MULTILINE)
+    entries = (entry.strip() for entry in _ENTRIES.findall(answer))
     return [f"before the key in authorized_keys stands {entry}" for entry in entries if entry]
 
 

@@ -34,6 +34,8 @@ _SIGNALLED = 128
 _LAST_SIGNAL = 64
 _SAID = 500
 _LAST_LINES = 3
+_END = 16 * 1024
+_SEARCHED = 1024 * 1024
 _SENTENCE = 160
 _IDLE = re.compile(r"((Borg server|Remote): )?(Platform: |Traceback \(most recent|File \")")
 """Lines that are not why: what borg says of its machine, and of a traceback all but its end."""
@@ -121,6 +123,7 @@ def failure(
     """
     if status < 0:
         status = _SIGNALLED - status
+    lines = _bounded(lines)
     crash = _crashed(lines, pool) if speaker is Speaker.SCRIPT and status == 1 else None
     # Pythons, linkers, env and sudo end with 1 or 125 too. What said not one word in borg's form never was borg.
     was_borg = answered or any(line.structured or line.level != "info" for line in lines)
@@ -134,6 +137,20 @@ def failure(
     if said:
         return cause.error(said[:_SAID], where="borg")
     return cause.error(f"it ended with status {status}{_last(lines)}", where="borg")
+
+
+def _bounded(lines: Sequence[LogLine]) -> list[LogLine]:
+    """Return the last lines, and of a long one its beginning and its end: all is searched, and may be a server's."""
+    kept: list[LogLine] = []
+    room = _SEARCHED
+    for line in reversed(lines):
+        if len(line.message) > 2 * _END:
+            line = replace(line, message=f"{line.message[:_END]}\n{line.message[-_END:]}")  # noqa: PLW2901 - the same
+        room -= len(line.message)
+        if room < 0:
+            break
+        kept.append(line)
+    return kept[::-1]
 
 
 def _cause(status: int, lines: Sequence[LogLine], speaker: Speaker, pool: str) -> tuple[Cause, str] | None:

@@ -37,7 +37,7 @@ _STORAGE: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
         (r"ssh_dispatch_run_fatal: .*(corrupted|incorrect)", causes.STREAM_DAMAGED),
         (r"(\S+ line \d+: |\S+: line \d+: )?(Bad |Unsupported option |keyword \S+ extra arguments)", causes.SSH_BROKEN),
         (r"(\S*/)?ssh: (error while loading shared libraries|symbol lookup error): ", causes.SSH_BROKEN),
-        (r"(\S*/)?ssh: .*version [`'].*' not found", causes.SSH_BROKEN),
+        (r"(\S*/)?ssh: (?>.*?version [`']).*' not found", causes.SSH_BROKEN),
         (r"OpenSSL version mismatch", causes.SSH_BROKEN),
         (rf"{_SHELL}(\S*/)?ssh: (command )?not found", causes.SSH_MISSING),
         (rf"{_SHELL}(\S*/)?nc: (command )?not found", causes.RELAY),
@@ -51,9 +51,10 @@ _LINE_OF = {
     "compression method": "Compression",
 }  # fmt: skip
 """The line of sshd_config that decides what ssh says was not matched."""
-_NOT_MATCHED = re.compile(r".*: no matching (.+?) found")
+# Atomic groups: a server that repeats such words must not make a search of one line last for seconds.
+_NOT_MATCHED = re.compile(r"(?>.*: no matching )(.+?) found")
 
-_LOADER = re.compile(r"\S+: error while loading shared libraries: |.*: version [`'].+' not found")
+_LOADER = re.compile(r"\S+: error while loading shared libraries: |(?>.*?: version [`']).+' not found")
 _INTERPRETER = re.compile(r".*: bad interpreter: No such file or directory")
 _UNPACKING = re.compile(
     r".*([Cc](annot|ould not) create temporary directory|failed to map segment|Failed to (extract|write all bytes))"

@@ -16,8 +16,8 @@ _RAISED = re.compile(
     re.MULTILINE,
 )
 """The last line of a traceback: at the very beginning of a line, where code and paths of files never stand."""
-_NUMBER = re.compile(r"\[Errno (?P<number>\d+)\] [^:()\n]*(?:: (?P<quote>['\"])(?P<path>.*?)(?P=quote))?")
-_LOCK = re.compile(r"Failed to create/acquire the lock (?P<lock>\S+) \((?P<said>.*)\)")
+_NUMBER = re.compile(r"\[Errno (?P<number>\d{1,9})\] [^:()\n]*(?:: (?P<quote>['\"])(?P<path>.*?)(?P=quote))?")
+_LOCK = re.compile(r"Failed to create/acquire the lock (?P<lock>\S+) \((?P<said>.*)")
 _FRAME = re.compile(r"borg/(?P<module>repository|cache)\.py\"")
 _KEY = re.compile(r"borg/crypto/key\.py\", line \d+, in (?:_load|load|decrypt_key_file)\b")
 _UNREADABLE_KINDS = frozenset({
@@ -70,7 +70,7 @@ def traces(errors: Sequence[LogLine]) -> list[Trace]:
             line.code not in ("", "Exception") or text.startswith("Remote: ") or _SERVED.search(text) is not None
         )
         if lock := _LOCK.search(text):
-            found.append(_trace("LockFailed", lock["said"], text, remote=remote, path=lock["lock"]))
+            found.append(_trace("LockFailed", lock["said"].rpartition(")")[0], text, remote=remote, path=lock["lock"]))
         elif integrity := _INTEGRITY.match(text):
             found.append(_trace("FileIntegrityError", integrity["path"], text, remote=False, path=integrity["path"]))
         elif line.code == "Error" and (plain := _NUMBER.match(text.removeprefix("Error: "))):

@@ -5,8 +5,16 @@ from __future__ import annotations
 LONGEST_LINE = 64 * 1024
 """Bytes of a line that are kept; the rest of a longer one is dropped and counted."""
 
+_MOST_LINES = 5_000
+_MOST_CHARACTERS = 512 * 1024
+
 CUT = "{} bytes of lines longer than 64 KiB were left out here"
 """How it is told that something was dropped."""
+
+
+def some_lines(text: str, most: int = _MOST_LINES) -> list[str]:
+    """Return the first lines of a server's answer: of one that sends millions, the rest would hold the event loop."""
+    return text[:_MOST_CHARACTERS].split("\n", most)[:most]
 
 
 class LineCutter:

@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from shared.borg.commands import check_pattern
+from shared.domain.lines import some_lines
 from shared.domain.messages.backups import SOURCE_IS_OURS_BELOW
 from shared.domain.messages.source_reasons import BORG_CACHE, OWN_PLACE_LEFT_OUT
 from shared.domain.text import clean
@@ -50,22 +51,23 @@ def read_places(sources: Sequence[str], answer: str, marks: Mapping[str, Said]) 
     """
     physical: list[str] = []
     found: dict[str, OwnPlace] = {}
-    for line in answer.split("\n"):
+    for line in some_lines(answer):
         kind, _, rest = line.partition(" ")
         if kind == "S":
             physical.append(rest)
             continue
         word, _, place = rest.partition(" ") if kind == "O" else ("", "", rest)
         what = marks.get(word) if kind == "O" else BORG_CACHE() if kind == "B" else None
-        if what is None or not place.startswith("/") or len(physical) != len(sources):
+        if what is None or not place.startswith("/") or len(place) > _LONGEST or len(physical) != len(sources):
             continue
         for path in _below(sources, physical, place, what, grows=kind == "O"):
             found.setdefault(path, OwnPlace(path, what, grows=kind == "O"))
-    return tuple(one for one in found.values() if not any(_holds(other, one) for other in found.values()))
+    return tuple(one for one in found.values() if not any(outer in found for outer in _parents(one.path)))
 
 
-def _holds(outer: OwnPlace, inner: OwnPlace) -> bool:
-    return inner.path.startswith(outer.path + "/")
+def _parents(path: str) -> Iterator[str]:
+    while path := path.rpartition("/")[0]:
+        yield path
 
 
 def _below(sources: Sequence[str], physical: Sequence[str], place: str, what: Said, *, grows: bool) -> Iterator[str]:

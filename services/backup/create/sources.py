@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from services.backup.truth.evidence import Kind, Mount, Source
+from shared.domain.lines import some_lines
 from shared.domain.text import clean
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ _TRANSIENT = re.compile(
 )
 """What a running system mounts and unmounts as it likes: its own places, and those of containers."""
 _PATH = 4096
+_MOST_MOUNTS = 20_000
+"""A host of containers has some thousands; the lines of those with many layers are long."""
+_DIGITS = 10
 _MOUNT_FIELDS = 10
 _AUTOFS = "autofs"
 _KINDS = {kind.value: kind for kind in (Kind.DIRECTORY, Kind.FILE, Kind.LINK, Kind.OTHER, Kind.MISSING)}
@@ -54,10 +58,10 @@ def read_sources(sources: Sequence[str], answer: str) -> tuple[Source, ...]:
     """Return what `sources.sh` said of each source; one of which it said nothing has not answered in time."""
     about, _, table = f"\n{answer}".partition("\nM\n")
     said = [_Said() for _ in sources]
-    for line in about.split("\n"):
+    for line in some_lines(about):
         what, _, rest = line.partition(" ")
         number, _, value = rest.partition(" ")
-        if number.isdecimal() and int(number) < len(said):
+        if number.isdecimal() and len(number) < _DIGITS and int(number) < len(said):
             _note(said[int(number)], what, value)
     mounts = _mounts(table)
     return tuple(_source(path, one, mounts) for path, one in zip(sources, said, strict=True))
@@ -67,7 +71,7 @@ def _note(said: _Said, what: str, value: str) -> None:
     if what == "T":
         said.target = clean(value, _PATH)
     elif what == "P":
-        said.physical = value
+        said.physical = value if len(value) <= _PATH else ""
     elif what == "S":
         kind, empty, tag = (*value.split(), "", "", "")[:3]
         said.kind = _KINDS.get(kind, Kind.OTHER)
@@ -116,9 +120,9 @@ def _holding(path: str, mounts: dict[str, _Mounted]) -> _Mounted | None:
 def _mounts(table: str) -> dict[str, _Mounted]:
     """Read /proc/self/mountinfo; of several mounts on one point the last one is what is seen."""
     found: dict[str, _Mounted] = {}
-    for line in table.split("\n"):
+    for line in table.split("\n", _MOST_MOUNTS)[:_MOST_MOUNTS]:
         fields = line.split(" ")
-        if len(fields) >= _MOUNT_FIELDS and "-" in fields[6:-1]:
+        if len(fields) >= _MOUNT_FIELDS and "-" in fields[6:-1] and len(fields[4]) <= _PATH:
             point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
             on = _holding(point, found)
             automatic = on is not None and (on.automatic or on.filesystem == _AUTOFS)

@@ -32,6 +32,8 @@ _HOUR = 3600.0
 _HASHES_AT_ONCE = 5000
 _NAMES_AT_ONCE = 20_000
 _MOST_SHOWN = 1000
+_MOST_SAID = 10_000
+"""Lines of an answer that are read: of a server that sends millions, the rest would hold the event loop."""
 _REMEDIES = {
     "target_refused": "restore to another path, or look at the rights and the file system there",
     "target_exists": "restore to a path that does not exist yet",
@@ -117,10 +119,11 @@ class RestoreServer:
 
     async def probe(self) -> Probed:
         """Look at the place; writes nothing."""
-        said: dict[str, str] = {}
-        for line in (await self._run("probe")).stdout.splitlines():
+        heard: dict[str, list[str]] = {}
+        for line in (await self._run("probe")).stdout.split("\n", _MOST_SAID)[:_MOST_SAID]:
             key, _, value = line.partition(" ")
-            said[key] = f"{said[key]} {value}" if key in said else value
+            heard.setdefault(key, []).append(value)
+        said = {key: " ".join(values) for key, values in heard.items()}
         inodes = said.get("inodes", "-")
         return Probed(
             root=said.get("user") == "0",

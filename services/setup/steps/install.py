@@ -52,7 +52,7 @@ async def install(work: Work) -> StepResult:
 
 async def _version(work: Work) -> tuple[int, ...] | None:
     done = await work.root.run(VERSION)
-    found = re.search(r"borg (\d+)\.(\d+)\.(\d+)", done.stdout)
+    found = re.search(r"borg (\d{1,6})\.(\d{1,6})\.(\d{1,6})", done.stdout)
     return tuple(int(part) for part in found.groups()) if found and done.ok else None
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from services.setup.ports import StepResult
 from services.setup.refusal import ASK, why_refused
+from shared.domain.lines import some_lines
 from shared.domain.messages.servers import (
     KEY_MUTE,
     KEY_NOT_ROOT,
@@ -44,7 +45,7 @@ async def prove_key(work: Work) -> StepResult:
         if error.code in _NOTHING_RUNS:
             raise _mute(work, error.said) from error
         raise
-    facts = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    facts = dict(line.split("=", 1) for line in some_lines(done.stdout) if "=" in line)
     if facts.get("uid") != "0" or "backup key" not in facts:
         raise _powerless(work, done, facts)
     how = "sudo" if work.facts.get("privilege") == "sudo" else "root"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from services.setup.alone import ALONE
@@ -12,6 +13,9 @@ from shared.ssh.port import fingerprint
 
 if TYPE_CHECKING:
     from services.setup.ports import Work
+
+_PUBLIC = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{68}(?: |$)")
+"""A public key of this kind has one length: what else a server says goes into no authorized_keys."""
 
 # Whole or not there: a set-up that is killed leaves no half of a key, and of two without `flock` the first one's stays.
 # What cannot be read is moved aside, never deleted: it may be a key that somebody gave a passphrase.
@@ -37,7 +41,7 @@ async def keypair(work: Work) -> StepResult:
     """Make the key where none is; the endpoint's authorized_keys follows from the database."""
     done = await work.root.run(MAKE)
     lines = done.stdout.splitlines()
-    if not done.ok or not lines or not lines[-1].startswith("ssh-ed25519 "):
+    if not done.ok or not lines or not _PUBLIC.match(lines[-1]):
         raise Permanent(KEY_NOT_MADE(server=work.plan.name, said=done.stderr.strip()[:300]))
     public = " ".join(lines[-1].split()[:2])
     registered = await work.register(public)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _TRIES = 20
 _PAUSE = 1.0
+_LAST_WORDS = 64 * 1024
+_LAST_LINES = 500
 _PROBE_PATH = "/borgfleet-probe"
 
 
@@ -62,7 +64,8 @@ async def _ask(work: Work, pinned: PinnedEndpoint, home: str) -> AppError | None
     location = environment.location(pinned.endpoint.alias, _PROBE_PATH)
     assignments = [*environment.as_argv(variables), "borg", "list", "--log-json", "--json", "--", location]
     done = await work.root.run('exec 3</dev/null; exec "$@"', *assignments)
-    said = [output for line in done.stderr.split("\n") for output in parse_line(line)]
+    # Its last words say why; of a borg that is none there may be millions, which would hold the event loop.
+    said = [output for line in done.stderr[-_LAST_WORDS:].split("\n")[-_LAST_LINES:] for output in parse_line(line)]
     lines = [output for output in said if isinstance(output, LogLine)]
     error = failure(done.exit_status, lines, answered="{" in done.stdout)
     if error is None:

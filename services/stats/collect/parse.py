@@ -7,6 +7,7 @@ import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from shared.domain.lines import some_lines
 from shared.domain.stats import Mount, Sample, human_duration, percent
 from shared.domain.text import clean
 from shared.errors import Transient
@@ -24,7 +25,7 @@ _HOTTEST = 150.0
 _DIGITS = 20
 _LONGEST = 1e9
 _LONGEST_ANSWER = 4 * 1024 * 1024
-"""Two readings of a thousand processors and a thousand disks have room in it."""
+"""Two readings of a thousand processors and a thousand disks have room in it; of each section `some_lines` are read."""
 _LONGEST_LINE = 2500
 _LONGEST_POINT = 1024
 _ESCAPED = re.compile(r"\\([0-7]{3})")
@@ -91,7 +92,7 @@ def _sections(output: str) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for name, text in zip(parts[1::2], parts[2::2], strict=False):
         found.setdefault(name, []).append(text)
-    return {name: "".join(texts) for name, texts in found.items()}
+    return {name: "\n".join(some_lines("".join(texts))) for name, texts in found.items()}
 
 
 def _assignments(text: str) -> dict[str, str]:
@@ -104,7 +105,7 @@ def _padded(words: list[str], count: int) -> list[str]:
 
 
 def _short(text: str | None) -> str | None:
-    printable = "".join(letter for letter in (text or "").strip() if letter.isprintable())
+    printable = "".join(letter for letter in (text or "").strip()[: 2 * _TEXT] if letter.isprintable())
     return printable[:_TEXT] or None
 
 
@@ -135,7 +136,7 @@ def _cpu_usage(before: str, after: str) -> float | None:
 
 
 def _jiffies(stat: str) -> list[int] | None:
-    found = re.search(r"^cpu +([\d ]+)$", stat, re.MULTILINE)
+    found = re.search(r"^cpu +(\d[\d ]*)$", stat, re.MULTILINE)
     values = [_count(word) for word in _padded(found[1].split(), 8)] if found else []
     counts = [value or 0 for value in values]
     return counts if counts and values[4] is not None else None
@@ -178,8 +179,8 @@ def _mounts(sections: Mapping[str, str]) -> tuple[Mount | None, tuple[Mount, ...
     inodes = {point: counts for _, counts, point in _df(sections.get("inodes", ""))}
     found: dict[str, Mount] = {}
     for device, (total, used, free), point in _df(sections.get("bytes", "")):
-        if total is None or used is None or free is None:
-            continue
+        if total is None or used is None or free is None or max(total, used, free) > _BIGGEST // _KIB:
+            continue  # more than any column holds is no figure, and costs this mount's own alone
         inodes_total, inodes_used, _ = inodes.get(point, (None, None, None))
         has_inodes = bool(inodes_total) and inodes_used is not None
         found[point] = Mount(

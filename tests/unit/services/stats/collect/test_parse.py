@@ -147,3 +147,15 @@ def test_a_table_made_to_be_slow_is_read_in_no_time(line: str) -> None:
 def test_an_endless_answer_is_no_answer() -> None:
     with pytest.raises(Transient):
         parsed("@cpu0\n" + "x" * 5_000_000 + "\n@end\n")
+
+
+@pytest.mark.parametrize("kib", [2**53, 2**54, 2**63 - 1, 2**64])
+@pytest.mark.parametrize("point", ["/", "/mnt/share"])
+def test_a_file_system_that_says_it_is_larger_than_any_column_holds_costs_its_own_figures_alone(
+    kib: int, point: str
+) -> None:
+    """A share of 2**64 bytes, as some virtual file systems say, was an answer that could not be stored at all."""
+    rows = f"/dev/a 1000 400 600 40% /srv\nshare {kib} 0 {kib} 0% {point}\n"
+    sample = parsed(f"@cpu0\n\n@uname\n5.10\n@bytes\n{rows}\n@end\n")
+    assert [mount.mount_point for mount in sample.mounts] == ["/srv"]
+    assert (sample.kernel_version, sample.disk_total_gb) == ("5.10", None)
