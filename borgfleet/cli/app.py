@@ -42,6 +42,10 @@ for _name, _help, _where in (
 ):
     app.add_typer(typer.Typer(no_args_is_help=True), cls=loaded_from(*_where), name=_name, help=_help)
 app.add_typer(
+    typer.Typer(no_args_is_help=True), cls=loaded_from("repository"), name="repository", help="The same as `repo`.",
+    hidden=True,
+)  # fmt: skip
+app.add_typer(
     typer.Typer(no_args_is_help=True),
     cls=loaded_from("repository_maintenance"),
     name="upkeep",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from borgfleet.cli.ask import confirmed, secret
 from borgfleet.cli.client import Client, fail
 from borgfleet.cli.job import JOBS, change_job
 from borgfleet.cli.lazy import loaded_from
@@ -180,13 +183,96 @@ def recover(
     finish(client, client.post(path, {"reason": reason}), follow=follow, as_json=as_json)
 
 
+@app.command("import")
+def import_repository(
+    server: str, pool: str,
+    path: Annotated[str, typer.Argument(help="The repository's directory on the pool's node.")],
+    name: Annotated[str | None, typer.Option(help="What it is called from now on; default: its directory's.")] = None,
+    passphrase_file: Annotated[Path | None, typer.Option(help="Read the passphrase from a file.")] = None,
+    passphrase_fd: Annotated[int | None, typer.Option(help="Read the passphrase from this descriptor.")] = None,
+    keyfile: Annotated[Path | None, typer.Option(help="Its key file, if the key is not in the repository.")] = None,
+    unencrypted: Annotated[bool, typer.Option("--unencrypted", help="It is meant to be unencrypted.")] = False,
+    follow: Follow = True, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Import a repository that plain borg made; nothing in it is changed. The passphrase is asked for, or read."""
+    client = Client()
+    body: dict[str, Any] = {
+        "server_id": client.named("/api/servers", server, "server")["id"],
+        "pool_id": client.named("/api/storage-pools", pool, "pool")["id"],
+        "path": path, "name": name, "unencrypted": unencrypted,
+    }  # fmt: skip
+    if keyfile is not None:
+        body["keyfile"] = _text_of(keyfile)
+    body["passphrase"] = _passphrase(passphrase_file, passphrase_fd, optional=unencrypted)
+    finish(client, client.post("/api/repositories/import", body), follow=follow, as_json=as_json)
+
+
+def _passphrase(file: Path | None, descriptor: int | None, *, optional: bool) -> str | None:
+    """Return a passphrase that stands in no argument, which everybody on this machine could read."""
+    if file is not None:
+        return _text_of(file).rstrip("\r\n")
+    if descriptor is not None:
+        try:
+            with os.fdopen(descriptor, "r", closefd=False) as stream:
+                return stream.readline().rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            fail(f"descriptor {descriptor} cannot be read: {error}", "open it for this command: 3< FILE")
+    return None if optional else secret("Passphrase of the repository")
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{file} cannot be read: {error}", "give a file with the text in it")
+
+
+@app.command()
+def refresh(server: str, name: str, follow: Follow = True, as_json: AsJson = False) -> None:
+    """Look again at an imported repository that is read only: what plain borg has done there since is taken in."""
+    client = Client()
+    path = f"/api/repositories/{named(client, server, name)['id']}/refresh"
+    finish(client, client.post(path, {}), follow=follow, as_json=as_json)
+
+
+@app.command()
+def manage(
+    server: str, name: str, reason: Annotated[str, typer.Argument(help="Why: it is recorded.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    follow: Follow = True, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Take over an imported repository: from now on Borgfleet writes to it. Switch plain borg's own jobs off before."""
+    client = Client()
+    repository = named(client, server, name)
+    if not yes and not confirmed(f"Does no other borg write to {repository['path']} any more?"):
+        raise typer.Exit(1)
+    path = f"/api/repositories/{repository['id']}/manage"
+    finish(client, client.post(path, {"reason": reason}), follow=follow, as_json=as_json)
+
+
+@app.command("confirm-retention")
+def confirm_retention(
+    server: str, name: str, reason: Annotated[str, typer.Argument(help="Why: it is recorded.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Let prunes take what was imported, by the repository's retention; until then all of it stays."""
+    client = Client()
+    repository = named(client, server, name)
+    question = f"May prunes delete imported backups of {server}/{name} that its retention does not keep?"
+    if not yes and not confirmed(question):
+        raise typer.Exit(1)
+    show_one(
+        client.post(f"/api/repositories/{repository['id']}/confirm-retention", {"reason": reason}), as_json=as_json
+    )
+
+
 @app.command("list")
 def list_repositories(as_json: AsJson = False) -> None:
     """List the repositories."""
     columns = (
-        ("SERVER", "server"), ("NAME", "name"), ("ARCHIVES", "archive_count"), ("ORIGINAL", "original_size"),
-        ("ON DISK", "deduplicated_size"), ("QUOTA", "quota_bytes"), ("PRUNED", "pruned_at"),
-        ("COMPACTED", "compacted_at"), ("CHECKED", "checked_at"), ("RESTORED", "restored_at"),
+        ("SERVER", "server"), ("NAME", "name"), ("MODE", "mode"), ("ARCHIVES", "archive_count"),
+        ("ORIGINAL", "original_size"), ("ON DISK", "deduplicated_size"), ("QUOTA", "quota_bytes"),
+        ("PRUNED", "pruned_at"), ("COMPACTED", "compacted_at"), ("CHECKED", "checked_at"), ("RESTORED", "restored_at"),
         ("DAMAGE", "damage"), ("PATH", "path"),
     )  # fmt: skip
     show(Client().every("/api/repositories"), columns, as_json=as_json)

@@ -11,6 +11,13 @@ from services.backup.create.run import run_backup
 from services.backup.drills.plan import load_test, place_to_test
 from services.backup.drills.record import record_test
 from services.backup.drills.run import run_test
+from services.backup.importing.manage import (
+    load_manage,
+    place_to_manage,
+    record_manage,
+    refuse_from_outside,
+    run_manage,
+)
 from services.backup.inventory.beside import record_verified, verify_beside
 from services.backup.inventory.proof import Manner
 from services.backup.inventory.recover import load_recover, place_to_recover, record_recover, run_recover
@@ -30,6 +37,7 @@ from shared.domain.job import JobType
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from services.backup.node.imports import Imports
     from services.backup.ports import Servers, Storage
     from services.backup.restore.server import RestoreServers
     from shared.events.backup import BackupRequested
@@ -63,6 +71,14 @@ RECOVER = Work(
     JobType.REPOSITORY_RECOVER, place_to_recover, load_recover, run_recover, record_recover,
     manner=partial(Manner, told=False, examines=True, anew=True),
 )  # fmt: skip
+
+
+def manage_by(imports: Imports) -> Work[Any, Any, Any]:
+    """Return the work that takes over what was imported."""
+    return Work(
+        JobType.REPOSITORY_MANAGE, place_to_manage, load_manage, partial(run_manage, imports=imports), record_manage,
+        accept=refuse_from_outside, nothing={"managed": True},
+    )  # fmt: skip
 
 
 def backup_by(servers: Servers) -> Work[Any, Any, Any]:

@@ -14,10 +14,11 @@ from services.backup.window import window_of
 from shared.borg.commands import CreateOptions
 from shared.borg.environment import Endpoint
 from shared.db.clock import read_now
-from shared.db.stores.secrets import FLEET_KEY, repository_passphrase
+from shared.db.stores.secrets import FLEET_KEY, repository_key, repository_passphrase
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.server import Server
-from shared.db.tables.storage import BackupNode, Repository, StoragePool
+from shared.db.tables.storage import Archive, BackupNode, Repository, StoragePool
+from shared.domain.importing import KEYFILES
 from shared.domain.names import repository_path
 from shared.errors import Permanent
 from shared.secrets.envelope import new_passphrase
@@ -78,10 +79,12 @@ async def load_repository(tx: UnitOfWork, repository_id: uuid.UUID) -> Repositor
     )
     repository, server, pool = (await tx.session.execute(query)).one()
     passphrase = await tx.secrets.ensure(repository_passphrase(repository.id), new_passphrase)
+    imported = repository.imported_at is not None
+    own = select(Archive.id).where(Archive.repository_id == repository.id, Archive.imported.is_(False)).limit(1)
     return RepositoryPlace(
         id=repository.id,
         server_id=server.id,
-        path=repository_path(pool.path, server.name, repository.name),
+        path=repository.path if imported else repository_path(pool.path, server.name, repository.name),
         encryption=repository.encryption,
         passphrase=passphrase,
         label=f"{server.name}/{repository.name}",
@@ -90,6 +93,10 @@ async def load_repository(tx: UnitOfWork, repository_id: uuid.UUID) -> Repositor
         pool=(await pools_of(tx.session, pool.id))[0],
         borg_id=repository.borg_id,
         made=bool(await tx.session.scalar(select(Repository.id).where(Repository.id == repository.id, was_made()))),
+        imported=imported,
+        read_only=repository.read_only,
+        key=await tx.secrets.get(repository_key(repository.id)) if repository.encryption in KEYFILES else "",
+        taken_over=imported and await tx.session.scalar(own) is None,
     )
 
 

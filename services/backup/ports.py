@@ -6,13 +6,14 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from services.backup.place import RepositoryPlace
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from services.backup.create.hooks import HookOutput
     from services.backup.create.own_places import OwnPlace
-    from services.backup.node.pools import PoolPlace
     from services.backup.truth.evidence import Ended, Given, Source
     from services.backup.truth.reference import Reference
     from services.backup.window import Window
@@ -27,40 +28,6 @@ if TYPE_CHECKING:
     from shared.domain.archive import ArchiveFigures, RepositoryFigures
     from shared.errors import AppError
     from shared.ssh.port import Credentials, Target
-
-
-@dataclass(frozen=True, slots=True)
-class RepositoryPlace:
-    """A repository: where it lies, and what opens it."""
-
-    id: uuid.UUID
-    server_id: uuid.UUID
-    path: str
-    encryption: str
-    passphrase: str
-    label: str
-    compact_threshold: int = 10
-    """Percent of a segment that have to be free for it to be rewritten."""
-    to_server: bool = True
-    """Its server may write to it meanwhile; never while something is deleted or compacted."""
-    quota: int | None = None
-    """How many bytes it may take: a server's session that goes beyond is ended."""
-    pool: PoolPlace | None = None
-    borg_id: str | None = None
-    """Which one borg made; None until it is known."""
-    made: bool = False
-    """It was made once, so it is never made again."""
-    base_dir: str | None = None
-    """Where borg remembers what it meets of a view; None: of repositories, with all that the node knows."""
-
-    def __repr__(self) -> str:
-        """Show no passphrase."""
-        return f"RepositoryPlace({self.label})"
-
-    @property
-    def lease(self) -> str:
-        """The name of the lease that makes one writer."""
-        return f"repository:{self.id.hex}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,8 +267,12 @@ class Storage(Protocol):
         name: str,
         on_block: OnAnswer,
         below: Sequence[bytes] = (),
+        *,
+        borg_id: str = "",
     ) -> None:
         """List an archive in blocks for an `EntryReader`, or what is at and below some of its paths.
+
+        The archive of `borg_id` where that is given, whatever its name.
 
         Without a grant only from a view, and briefly.
         """

@@ -9,9 +9,13 @@ from services.backup.catalogue.answers import Answers
 from services.backup.catalogue.keeper import CatalogueKeeper
 from services.backup.create.remote import RemoteServers
 from services.backup.failures import announce_failure
-from services.backup.handlers import works
+from services.backup.handlers import manage_by, works
+from services.backup.importing.keeper import ImportedKeeper
+from services.backup.importing.manage import refuse_from_outside
+from services.backup.importing.take import forget_import, import_repository
 from services.backup.node.capacity import PoolCapacity
 from services.backup.node.endpoint import Endpoint
+from services.backup.node.imports import Imports
 from services.backup.node.refusals import Refusals
 from services.backup.node.storage import NodeStorage
 from services.backup.node.view_keeper import ViewKeeper
@@ -35,6 +39,10 @@ from shared.events.repository import (
     RepositoryCompact,
     RepositoryCompacted,
     RepositoryFrozen,
+    RepositoryImport,
+    RepositoryImported,
+    RepositoryManage,
+    RepositoryManaged,
     RepositoryPrune,
     RepositoryPruned,
     RepositoryRecover,
@@ -65,6 +73,8 @@ _EMITS = (
     RestoreTest,
     RepositoryVerify,
     RepositoryRecover,
+    RepositoryImport,
+    RepositoryManage,
     ArchiveIndex,
     BackupStarted,
     BackupCompleted,
@@ -78,6 +88,8 @@ _EMITS = (
     RepositoryVerified,
     RepositoryRecovered,
     RestoreTested,
+    RepositoryImported,
+    RepositoryManaged,
     RepositoryFrozen,
     MaintenanceMissed,
     ServerRefused,
@@ -101,6 +113,13 @@ def build(parts: Parts) -> Service:
         at_once = settings.backup.concurrency if work.kind is JobType.BACKUP_CREATE else 1
         routes.append(Route(command, do, at_once, node=here, on_failure=announce_failure))
         routes.append(Route(command, work.accept or partial(accept_maintenance_request, kind=work.kind)))
+    imports = Imports(node, settings.backup.import_roots)
+    take = partial(import_repository, storage=storage, imports=imports)
+    routes.append(Route(RepositoryImport, take, node=here, on_failure=forget_import))
+    routes.append(Route(RepositoryImport, partial(accept_maintenance_request, kind=JobType.REPOSITORY_IMPORT)))
+    manage = manage_by(imports)
+    routes.append(Route(RepositoryManage, partial(work_on, work=manage, storage=storage), node=here))
+    routes.append(Route(RepositoryManage, refuse_from_outside))
     routes.append(Route(RestoreUndo, partial(undo_restore, servers=restoring)))
     return Service(
         name="backup",
@@ -112,6 +131,7 @@ def build(parts: Parts) -> Service:
             PoolCapacity(parts.db, here, settings.state_dir).task(),
             Refusals(parts.db, settings.state_dir).task(),
             keeper.task(),
+            ImportedKeeper(parts.db, here, storage, settings.backup.catalogue_every).task(),
             *CatalogueKeeper(parts.db, here, settings.catalogue_dir, settings.backup.catalogue_every).tasks(),
             Answers(parts.db, parts.bus, here, storage, keeper, settings.catalogue_dir).task(),
             Transfers(parts.db, parts.bus, here, storage, keeper, settings.catalogue_dir).task(),

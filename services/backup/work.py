@@ -14,6 +14,8 @@ from services.backup.node.leaves import extending
 from services.backup.node.pools import require_place
 from services.backup.ports import RepositoryPlace
 from services.backup.window import in_its_window
+from shared.db.stores.requests import refuse_to_write
+from shared.domain.importing import MANAGED, READ_ONLY
 from shared.domain.job import JobState, JobType
 from shared.errors import Permanent
 from shared.runtime.context import Abort
@@ -103,6 +105,8 @@ class _Run:
         """`run` came to its end."""
 
     async def to_the_record(self) -> None:
+        # The second line: whoever asked was refused already, unless it was asked before there was anything to refuse.
+        refuse_to_write(READ_ONLY if self._place.read_only else MANAGED, self._work.kind, self._place.label)
         work, ctx, job, placed, manner = self._work, self._ctx, self._job, self._placed, self._work.manner()
         async with self._held(manner) as grant:
             plan = await ctx.run(lambda tx: work.load(tx, job, placed))

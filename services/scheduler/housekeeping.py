@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import ColumnElement, and_, delete, select
 
 from shared.db.stores.hook_debts import owes_nothing
-from shared.db.stores.secrets import server_passwords
+from shared.db.stores.secrets import imports, server_passwords
 from shared.db.tables.account import LoginFlow, LoginSession, OneTimeLink, Throttle
 from shared.db.tables.alert import Alert
 from shared.db.tables.base import db_now
@@ -73,6 +73,7 @@ class Housekeeping:
             Kept(DeadLetter, DeadLetter.at, keep.dead_letters_days, 500),
             Kept(MissedRun, MissedRun.due_at, keep.missed_runs_days, 500),
             Kept(Secret, Secret.created_at, keep.passwords_days, 500, Secret.name.like(server_passwords())),
+            Kept(Secret, Secret.created_at, keep.passwords_days, 500, Secret.name.like(imports())),
             Kept(CommitMark, CommitMark.at, 1.0, 500),  # of processes that are gone
             # Each view has a name of its own; the lease of a thing keeps its epoch for as long as that is there.
             Kept(Lease, Lease.until, _VIEW_DAYS, 500, Lease.name.like("view:%")),

@@ -86,7 +86,22 @@ def apart(base_dir: str) -> dict[str, str]:
 
     There the same repository stands in another place, which anywhere else would be an incident.
     """
-    return {"BORG_BASE_DIR": base_dir, "HOME": base_dir, "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes"}
+    return {"BORG_BASE_DIR": base_dir, "HOME": base_dir} | relocated()
+
+
+def unencrypted() -> dict[str, str]:
+    """Return what lets borg read a repository that hides nothing without asking whether that is meant."""
+    return {"BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
+
+
+def relocated() -> dict[str, str]:
+    """Return what lets borg use a repository that it knows by another place; for one run that expects just that."""
+    return {"BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes"}
+
+
+def key_file(path: str) -> dict[str, str]:
+    """Return where borg finds the key of a repository that does not hold it."""
+    return {"BORG_KEY_FILE": path}
 
 
 def ssh_command(endpoint: Endpoint, key_file: str, known_hosts_file: str) -> str:

@@ -1,7 +1,8 @@
 """Writes what was chosen of one archive as a tar, with all that GNU tar can put back; or counts what that would be.
 
 A script, run by the Python that runs the node's borg: `export_archive.py PATH PLAN`, the passphrase by
-BORG_PASSPHRASE_FD. PLAN is a JSON file: `name` and `id` of the archive, `items`, paths in base64, none for all,
+BORG_PASSPHRASE_FD. PLAN is a JSON file: `name` and `id` of the archive, `by_id`: its name is not to be
+looked at, `items`, paths in base64, none for all,
 `parents`, directories that go along without what they hold, `full`: with nanoseconds, extended attributes and access
 control lists, as borg's own export-tar cannot, and `count`: print figures as JSON instead. With `format`, which is
 `tar`, `tar.zst`, `zip` or `file`, it is for a person to take home: in that form, and nothing damaged or hostile.
@@ -87,6 +88,8 @@ def main(argv: Sequence[str]) -> None:
         """The archive of that id; its items are remembered for what a tar's headers lack."""
 
         def __init__(self, repository: Any, key: Any, manifest: Any, name: str, **more: Any) -> None:
+            if plan.get("by_id"):  # of plain borg's own making: its name may be any
+                name = _sealed.named(manifest, meant) or name
             found = manifest.archives[name].id.hex()
             if found != meant:
                 raise NotMeant(name, found[:12])
@@ -110,7 +113,7 @@ def main(argv: Sequence[str]) -> None:
     elif plan["full"] or minded:
         _archiver.tarfile = SimpleNamespace(**vars(_tarfile))
         _archiver.tarfile.open = _opener(plan)
-    name = plan["name"].replace("{", "{{").replace("}", "}}")
+    name = "by its id" if plan.get("by_id") else plan["name"].replace("{", "{{").replace("}", "}}")
     chosen = [f"pf:{_path(one)}" for one in plan["parents"]] + [f"pp:{_path(one)}" for one in plan["items"]]
     sys.argv = ["borg", "export-tar", "--log-json", "--lock-wait=60", "--", f"{path}::{name}", "-", *chosen]
     _archiver.main()

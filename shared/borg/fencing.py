@@ -14,7 +14,7 @@ from shared.errors import Permanent
 
 SCRIPTS = ("fence.py", "fence_server.py", "fence_check.py", "left_out.py", "recover.py", "verify.py",
             "manifest_reader.py", "nonce_counter.py", "delete_meant.py", "list_whole.py",
-            "export_archive.py", "export_formats.py", "sealed.py")  # fmt: skip
+            "list_meant.py", "import_reader.py", "export_archive.py", "export_formats.py", "sealed.py")  # fmt: skip
 _SHEBANG = re.compile(rb"""#!/bin/sh\n'''exec' ["']?(/[^"'\n]+?)["']? "\$0"|#! *(?:/\S*/env +)?(\S+)""")
 """The second line is what installers write where the path is long or has a space."""
 _HEAD = 1024

@@ -12,12 +12,12 @@ import threading
 import time
 import uuid
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from shared.borg import commands, fencing
-from shared.borg.environment import apart, on_node
+from shared.borg.environment import apart, key_file, on_node
 from shared.borg.exit_codes import Speaker, failure
 from shared.borg.handed import in_memory, to_read
 from shared.borg.output import LogLine, parse_line
@@ -61,6 +61,9 @@ class Grant:
     """How many bytes the repository may take; a server's session is told."""
     base_dir: str | None = None
     """Where borg remembers what it meets; None: with all that this node knows. A view has its own."""
+    key: str = field(default="", repr=False)
+    """The text of its key file, where it does not hold its key."""
+    expected: tuple[tuple[str, str], ...] = ()  # variables: what a person knows of it, so that borg does not ask
 
     @property
     def token(self) -> str:
@@ -197,11 +200,12 @@ class BorgNode:
         A script's `plan` becomes its last argument: a file in memory, which no disk holds.
         """
         own = {**(environment or {}), **(apart(grant.base_dir) if grant.base_dir else {})}
+        own |= dict(grant.expected)
         whole_argv = [*(self._guarded(grant) if guarded else ()), *argv]
         watch = Watch(argv, grant.path, self._silence, silence)
         heard = _Heard(on_output, on_answer)
         status, stdout, lines = await self._run(
-            whole_argv, watch, passphrase, heard.output, heard.answer if on_answer else None, own, plan
+            whole_argv, watch, (passphrase, grant.key), heard.output, heard.answer if on_answer else None, own, plan
         )
         answered = heard.of_borg or bool(stdout)
         speaker = Speaker.SCRIPT if argv[:1] == [self.python] else Speaker.NODE
@@ -235,14 +239,17 @@ class BorgNode:
         self,
         argv: Sequence[str],
         watch: Watch,
-        passphrase: str,
+        opens: tuple[str, str],
         on_output: OnOutput | None,
         on_answer: OnAnswer | None,
         environment: dict[str, str],
         plan: bytes | None,
     ) -> tuple[int, str, list[LogLine]]:
-        handed = [to_read(passphrase.encode() + b"\n")]
+        handed = [to_read(opens[0].encode() + b"\n")]
         try:
+            if opens[1]:
+                handed.append(in_memory(opens[1].encode()))
+                environment |= key_file(f"/proc/self/fd/{handed[-1]}")
             if plan is not None:
                 handed.append(in_memory(plan))
                 argv = [*argv, f"/proc/self/fd/{handed[-1]}"]

@@ -55,10 +55,22 @@ def opened(repository: Any, encryption: str) -> Any:
     """Return the repository's key, whatever the manifest says."""
     kind = next(kind for kind in _key.AVAILABLE_KEY_TYPES if encryption == kind.ARG_NAME)
     key = kind(repository)
-    if not key.load(repository, _key.Passphrase.env_passphrase()):
+    if kind is _key.PlaintextKey:
+        return key
+    # Where the key is in a file, BORG_KEY_FILE names it.
+    target = key.find_key() if kind.STORAGE == _key.KeyBlobStorage.KEYFILE else repository
+    if not key.load(target, _key.Passphrase.env_passphrase()):
         raise _key.PassphraseWrong
     key.init_ciphers()
     return key
+
+
+def named(manifest: Any, meant: str) -> str | None:
+    """Return the name under which the archive of an id is listed; None where it is not."""
+    entries = manifest.archives.get_raw_dict().items()
+    found = (name for name, entry in entries if entry[b"id"].hex() == meant)
+    name: bytes | None = next(found, None)
+    return None if name is None else name.decode("utf-8", "surrogateescape")
 
 
 def decrypted(key: Any, object_id: bytes | None, data: bytes) -> bytes | None:

@@ -49,15 +49,25 @@ def base_of(state_dir: Path, name: uuid.UUID) -> Path:
     return state_dir / "views" / name.hex
 
 
-def take(repository: Path, view: Path, alive: Callable[[], None]) -> int:
+def take(repository: Path, view: Path, alive: Callable[[], None], *, soft: bool = False) -> int:
     """Make a view of a repository as of its last transaction, and return that; blocking.
 
     Whoever calls sees to it that nothing is deleted or compacted meanwhile. A backup that commits makes it begin anew.
+    `soft`: segments that cannot be linked, as those of another disk or user, get symbolic links.
     """
+    try:
+        return _take(repository, view, alive, _link)
+    except CannotLink:
+        if not soft:
+            raise
+        return _take(repository, view, alive, _name)
+
+
+def _take(repository: Path, view: Path, alive: Callable[[], None], link: Callable[[Path, Path], None]) -> int:
     for attempt in range(_TRIES):
         remove(view, alive)
         try:
-            return _taken(repository, view, alive, without_index=attempt == _TRIES - 1)
+            return _taken(repository, view, alive, link, without_index=attempt == _TRIES - 1)
         except _Moved:
             time.sleep(_PAUSE)
         except OSError as error:
@@ -119,7 +129,14 @@ def can_link(pool: Path) -> bool:
                 name.unlink(missing_ok=True)
 
 
-def _taken(repository: Path, view: Path, alive: Callable[[], None], *, without_index: bool) -> int:
+def _taken(
+    repository: Path,
+    view: Path,
+    alive: Callable[[], None],
+    link: Callable[[Path, Path], None],
+    *,
+    without_index: bool,
+) -> int:
     """Link what is committed. Without an index of that very transaction borg makes one of the segments, in the view."""
     upto = segments.last_transaction(str(repository), alive)
     if upto is None:
@@ -136,7 +153,7 @@ def _taken(repository: Path, view: Path, alive: Callable[[], None], *, without_i
     numbered = list(segments.committed(str(repository), upto))
     for number, file in numbered:
         alive()
-        _link(file, view / "data" / file.parent.name / str(number))
+        link(file, view / "data" / file.parent.name / str(number))
     if segments.last_transaction(str(repository), alive) != upto:
         raise _Moved
     if [number for number, _ in numbered] != [number for number, _ in segments.committed(str(repository), upto)]:
@@ -165,6 +182,12 @@ def _link(source: Path, target: Path) -> None:
         raise _Moved from error
     if not source.samefile(target):  # some file systems over the network copy, and a copy may be torn
         raise OSError(errno.ENOTSUP, "its links are copies")
+
+
+def _name(file: Path, target: Path) -> None:
+    """Name a segment that cannot be linked. borg opens none to write to it, and what it removes is the name."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target.symlink_to(file)
 
 
 def _room(pool: Path) -> Path:

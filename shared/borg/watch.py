@@ -21,7 +21,7 @@ _SECONDS = {
 """How long each verb may take altogether, whatever it says meanwhile. A check with a budget ends by itself."""
 _SCRIPTS = {
     "left_out": _HOUR, "verify": _DAY, "recover": 2 * _DAY, "manifest_reader": 6 * _HOUR, "delete_meant": 2 * _DAY,
-    "list_whole": 6 * _HOUR,
+    "list_whole": 6 * _HOUR, "list_meant": 6 * _HOUR, "import_reader": _DAY,
     "export_archive": 8 * _DAY,
 }  # fmt: skip
 """The same for our own scripts, which give signs of life as borg does: see `alive` in each of them."""

@@ -31,7 +31,7 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 from typing_extensions import override
 
-from shared.domain.names import Host, Node, User
+from shared.domain.names import Host, Node, PoolPath, User
 from shared.secret_files import read_secret_text
 
 
@@ -209,6 +209,11 @@ class BackupSettings(_Group):
         ge=0,
         le=366 * 86_400,
         description="How often to see whether a catalogue lacks a backup; 0: never by itself.",
+    )
+    import_roots: Annotated[tuple[PoolPath, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="Directories outside of storage pools from which repositories of plain borg may be imported, with "
+        "commas between; default: none.",
     )
     silence_seconds: Seconds = Field(default=900.0, description="borg silent for this long is taken for dead.")
 

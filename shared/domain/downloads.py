@@ -55,12 +55,12 @@ class TransferAsked(BaseModel):
     items: list[Base64] = Field(default=[], max_length=MOST_ITEMS)
     format: Format = "tar"
 
-    def chosen(self, name: str, borg_id: str) -> dict[str, object]:
-        """Return the plan of `export_archive.py` for an archive of that name and id."""
+    def chosen(self, name: str, borg_id: str, *, by_id: bool = False) -> dict[str, object]:
+        """Return the plan of `export_archive.py` for an archive of that name and id; `by_id`: whatever its name is."""
         paths = [item.strip(b"/") for item in self.items]
         parents = {b"/".join(path.split(b"/")[:n]) for path in paths for n in range(1, path.count(b"/") + 1)}
         return {
-            "name": name, "id": borg_id, "items": [base64.b64encode(path).decode() for path in paths],
+            "name": name, "id": borg_id, "by_id": by_id, "items": [base64.b64encode(path).decode() for path in paths],
             "parents": [base64.b64encode(path).decode() for path in sorted(parents)],
             "full": self.format in (TAR, TAR_ZST), "count": False,
             "format": FILE if self.format == PREVIEW else self.format,

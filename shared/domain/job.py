@@ -20,6 +20,8 @@ class JobType(StrEnum):
     RESTORE_TEST = "restore_test"
     REPOSITORY_VERIFY = "repository_verify"
     REPOSITORY_RECOVER = "repository_recover"
+    REPOSITORY_IMPORT = "repository_import"
+    REPOSITORY_MANAGE = "repository_manage"
     STATS_COLLECT = "stats_collect"
 
 

@@ -42,6 +42,8 @@ class JobKind(NamedTuple):
     """It renames what is on a server: nothing else that does may begin to there."""
     retryable: bool = True
     """A person may have it queued again once it failed or was cancelled."""
+    spares: bool = False
+    """It writes nothing to a repository, or takes it over: what may be done with one that is read only."""
     task: MaintenanceTask | None = None
     """Its name in a repository's schedules; None: a repository has none of this kind."""
 
@@ -76,16 +78,17 @@ JOB_KINDS: tuple[JobKind, ...] = (
             Phase("connecting"), Phase("checking the target"), Phase("making the view"), Phase("counting"),
             Phase("extracting", "bytes"), Phase("verifying"), Phase("placing"), Phase("cleaning"),
         ),
-        moves=True,
+        moves=True, spares=True,
     ),
     JobKind(
         JobType.RESTORE_UNDO, "Undo of a restore", "restore.undo", Permission.BACKUPS_RESTORE,
         (Phase("connecting"), Phase("putting back")),
-        node_bound=False, moves=True,
+        node_bound=False, moves=True, spares=True,
     ),
     JobKind(
         JobType.ARCHIVE_INDEX, "Indexing", "archive.index", Permission.REPOSITORIES_INDEX,
         (Phase("removing what was deleted"), Phase("making the view"), Phase("reading archive", "archives")),
+        spares=True,
     ),
     JobKind(
         JobType.REPOSITORY_PRUNE, "Prune", "repository.prune", Permission.REPOSITORIES_PRUNE,
@@ -119,6 +122,16 @@ JOB_KINDS: tuple[JobKind, ...] = (
         (Phase("putting back"), _LOOKING),
     ),
     JobKind(
+        JobType.REPOSITORY_IMPORT, "Import", "repository.import", Permission.REPOSITORIES_IMPORT,
+        (_LOOKING, Phase("making the view"), Phase("reading archive", "archives")),
+        retryable=False, spares=True,
+    ),
+    JobKind(
+        JobType.REPOSITORY_MANAGE, "Takeover", "repository.manage", Permission.REPOSITORIES_MANAGE,
+        (_LOOKING, Phase("reading archive", "archives")),
+        spares=True,
+    ),
+    JobKind(
         JobType.STATS_COLLECT, "Statistics of servers", "stats.collect", Permission.SERVERS_COLLECT,
         (Phase("collecting", "servers"),),
         node_bound=False,
@@ -129,6 +142,7 @@ KIND_OF: dict[str, JobKind] = {kind.type.value: kind for kind in JOB_KINDS}
 """By type, as rows and messages name it; rows may hold types that a newer version made."""
 TAKE_TURNS = frozenset(kind.type.value for kind in JOB_KINDS if kind.takes_turns)
 MOVES = frozenset(kind.type.value for kind in JOB_KINDS if kind.moves)
+SPARES = frozenset(kind.type.value for kind in JOB_KINDS if kind.spares)
 MAINTENANCE: dict[str, JobKind] = {kind.task: kind for kind in JOB_KINDS if kind.task is not None}
 """By the name in a repository's schedules."""
 MAINTENANCE_TYPES = frozenset(kind.type.value for kind in MAINTENANCE.values())

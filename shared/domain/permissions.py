@@ -52,6 +52,10 @@ class Permission(StrEnum):
     REPOSITORIES_PRUNE = "repositories:prune"
     REPOSITORIES_RECOVER = "repositories:recover"
     REPOSITORIES_RESTORE_TEST = "repositories:restore_test"
+    REPOSITORIES_IMPORT = "repositories:import"
+    """Any directory of a node that its settings open, whatever server it is of: so it is about the fleet."""
+    REPOSITORIES_MANAGE = "repositories:manage"
+    """Take over what was imported, and say that prunes may take it."""
     REPOSITORIES_UNFREEZE = "repositories:unfreeze"
     """Prune again what was frozen, or follow a database that was restored."""
     REPOSITORIES_DELETE = "repositories:delete"
@@ -151,7 +155,7 @@ _OF_ONE_SERVER = frozenset(
 _WITHIN_TAGS = frozenset({Permission.SUMMARY_READ, Permission.WINDOWS_READ, Permission.WINDOWS_WRITE})
 FLEET_ONLY: frozenset[Permission] = frozenset(
     one for one in Permission if one.noun not in _OF_ONE_SERVER and one not in _WITHIN_TAGS
-)
+) | {Permission.REPOSITORIES_IMPORT}
 """What a role that is limited to tags does not give: it is about the whole fleet."""
 
 

@@ -76,6 +76,22 @@ class ArchiveIndex(Command):
     rebuild: bool = Field(default=False, description="Build the catalogue anew from every archive.")
 
 
+class RepositoryImport(Command):
+    """Take in a repository that plain borg made, or look again at one that is read only; secrets are in no message."""
+
+    subject: ClassVar[str] = "repository.import"
+
+    repository_id: uuid.UUID | None = Field(default=None, description="The read-only repository to look at again.")
+
+
+class RepositoryManage(Command):
+    """Take over a repository that was imported: from then on it is written to."""
+
+    subject: ClassVar[str] = "repository.manage"
+
+    repository_id: uuid.UUID | None = Field(default=None, description="The repository to take over.")
+
+
 Maintenance: TypeAlias = (
     RepositoryPrune
     | RepositoryCompact
@@ -84,6 +100,7 @@ Maintenance: TypeAlias = (
     | RepositoryVerify
     | RepositoryRecover
     | ArchiveIndex
+    | RepositoryImport
 )
 
 
@@ -160,6 +177,27 @@ class RepositoryRecovered(JobFact):
     key: bool
     """Its key had been changed, and is the recorded one again."""
     remaining: str
+
+
+class RepositoryImported(JobFact):
+    """A repository that plain borg made was taken in, or looked at again; nothing of it was changed."""
+
+    subject: ClassVar[str] = "repository.imported"
+
+    repository_id: uuid.UUID
+    archives: int
+    added: int
+    gone: int
+    """Archives that its owner has deleted since the last look."""
+
+
+class RepositoryManaged(JobFact):
+    """A repository that was imported is ours to write to."""
+
+    subject: ClassVar[str] = "repository.managed"
+
+    repository_id: uuid.UUID
+    archives: int
 
 
 class MaintenanceMissed(Event):

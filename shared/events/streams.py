@@ -27,6 +27,10 @@ from shared.events.repository import (
     RepositoryCompact,
     RepositoryCompacted,
     RepositoryFrozen,
+    RepositoryImport,
+    RepositoryImported,
+    RepositoryManage,
+    RepositoryManaged,
     RepositoryPrune,
     RepositoryPruned,
     RepositoryRecover,
@@ -58,7 +62,8 @@ class StreamSpec:
 
 COMMANDS: tuple[type[Command], ...] = (
     BackupRequested, ArchiveDelete, ArchiveRestore, RepositoryPrune, RepositoryCompact, RepositoryCheck,
-    RestoreTest, RepositoryVerify, RepositoryRecover, ArchiveIndex, RestoreUndo, ServerSetup, StatsCollect,
+    RestoreTest, RepositoryVerify, RepositoryRecover, RepositoryImport, RepositoryManage, ArchiveIndex, RestoreUndo,
+    ServerSetup, StatsCollect,
 )  # fmt: skip
 _OF_SUBJECT = {command.subject: command for command in COMMANDS}
 COMMAND_OF: dict[JobType, type[Command]] = {kind.type: _OF_SUBJECT[kind.subject] for kind in JOB_KINDS}
@@ -67,8 +72,9 @@ NODE_BOUND: frozenset[type[Command]] = frozenset(COMMAND_OF[kind.type] for kind 
 FACTS: tuple[type[Event], ...] = (
     BackupStarted, BackupCompleted, BackupFailed, BackupMissed, ArchiveAccepted, ArchiveDeleted, ArchiveRestored,
     RepositoryPruned, RepositoryCompacted, RepositoryChecked, RepositoryFrozen, RepositoryVerified,
-    RepositoryRecovered, RestoreTested, MaintenanceMissed, ServerReady, ServerUnreachable, ServerReachable,
-    StatsCollected, AlertRaised, AlertResolved, JobChanged, ServerRefused,
+    RepositoryRecovered, RepositoryImported, RepositoryManaged, RestoreTested,
+    MaintenanceMissed, ServerReady, ServerUnreachable, ServerReachable, StatsCollected,
+    AlertRaised, AlertResolved, JobChanged, ServerRefused,
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (*COMMANDS, *FACTS, JobProgress)
 

@@ -25,7 +25,7 @@ ENTRIES = {
 BY_PEOPLE = {
     "alerts.acknowledged_note", "alert_changes.note", "archives.accepted_reason", "archives.held_reason",
     "maintenance_windows.reason", "pauses.reason", "repositories.restored_accepted_reason",
-    "repositories.unfrozen_reason",
+    "repositories.unfrozen_reason", "repositories.managed_reason", "repositories.retention_confirmed_reason",
 }  # fmt: skip
 """What a person wrote."""
 QUOTED = {
@@ -46,7 +46,7 @@ ANSWERS = {
     "AlertChangeOut.note", "AlertDetail.acknowledged_note", "AlertOut.acknowledged_note", "BackupOut.accepted_reason",
     "BackupOut.damage", "BackupOut.held_reason", "LogLineOut.message", "NotificationOut.error", "PauseOut.reason",
     "PoolOut.problem", "RepositoryOut.damage", "RepositoryOut.frozen_reason", "RepositoryOut.restored_accepted_reason",
-    "RepositoryOut.unfrozen_reason", "ServerOut.state_reason", "WindowOut.reason",
+    "RepositoryOut.unfrozen_reason", "RepositoryOut.managed_reason", "RepositoryOut.retention_confirmed_reason", "ServerOut.state_reason", "WindowOut.reason",
 }  # fmt: skip
 """Fields of answers that show those columns; every other one stands in an answer with its `message`."""
 ERRORS_OF_WORDS = {

@@ -30,6 +30,8 @@ PHASES = {
     "services/backup/restore": ("archive_restore",),
     "services/backup/catalogue": ("archive_index",),
     "services/backup/drills": ("restore_test",),
+    "services/backup/importing/take.py": ("repository_import",),
+    "services/backup/importing/manage.py": ("repository_manage",),
     "services/backup/maintenance/check.py": ("repository_check",),
     "services/backup/maintenance/compact.py": ("repository_compact", "repository_prune"),
     "services/backup/maintenance/delete.py": ("archive_delete",),

@@ -214,7 +214,8 @@ class Answers:
             try:
                 await take(Brief(self._db), self._storage, place, view)
                 reader = EntryReader(directory)
-                await self._storage.entries(view, None, archive.name, reader, [path] if path else [])
+                meant = archive.borg_id or "" if archive.imported else ""
+                await self._storage.entries(view, None, archive.name, reader, [path] if path else [], borg_id=meant)
                 reader.close()
             except CannotLink as error:
                 raise Conflict(VIEW_IMPOSSIBLE(repository=place.label)) from error

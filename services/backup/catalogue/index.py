@@ -52,6 +52,8 @@ class ToIndex:
     """Its backup job, or its repository where none made it: what it shares with the one before costs nothing."""
     started_at: int
     files: int
+    by_id: bool = False
+    """Plain borg made it: its name may be any, and its figures are what its author says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +143,12 @@ async def _up_to_date(plan: IndexPlan, file: Path, ctx: Context, storage: Storag
 
 async def _merge(archive: ToIndex, file: Path, view: View, done: Indexed, storage: Storage) -> None:
     async def feed(write: OnAnswer) -> None:
-        await storage.entries(view.place, view.grant, archive.name, write)
+        meant = archive.borg_id if archive.by_id else ""
+        await storage.entries(view.place, view.grant, archive.name, write, borg_id=meant)
 
     asked: dict[str, Any] = {
         "borg_id": archive.borg_id, "chain": archive.chain.hex(), "started_at": archive.started_at,
-        "files": archive.files,
+        "files": None if archive.by_id else archive.files,
     }  # fmt: skip
     try:
         answer = await merge_in_child(file, asked, feed)
@@ -162,7 +165,8 @@ async def _merge(archive: ToIndex, file: Path, view: View, done: Indexed, storag
 
 def _to_index(row: Archive) -> ToIndex:
     chain = row.backup_job_id or row.repository_id
-    return ToIndex(row.borg_id or "", row.name, chain.bytes, (row.started_at - _EPOCH) // _MICROSECOND, row.files)
+    at = (row.started_at - _EPOCH) // _MICROSECOND
+    return ToIndex(row.borg_id or "", row.name, chain.bytes, at, row.files, row.imported)
 
 
 async def _disk(work: Callable[[], Any]) -> Any:

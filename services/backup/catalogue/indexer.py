@@ -54,7 +54,7 @@ def _merged(asked: dict[str, Any], source: IO[bytes]) -> dict[str, Any]:
         for block in _blocks(source):
             reader(block)
         reader.close()
-        if merge.files != asked["files"]:
+        if asked["files"] is not None and merge.files != asked["files"]:
             merge.give_up()
             return {"code": "mismatch", "files": merge.files}
         return {"entries": merge.commit()}

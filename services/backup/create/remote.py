@@ -127,7 +127,12 @@ class _Session:
         self, argv: Sequence[str], rsh: str, grant: Grant, collect: _Collector, scratch: str = ""
     ) -> tuple[int, str]:
         own = self._plan.backup_job_id.hex
-        variables = environment.as_argv(environment.on_server(rsh, grant.token, files_cache=own))
+        repository = self._plan.repository
+        expected = environment.unencrypted() if repository.unencrypted else {}
+        # Its own borg may have written there, by another URL, until today: the first run of ours expects that.
+        expected |= environment.relocated() if repository.taken_over else {}
+        on_server = environment.on_server(rsh, grant.token, files_cache=own)
+        variables = environment.as_argv(on_server | expected)
         done = await self._leashed(
             [*variables, *argv],
             collect,

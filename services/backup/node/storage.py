@@ -97,13 +97,14 @@ class NodeStorage:
 
     def view_of(self, repository: RepositoryPlace, name: uuid.UUID) -> RepositoryPlace:
         """Say where a view of a repository stands: in its pool, and what borg remembers of it apart."""
-        path = views.path_of(str(Path(repository.path).parent.parent), name)
+        path = views.path_of(repository.home, name)
         base = str(views.base_of(self._node.state_dir, name))
         return replace(repository, id=name, path=path, to_server=False, quota=None, base_dir=base)
 
     async def take_view(self, repository: RepositoryPlace, view: RepositoryPlace) -> int:
         """Make a view as of the last transaction."""
-        return await self._read(repository, lambda alive: views.take(Path(repository.path), Path(view.path), alive))
+        path, soft = Path(repository.path), repository.read_only
+        return await self._read(repository, lambda alive: views.take(path, Path(view.path), alive, soft=soft))
 
     async def remove_view(self, view: RepositoryPlace) -> None:
         """Remove a view and what borg and its sessions left of it on this node."""
@@ -193,9 +194,12 @@ class NodeStorage:
         name: str,
         on_block: OnAnswer,
         below: Sequence[bytes] = (),
+        *,
+        borg_id: str = "",
     ) -> None:
         """List an archive, or what is at and below some of its paths, in blocks for an `EntryReader`."""
-        argv = list_entries(self._node.borg, repository.path, name, below)
+        argv = list_entries(self._node.borg, repository.path, "by its id" if borg_id else name, below)
+        argv = self._node.script("list_meant.py", borg_id, *argv[1:]) if borg_id else argv
         more: dict[str, Any] = {"guarded": grant is not None, "on_answer": on_block, "environment": ENVIRONMENT}
         await self._node.run(grant or _grant(repository, 0), argv, passphrase=repository.passphrase, **more)
 
@@ -347,7 +351,7 @@ class NodeStorage:
 
     async def _read(self, repository: RepositoryPlace, work: Callable[[Callable[[], None]], T]) -> T:
         """Read from a repository's pool; Transient `pool_silent` where it does not answer."""
-        path = str(Path(repository.path).parent.parent)
+        path = repository.disk
         name = repository.pool.name if repository.pool else path
         return await self._disks.read(path, work, partial(silent_pool, name, path))
 
@@ -388,7 +392,7 @@ def _latest() -> str:
 
 def _grant(repository: RepositoryPlace, epoch: int) -> Grant:
     return Grant(repository.server_id, repository.id, repository.path, epoch, repository.to_server, repository.quota,
-                 repository.base_dir)  # fmt: skip
+                 repository.base_dir, repository.key, repository.expected)  # fmt: skip
 
 
 if TYPE_CHECKING:

@@ -94,6 +94,8 @@ async def viewed(
         try:
             await take(ctx, storage, place, view)
         except CannotLink as error:
+            if place.read_only:
+                raise  # in its place it would be locked, and borg may write there
             ctx.log("info", "kernel", f"{error.message}; {error.remedy}", code=error.code)
             yield await stack.enter_async_context(_in_place(ctx, storage, place))
         else:

@@ -49,6 +49,8 @@ class RestorePlan:
     """Where it goes; what goes to where it was has its staging directory here, and is placed from it."""
     stamp: str
     """When it was asked for: part of new names, the same in each attempt."""
+    by_id: bool = False
+    """Plain borg made the archive: its name is not looked at."""
     sources_of: tuple[str, ...] = ()
     """Backup jobs that back the place up."""
     placed: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -92,8 +94,8 @@ class RestorePlan:
         """Return the plan of `export_archive.py`."""
         parents = {b"/".join(path.split(b"/")[:n]) for path in self.asked.paths for n in range(1, path.count(b"/") + 1)}
         return {
-            "name": self.archive, "id": self.borg_id, "items": self.asked.items, "full": full, "count": count,
-            "parents": [base64.b64encode(path).decode() for path in sorted(parents)],
+            "name": self.archive, "id": self.borg_id, "by_id": self.by_id, "items": self.asked.items, "full": full,
+            "count": count, "parents": [base64.b64encode(path).decode() for path in sorted(parents)],
         }  # fmt: skip
 
 
@@ -121,6 +123,7 @@ async def load_restore(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> Rest
         run=job.run,
         archive_id=archive.id,
         archive=archive.name,
+        by_id=archive.imported,
         borg_id=archive.borg_id or "",
         damage=archive.damage,
         repository=place,

@@ -183,7 +183,7 @@ class Transfers:
 
     async def _exported(self, asked: TransferAsked, outgoing: Outgoing) -> None:
         place, archive = await self._db.run(lambda tx: _archive(tx, asked.archive_id))
-        chosen = asked.chosen(archive.name, archive.borg_id or "")
+        chosen = asked.chosen(archive.name, archive.borg_id or "", by_id=archive.imported)
         for last in (False, True):
             try:
                 async with viewing(self._db, self._storage, self._keeper, place, _LEASE_SECONDS) as read:

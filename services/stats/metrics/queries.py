@@ -25,6 +25,7 @@ from shared.db.tables.server import AccessRefusal, Server
 from shared.db.tables.stats import ServerStatus
 from shared.db.tables.storage import Archive, Repository, StoragePool
 from shared.domain.alerts import DEFAULTS, AlertKind, scopes
+from shared.domain.importing import READ_ONLY
 from shared.domain.job import JobState, JobType
 from shared.domain.job_kinds import KIND_OF
 from shared.domain.rpo import target_seconds
@@ -165,6 +166,7 @@ async def _backups(session: AsyncSession) -> list[Triple]:
         .join(Server, Server.id == BackupJob.server_id)
         .join(Repository, Repository.id == BackupJob.repository_id)
         .join(StoragePool, StoragePool.id == Repository.pool_id)
+        .where(Repository.mode != READ_ONLY)  # nothing may be backed up there, so that nothing is late
     )
     figures: list[Triple] = []
     periods, missed = await _periods(session), await _missed(session)

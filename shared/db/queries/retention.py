@@ -122,6 +122,8 @@ class Policies:
     own: Mapping[uuid.UUID, Policy] = field(default_factory=dict["uuid.UUID", Policy])
     marks: Mapping[uuid.UUID | None, Mark] = field(default_factory=dict["uuid.UUID | None", Mark])
     """What earlier prunes left of each backup job."""
+    keeps_imported: bool = False
+    """Nobody has said yet that what plain borg made may go."""
 
     def __bool__(self) -> bool:
         """Tell whether anything may ever go."""
@@ -137,7 +139,7 @@ async def load_policies(session: AsyncSession, repository: Repository) -> Polici
     query = select(BackupJob.id, BackupJob.retention).where(BackupJob.repository_id == repository.id)
     own = {key: Policy.model_validate(kept) for key, kept in await session.execute(query) if kept}
     common = Policy.model_validate(repository.retention) if repository.retention else None
-    return Policies(common, own, _marks(repository))
+    return Policies(common, own, _marks(repository), repository.keeps_imported)
 
 
 def mark_pruned(
@@ -176,7 +178,7 @@ def judge_archives(policies: Policies, archives: Iterable[Archive], now: datetim
     groups: defaultdict[uuid.UUID | None, list[Candidate]] = defaultdict(list)
     for archive in archives:
         good = backup_state.is_good(deleting=False, missing=False, **_evidence(archive))
-        held = is_held(archive, now)
+        held = is_held(archive, now) or (policies.keeps_imported and archive.imported)
         doubtful = backup_state.is_doubtful(deleting=False, missing=False, **_evidence(archive))
         candidate = Candidate(archive.id, archive.created_at, good=good, held=held, doubtful=doubtful)
         groups[archive.backup_job_id].append(candidate)

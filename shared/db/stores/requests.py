@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from shared.db.stores.jobs import takes_turns
+from shared.db.stores.secrets import import_key, import_passphrase
 from shared.db.tables.job import Job
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
+from shared.domain.importing import READ_ONLY
 from shared.domain.job import JobState, JobType
-from shared.domain.job_kinds import MOVES
+from shared.domain.job_kinds import MOVES, SPARES
 from shared.domain.messages.backups import UNDO_BUSY, UNDO_DONE, UNDO_NO_SWAP, UNDO_NOTHING, UNDO_SERVER_GONE
+from shared.domain.messages.importing import REPOSITORY_READ_ONLY
 from shared.domain.restoring import CONFIRMED
 from shared.errors import Conflict
 
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from shared.db.tables.backup_job import BackupJob
     from shared.db.tables.storage import Archive
     from shared.db.unit_of_work import UnitOfWork
+    from shared.domain.importing import ImportAsked, ImportSecrets
+
+_TITLE = 200
 
 AFTER_BACKUP = "prune-after:"
 """How the request key of a prune begins that nobody asked for: it follows a good backup."""
@@ -160,6 +166,26 @@ async def request_collect(tx: UnitOfWork, servers: Sequence[Server] | None, *, r
     return job
 
 
+async def request_import(tx: UnitOfWork, asked: ImportAsked, secrets: ImportSecrets, *, by: str) -> Job:
+    """Queue the import of a repository that plain borg made, on the node of its pool; its secrets are sealed."""
+    pool, server = await tx.session.get_one(StoragePool, asked.pool_id), await tx.session.get_one(
+        Server, asked.server_id)  # fmt: skip
+    params = asked.model_dump(mode="json") | {"by": by}
+    job = Job(type=JobType.REPOSITORY_IMPORT.value, title=f"{server.name} - {asked.path}"[:_TITLE], params=params)
+    job.node, job.server_id = pool.node, server.id
+    await tx.jobs.enqueue(job)
+    await tx.secrets.put(import_passphrase(job.id), secrets.passphrase)
+    if secrets.keyfile:
+        await tx.secrets.put(import_key(job.id), secrets.keyfile)
+    return job
+
+
+def refuse_to_write(mode: str, kind: str, label: str) -> None:
+    """Conflict where a kind of job would write to a repository that is read only: the one place that says so."""
+    if mode == READ_ONLY and kind not in SPARES:
+        raise Conflict(REPOSITORY_READ_ONLY(repository=label))
+
+
 async def requested_before(tx: UnitOfWork, request_key: str) -> bool:
     """Tell whether this very request was met already."""
     return await tx.session.scalar(select(Job.id).where(Job.request_key == request_key)) is not None
@@ -167,13 +193,14 @@ async def requested_before(tx: UnitOfWork, request_key: str) -> bool:
 
 async def _enqueue_on_node(tx: UnitOfWork, job: Job, repository_id: uuid.UUID) -> Job:
     query = (
-        select(Server.id, Server.name, Repository.name, StoragePool.node)
+        select(Server.id, Server.name, Repository.name, Repository.mode, StoragePool.node)
         .join(Repository, Repository.server_id == Server.id)
         .join(StoragePool, StoragePool.id == Repository.pool_id)
         .where(Repository.id == repository_id)
     )
-    server_id, server, repository, node = (await tx.session.execute(query)).one()
+    server_id, server, repository, mode, node = (await tx.session.execute(query)).one()
     job.title = f"{server} - {repository}"
+    refuse_to_write(mode, job.type, f"{server}/{repository}")
     job.node, job.server_id, job.repository_id = node, server_id, repository_id
     await tx.jobs.enqueue(job)
     if takes_turns(job):

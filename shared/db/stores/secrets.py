@@ -47,6 +47,21 @@ def repository_key(repository_id: uuid.UUID) -> str:
     return f"repository:{repository_id.hex}:key"
 
 
+def import_passphrase(job_id: uuid.UUID) -> str:
+    """Return the name under which an import's passphrase waits for its job."""
+    return f"import:{job_id.hex}:passphrase"
+
+
+def import_key(job_id: uuid.UUID) -> str:
+    """Return the name under which an import's key file waits for its job."""
+    return f"import:{job_id.hex}:key"
+
+
+def imports() -> str:
+    """Return the pattern (LIKE) of the names of all that waits for an import."""
+    return "import:%"
+
+
 def channel_url(channel_id: uuid.UUID) -> str:
     """Return the name under which a notification channel's URL is kept."""
     return f"channel:{channel_id.hex}:url"

@@ -6,12 +6,13 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db.tables.base import Base, Versioned, binary_text, db_now, long_text
 from shared.domain import backup_state
 from shared.domain.ids import new_id
+from shared.domain.importing import MANAGED, READ_ONLY
 
 
 class StoragePool(Versioned, Base):
@@ -56,8 +57,8 @@ class Repository(Versioned, Base):
     __tablename__ = "repositories"
     __table_args__ = (UniqueConstraint("server_id", "name"),)
     DEFINITION = frozenset({
-        "compact_threshold_percent", "encryption", "name", "path", "pool_id", "prune_after_backup", "quota_bytes",
-        "retention", "server_id",
+        "compact_threshold_percent", "encryption", "mode", "name", "path", "pool_id", "prune_after_backup",
+        "quota_bytes", "retention", "server_id",
     })  # fmt: skip
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -127,7 +128,30 @@ class Repository(Versioned, Base):
     compressed_size: Mapped[int | None] = mapped_column(BigInteger, default=None)
     deduplicated_size: Mapped[int | None] = mapped_column(BigInteger, default=None)
     refreshed_at: Mapped[datetime | None] = mapped_column(default=None)
+    mode: Mapped[str] = mapped_column(binary_text(20), default=MANAGED, server_default=MANAGED)
+    """`managed`, or `read_only`: it was imported, and nobody has said yet that it is ours to write to."""
+    imported_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When it was imported; None: borg made it here. Its path is then the one of the row, wherever that is."""
+    looked_transaction: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    """As of which transaction its archives were last taken in, while it is read only."""
+    managed_at: Mapped[datetime | None] = mapped_column(default=None)
+    managed_by: Mapped[str] = mapped_column(binary_text(63), default="", server_default="")
+    managed_reason: Mapped[str] = mapped_column(long_text(), default="", server_default="")
+    retention_confirmed_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When a person said that prunes may take what was imported: until then all of it stays."""
+    retention_confirmed_by: Mapped[str] = mapped_column(binary_text(63), default="", server_default="")
+    retention_confirmed_reason: Mapped[str] = mapped_column(long_text(), default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(default=db_now())
+
+    @property
+    def read_only(self) -> bool:
+        """Nothing may be written to it."""
+        return self.mode == READ_ONLY
+
+    @property
+    def keeps_imported(self) -> bool:
+        """No prune may take what was imported."""
+        return self.imported_at is not None and self.retention_confirmed_at is None
 
     @property
     def restored_pending(self) -> bool:
@@ -188,6 +212,8 @@ class Archive(Base):
     """When all its data was last read and was sound."""
     damage: Mapped[str] = mapped_column(long_text(), default="")
     """Why it cannot be read any more; empty as long as nobody found that."""
+    imported: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Plain borg made it: its name may be any, so it is read by its id, and no gate has judged its run."""
     held_reason: Mapped[str | None] = mapped_column(binary_text(200), default=None)
     held_until: Mapped[datetime | None] = mapped_column(default=None)
     created_at: Mapped[datetime] = mapped_column(default=db_now())

@@ -23,6 +23,7 @@ from shared.domain.messages import (
     fields,
     files,
     frozen,
+    importing,
     installation,
     jobs,
     proofs,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MODULES: tuple[ModuleType, ...] = (
-    requests, fields, accounts, servers, repositories, backups, source_reasons, run_reasons, frozen, files,
+    requests, fields, accounts, servers, repositories, importing, backups, source_reasons, run_reasons, frozen, files,
     downloads, proofs, schedules, jobs, alerts, ssh_causes, borg_causes, bus, database, installation,
     recovery_kit, counts,
 )  # fmt: skip

@@ -63,7 +63,7 @@ async def preview_of_backup_job(backup_job_id: uuid.UUID, body: Policy, parts: P
     async with parts.db.read() as session:
         definition = require(await session.get(BackupJob, backup_job_id), "backup job")
         repository = await session.get_one(Repository, definition.repository_id)
-        policies = Policies(body, marks=(await load_policies(session, repository)).marks)
+        policies = replace(await load_policies(session, repository), common=body, own={})
         return await _previewed(session, policies, Archive.backup_job_id == backup_job_id)
 
 

@@ -6,11 +6,12 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, model_validator
 
 from services.api.kernel.patches import patch_of
 from services.api.kernel.schedules import MaintenanceScheduleIn, MaintenanceScheduleOut
-from services.api.kernel.schemas import VERSION, In, Out, Telling
+from services.api.kernel.schemas import VERSION, In, Out, Secret, Telling
+from shared.domain.importing import LONGEST_KEY, ImportPath, check_keyfile
 from shared.domain.names import Justification, Name, Node, PoolPath
 from shared.domain.retention import Policy
 from shared.domain.values import Int63
@@ -71,6 +72,36 @@ class RepositoryIn(In):
     pool_id: uuid.UUID
     encryption: Literal["repokey-blake2", "repokey"] = "repokey-blake2"
     quota_bytes: Quota = None
+
+
+def _keyfile(value: SecretStr) -> SecretStr:
+    return SecretStr(check_keyfile(value.get_secret_value()))
+
+
+class ImportIn(In):
+    """A repository to import that plain borg made: where it lies, whose it is, and what opens it."""
+
+    pool_id: uuid.UUID = Field(description="Whose node reads it; the path is below it, or below `import_roots`.")
+    server_id: uuid.UUID = Field(description="The server of which its backups are.")
+    path: ImportPath = Field(examples=["/opt/backups/old/web1"])
+    name: Name | None = Field(default=None, description="What it is called from now on; default: its directory's name.")
+    passphrase: Secret | None = Field(default=None, description="Sealed at once, and never shown again.")
+    keyfile: Annotated[SecretStr, Field(max_length=LONGEST_KEY), AfterValidator(_keyfile)] | None = Field(
+        default=None, description="The text of its key file, where its key is not in the repository itself."
+    )
+    unencrypted: bool = Field(default=False, description="It is meant to be unencrypted: else it is refused.")
+
+
+class ManageIn(In):
+    """Why a repository is taken over: it is recorded."""
+
+    reason: Justification = Field(examples=["its own cron job is switched off"])
+
+
+class ConfirmRetentionIn(In):
+    """Why prunes may take what was imported: it is recorded."""
+
+    reason: Justification = Field(examples=["the retention is as we want it"])
 
 
 class RepositoryChange(In):
@@ -185,6 +216,16 @@ class RepositoryOut(Out):
     pool_id: uuid.UUID
     path: str
     encryption: str
+    mode: str = Field(description="`managed`; or `read_only`: imported, and nothing may write to it yet.")
+    imported_at: datetime | None = Field(description="When it was imported; null: Borgfleet made it.")
+    managed_at: datetime | None = Field(description="When it was taken over.")
+    managed_by: str
+    managed_reason: str
+    retention_confirmed_at: datetime | None = Field(
+        description="When somebody said that prunes may take what was imported: until then all of it stays."
+    )
+    retention_confirmed_by: str
+    retention_confirmed_reason: str
     quota_bytes: int | None
     retention: Policy | None
     prune_after_backup: bool

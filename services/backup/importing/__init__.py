@@ -1,0 +1,1 @@
+"""Repositories that plain borg made: taken in, looked at again, taken over."""
