@@ -9,7 +9,7 @@ from sqlalchemy.dialects import mysql
 import shared.db.tables.base
 
 revision = "0031"
-down_revision = "0029"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from shared.db.tables.base import UtcDateTime, binary_text, long_text
 
-revision = "0035"
-down_revision = "0029"
+revision = "0032"
+down_revision = "0031"
 branch_labels = None
 depends_on = None
 
