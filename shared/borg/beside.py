@@ -9,7 +9,8 @@ import os
 import shutil
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+import tempfile
+from typing import IO, TYPE_CHECKING, Any
 
 from shared.borg.commands import literal
 from shared.borg.environment import common
@@ -116,36 +117,42 @@ class PlainBorg:
         self, *arguments: str, cwd: Path | None = None, may_be_killed: bool = False
     ) -> Generator[subprocess.Popen[bytes]]:
         """Run borg; raise our error at the end if it failed, unless it was killed by whoever had enough."""
+        # What it says goes into a file: nobody reads a second pipe while the first is read, and borg would wait.
+        with tempfile.TemporaryFile() as said, self._started(arguments, said, cwd) as process:
+            try:
+                yield process
+                killed = may_be_killed and process.poll() == -signal.SIGKILL
+                process.wait()
+            finally:
+                process.kill()  # nothing happens if it has ended
+            if not killed:
+                said.seek(0)
+                read = said.read(_LARGEST).splitlines()
+                _raise(
+                    process.returncode, [one for line in read for one in parse_line(line) if isinstance(one, LogLine)]
+                )
+
+    def _started(self, arguments: Sequence[str], said: IO[bytes], cwd: Path | None) -> subprocess.Popen[bytes]:
         handed = to_read(self._passphrase.encode(errors="surrogateescape") + b"\n")
         try:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 [self._borg, *arguments],
                 env=self._environment | {"BORG_PASSPHRASE_FD": str(handed)},
                 pass_fds=[handed],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=said,
                 cwd=cwd,
             )
         finally:
             os.close(handed)
-        with process:
-            try:
-                yield process
-                killed = may_be_killed and process.poll() == -signal.SIGKILL
-                said = process.stderr.read() if process.stderr is not None else b""
-            except BaseException:
-                process.kill()
-                raise
-        lines = [one for line in said.splitlines() for one in parse_line(line) if isinstance(one, LogLine)]
-        if not killed:
-            _raise(process.returncode, lines)
 
 
 def _in(repository: Path, archive: str) -> str:
     return f"{repository}::{literal(archive)}"
 
 
-def _raise(status: int, lines: Sequence[LogLine]) -> None:
+def _raise(status: int, said: bytes) -> None:
+    lines = [one for line in said.splitlines() for one in parse_line(line) if isinstance(one, LogLine)]
     if error := failure(status, lines, speaker=Speaker.NODE, answered=True):
         raise error

@@ -19,7 +19,7 @@ ROWS: list[str] = [
 
 @pytest.fixture(params=["sqlite", "mariadb"])
 def schema(request: pytest.FixtureRequest, tmp_path: Path) -> Schema:
-    return schema_at("0029", request, tmp_path)
+    return schema_at("0030", request, tmp_path)
 
 
 def test_rows_of_the_version_before_are_there_after_revision_0031_and_without_it(schema: Schema) -> None:
@@ -28,7 +28,7 @@ def test_rows_of_the_version_before_are_there_after_revision_0031_and_without_it
     before = schema.rows()
     schema.upgrade("0031")
     assert schema.lost(before) == []
-    schema.downgrade("0029")
+    schema.downgrade("0030")
     assert schema.rows() == before
     schema.upgrade("0031")
     assert schema.lost(before) == []

@@ -23,6 +23,7 @@ from shared.db.tables.job import Job, JobLog
 from shared.domain.job import JobState, JobType
 from shared.domain.job_kinds import KIND_OF
 from shared.domain.messages.jobs import JOB_ENDED, JOB_NOT_RETRYABLE_STATE
+from shared.domain.names import Text
 from shared.domain.permissions import Permission
 from shared.errors import Conflict, Transient
 from shared.events.progress import JobProgress
@@ -44,7 +45,7 @@ async def list_jobs(
     type: Annotated[JobType | None, Query()] = None,  # noqa: A002 - the query's own word
     server_id: Annotated[uuid.UUID | None, Query()] = None,
     backup_job_id: Annotated[uuid.UUID | None, Query()] = None,
-    overlaps: Annotated[str | None, Query(max_length=100, description=OVERLAPS)] = None,
+    overlaps: Annotated[Text | None, Query(description=OVERLAPS)] = None,
 ) -> Page[JobOut]:
     """List the jobs, newest first."""
     span = read_span(overlaps) if overlaps is not None else None
