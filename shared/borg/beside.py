@@ -127,10 +127,7 @@ class PlainBorg:
                 process.kill()  # nothing happens if it has ended
             if not killed:
                 said.seek(0)
-                read = said.read(_LARGEST).splitlines()
-                _raise(
-                    process.returncode, [one for line in read for one in parse_line(line) if isinstance(one, LogLine)]
-                )
+                _raise(process.returncode, said.read(_LARGEST))
 
     def _started(self, arguments: Sequence[str], said: IO[bytes], cwd: Path | None) -> subprocess.Popen[bytes]:
         handed = to_read(self._passphrase.encode(errors="surrogateescape") + b"\n")
