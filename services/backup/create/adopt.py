@@ -65,7 +65,7 @@ async def find_made(
     _, listed = await list_repository(
         ctx, plan.repository, grant, storage, await ctx.run(lambda tx: recorded_archives(tx, plan.repository.id))
     )
-    recorded = await ctx.run(lambda tx: _on_record(tx, plan.repository.id))
+    recorded = await ctx.run(lambda tx: on_record(tx, plan.repository.id))
     ours = [one for one in listed if made_by(one.name, plan.job_id, plan.run) and one.borg_id not in recorded]
     if not ours:
         return None
@@ -108,7 +108,7 @@ async def unrecorded_archives(
     plan: BackupPlan, grant: Grant, ctx: Context, storage: Storage, listed: Sequence[Listed]
 ) -> list[Found]:
     """Find archives whose names say that a run of ours made them, which has ended and left no record of them."""
-    recorded = await ctx.run(lambda tx: _on_record(tx, plan.repository.id))
+    recorded = await ctx.run(lambda tx: on_record(tx, plan.repository.id))
     named = {one.name: made for one in listed if one.borg_id not in recorded and (made := maker(one.name))}
     if not named:
         return []
@@ -127,7 +127,8 @@ async def unrecorded_archives(
     return found
 
 
-async def _on_record(tx: UnitOfWork, repository_id: uuid.UUID) -> frozenset[str]:
+async def on_record(tx: UnitOfWork, repository_id: uuid.UUID) -> frozenset[str]:
+    """Return the ids of all archives that have a record, also of those that are lost or about to be deleted."""
     rows = await tx.session.scalars(select(Archive.borg_id).where(Archive.repository_id == repository_id))
     return frozenset(borg_id for borg_id in rows if borg_id)
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from services.backup.create.adopt import Found, find_made, hostile_for, unrecorded_archives
+from services.backup.create.adopt import Found, find_made, hostile_for, on_record, unrecorded_archives
 from services.backup.create.ledger import Ledger
 from services.backup.create.making import cut_by_cancel, make
 from services.backup.create.shielded import to_its_end
@@ -108,7 +108,7 @@ async def _conclude(
     # The session that made it may have been judged by another job, which had the repository since.
     hostile = await ctx.run(lambda tx: hostile_for(tx, plan.repository.id)) if adopted else ""
     own = {archive.borg_id} if archive else set[str]()
-    if archive and own & recorded.keys():  # its record would be overwritten
+    if archive and own & await ctx.run(lambda tx: on_record(tx, plan.repository.id)):  # which would be overwritten
         lie = FORGED_ARCHIVE(repository=plan.repository.label, archive=archive.name)
         raise await refuse_lie(ctx, plan.repository, lie)
     # Before borg measures anything: it remembers the time of a manifest that it has measured.

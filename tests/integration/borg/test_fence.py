@@ -170,6 +170,30 @@ def test_only_the_granted_repository_is_opened_and_only_in_the_granted_way(world
     world.assert_whole()
 
 
+def test_a_client_that_asks_for_compaction_takes_no_segment_away(world: World) -> None:
+    """Whatever it says of append-only: what it replaced stands in the segments, for a recovery to find."""
+
+    def there() -> dict[str, bytes]:
+        return {str(f): f.read_bytes() for _, f in segments(world.grant.path, -1, 1 << 40)}
+
+    mine, before = b"\5" * 32, there()
+    for more in ({"append_only": False}, {"append_only": None, "exclusive": False}):
+        with world.client() as client:
+            client.open(world.grant.path, **more)
+            for number in range(3):
+                client.call("put", id=mine, data=os.urandom(5000) if not number else b"%d" % number)
+                client.call("put", id=MANIFEST, data=client.call("get", id=MANIFEST))
+                client.call("commit", compact=True, threshold=0.0)
+                after = there()
+                assert before.items() <= after.items()
+                before = after
+            client.call("delete", id=mine)
+            client.call("commit", compact=True, threshold=0.0)
+        mine = b"\6" * 32
+    assert world.reports() == []
+    world.assert_whole()
+
+
 def test_another_bytes_under_the_id_of_what_is_there_are_left_out_and_known_for_what_they_are(world: World) -> None:
     with world.opened() as client:
         ids = [i for i in client.ids() if i != MANIFEST]

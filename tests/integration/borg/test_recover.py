@@ -11,14 +11,14 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from services.backup.plan import load_repository
 from services.backup.ports import Wanted
 from shared.borg.segments import MANIFEST, entries, last_transaction, segments
 from shared.db.stores.requests import request_delete
 from shared.db.stores.secrets import repository_key, repository_passphrase
-from shared.db.tables import Archive
+from shared.db.tables import Archive, Repository
 from shared.domain.job import JobType
 from shared.errors import AppError
 from tests.harness.borg_client import NODE, Client, node, write_behind
@@ -165,6 +165,41 @@ async def test_garbage_under_the_id_of_content_to_come_does_not_outlive_its_nigh
     assert (ended.state, ended.result["removed"]) == ("warning", 2)
     assert await fleet.codes() == ["hostile_client"]
     await fleet.assert_all_extract()
+
+
+@pytest.mark.parametrize("way", ["let go by a person", "recovered"])
+async def test_an_archive_built_on_garbage_never_displaces_a_good_one(fleet: Fleet, way: str) -> None:
+    """A server stores garbage as the content of its own archive; the next run's honest borg takes it for stored."""
+    whole = {row.name for row in await fleet.rows(Archive)}
+    before = last_transaction(str(fleet.place))
+    assert before is not None
+
+    def attack(client: Client) -> None:
+        numbered = segments(str(fleet.place), before, 1 << 40)
+        content = [one.id for number, file in numbered for one in entries(file, number) if one.size > 30_000]
+        write_behind(client.repository, dict.fromkeys(content, b"garbage"))
+
+    (fleet.server.directory / "poisoned").write_bytes(os.urandom(40_000))
+    fleet.server.attack = attack
+    assert (await fleet.run()).state == "succeeded"
+    fleet.server.attack = None
+    honest = await fleet.run()
+    assert honest.state == "succeeded"  # nobody has read yet what it is built on
+    assert (await fleet.verify()).code == "hostile_client"
+    if way == "recovered":
+        assert (await fleet.recover()).result["put_back"] == 1  # what was there before the garbage
+    let_go = {"frozen_reason": "", "frozen_for": [], "proven_transaction": None, "rewritten_after": None}
+    await fleet.db.run(lambda tx: tx.session.execute(update(Repository).values(**let_go)))
+    await fleet.keep(keep_last=1)
+    with pytest.raises(AppError) as caught:
+        await fleet.prune(override_deletion_limit=True)
+    assert caught.value.code == "repository_damaged"
+    await fleet.maintain(JobType.REPOSITORY_CHECK, depth="archives")
+    whole = whole if way != "recovered" else {row.name for row in await fleet.rows(Archive)}
+    assert {row.name for row in await fleet.rows(Archive) if not row.damage} == whole
+    assert (await fleet.prune(override_deletion_limit=True)).state == "succeeded"
+    kept = {row.name for row in await fleet.rows(Archive) if not row.damage}
+    assert kept == {max(whole)} <= fleet.listed()
 
 
 async def test_a_verification_goes_on_where_the_last_one_ended_and_forgives_what_compaction_took(fleet: Fleet) -> None:

@@ -813,9 +813,14 @@ async def test_archives_of_ended_runs_that_are_on_no_record_are_adopted_as_doubt
     assert len(await world.rows(Archive)) == 3
 
 
-async def test_a_report_that_names_an_archive_of_before_does_not_overwrite_its_record(world: World) -> None:
+@pytest.mark.parametrize("state", [{}, {"missing": True}, {"deleting": True}, {"damage": "broken"}])
+async def test_a_report_that_names_an_archive_of_before_does_not_overwrite_its_record(
+    world: World, state: dict[str, Any]
+) -> None:
     await world.backup(await world.request())
     first = await only(world)
+    if state:
+        await world.db.run(lambda tx: tx.session.execute(update(Archive).values(**state)))
     job = await world.request()
     world.storage.kept.clear()
 

@@ -161,11 +161,11 @@ async def test_a_journal_that_cannot_be_written_hides_no_attack(world: World) ->
     assert (await world.refused(await world.request())).code == HOSTILE
 
 
-@pytest.mark.parametrize("between", [JobType.REPOSITORY_CHECK, JobType.REPOSITORY_VERIFY, None])
+@pytest.mark.parametrize("between", [JobType.REPOSITORY_CHECK, JobType.REPOSITORY_VERIFY, "itself", None])
 async def test_the_archive_of_a_killed_hostile_session_is_not_green_whoever_judged_the_session(
-    world: World, between: JobType | None
+    world: World, between: JobType | str | None
 ) -> None:
-    """The worker died after borg; another job had the repository before the second attempt, and read the report."""
+    """The worker died after borg, and another job read the report; or it was told to stop, and read it itself."""
 
     async def dies() -> None:
         world.storage.on_list = None
@@ -173,14 +173,18 @@ async def test_the_archive_of_a_killed_hostile_session_is_not_green_whoever_judg
 
     world.storage.on_list = dies
     job = await world.request()
-    with pytest.raises(Killed):
-        await world.backup(job)
+    if between == "itself":
+        hostile_during(world, REFUSED)
+        assert (await world.refused(job)).code == HOSTILE  # a shutdown hands the job over all the same
+    else:
+        with pytest.raises(Killed):
+            await world.backup(job)
+        world.storage.reports.append(REFUSED)
     free = update(Job).values(state="queued", lease=None, lease_until=None, not_before=None)
     await world.db.run(lambda tx: tx.session.execute(free))
-    world.storage.reports.append(REFUSED)
-    if between is not None:
+    if isinstance(between, JobType):
         await world.maintain(between)
-    if between is JobType.REPOSITORY_CHECK:
+    if between in (JobType.REPOSITORY_CHECK, "itself"):
         assert world.storage.reports == []
         await world.backup(job)
         (row,) = await world.rows(Archive)
