@@ -164,7 +164,7 @@ def _settings(data_dir: Path | None) -> Settings:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
         fail(f"the settings are wrong: {problems}", _SETTINGS_REMEDY, status=2)
-    except (SettingsError, TOMLDecodeError, UnicodeError) as error:
+    except (SettingsError, TOMLDecodeError, UnicodeError, RecursionError) as error:
         fail(f"the settings cannot be read: {error}", _SETTINGS_REMEDY, status=2)
     try:
         with translated():

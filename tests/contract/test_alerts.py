@@ -217,6 +217,29 @@ async def test_an_incident_of_a_file_system_that_was_unmounted_ends(db: Database
     assert [alert.state for alert in await rows(db, Alert)] == ["resolved"]
 
 
+@pytest.mark.parametrize("length", [600, 1024])
+@pytest.mark.parametrize("letter", ["a", "🙂"])
+async def test_full_file_systems_of_the_longest_names_are_incidents_of_their_own(
+    db: Database, web1: Server, length: int, letter: str
+) -> None:
+    """Such a name did not fit into an incident: of that full disk nobody heard, each minute anew."""
+    points = ["/" + letter * (length - 3) + end for end in ("/1", "/2")]
+    full = [
+        {"mount_point": point, "percent": 95.0, "inodes_percent": 99.0, "total_bytes": 100, "free_bytes": 5}
+        for point in points
+    ]
+    for _ in range(2):
+        await seen(db, web1, mounts=full)
+        found = [(alert.kind, alert.state) for alert in await rows(db, Alert)]
+        assert sorted(found) == [("disk", "firing")] * 2 + [("inodes", "firing")] * 2
+    assert len({alert.subject for alert in await rows(db, Alert)}) == 2
+    assert all(alert.subject.startswith(f"server:web1:/{letter * 500}") for alert in await rows(db, Alert))
+    await seen(db, web1, mounts=full[:1])
+    assert [alert.state for alert in await rows(db, Alert)].count("firing") == 2
+    await seen(db, web1, mounts=[])
+    assert {alert.state for alert in await rows(db, Alert)} == {"resolved"}
+
+
 async def test_a_full_pool_that_goes_missing_stays_an_incident_until_it_is_removed(db: Database, web1: Server) -> None:
     await definition(db, web1)
     await evaluated(db)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,6 +18,9 @@ SERVICES = frozenset({"api", "backup", "scheduler", "setup", "stats"})
 """Without any one of these, something is never done."""
 _SHORTEST_RUN = 60.0
 _AHEAD = 120.0
+_LONGEST_SUBJECT = 600
+"""As the column of an incident's subject."""
+_MARK = 16
 Labels: TypeAlias = "tuple[str, ...]"
 ByLabels: TypeAlias = "Mapping[Labels, float]"
 Table: TypeAlias = "Mapping[str, ByLabels]"
@@ -42,14 +46,24 @@ def readings(figures: list[Triple], *, growth: Mapping[str, float]) -> list[Read
     silent = _beyond(services)
     dead = {f"pool:{pool}" for pool, node in table["borgfleet_pool_info"] if f"service:backup@{node}" in silent}
     pools = [_unknown(pool) if pool.subject in dead else pool for pool in pools]
-    return [
+    found = (
         *_of_servers(table, now, growth),
         *_of_repositories(table),
         *services,
         *pools,
         *_of_backups(table, now, gone=dead | _beyond(pools)),
         *_of_messages(table),
-    ]
+    )
+    return [_fitting(one) for one in found]
+
+
+def _fitting(reading: Reading) -> Reading:
+    """Shorten what is too long for an incident's row, as a deep mount point is, but keep it apart from all others."""
+    if len(reading.subject) <= _LONGEST_SUBJECT:
+        return reading
+    mark = hashlib.sha256(reading.subject.encode(errors="backslashreplace")).hexdigest()[:_MARK]
+    subject = f"{reading.subject[: _LONGEST_SUBJECT - _MARK - 1]}…{mark}"
+    return Reading(reading.kind, subject, reading.server, reading.value)
 
 
 def _beyond(found: list[Reading]) -> set[str]:

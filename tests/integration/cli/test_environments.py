@@ -93,6 +93,8 @@ BROKEN: dict[str, tuple[tuple[str, ...], Prepare, str]] = {
     "channel's days that are no numbers": (("channel", "add", "c", "webhook", "--url-file", "/dev/null", "--zone", "UTC", "--days", "x"), variables(), "not a list of days"),
     "settings that are no TOML": (("doctor",), toml(b"x = = 1"), "settings cannot be read"),
     "settings that are not UTF-8": (("doctor",), toml(b"\xff"), "settings cannot be read"),
+    "settings that are nested without end": (("doctor",), toml(b"x = " + b"[" * 100_000), "settings cannot be read"),
+    "setting that no calendar has": (("doctor",), variables(BORGFLEET_KEEP__JOBS_DAYS="inf"), "keep.jobs_days"),
     "settings with an unknown field": (("doctor",), toml(b"nonsense = 1"), "nonsense"),
     "settings that are a directory": (("doctor",), variables(BORGFLEET_CONFIG="/etc"), "is no file"),
     "settings that are not there": (("doctor",), variables(BORGFLEET_CONFIG="/nowhere/b.toml"), "is no file"),
