@@ -18,8 +18,9 @@ from shared.errors import Permanent
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-ENVIRONMENT = {"PYTHONIOENCODING": "unicode_escape"}
-"""Of the borg that lists; its messages are JSON and pure ASCII anyhow."""
+ESCAPED = "unicode_escape"
+ENVIRONMENT = {"PYTHONIOENCODING": ESCAPED}
+"""Of the borg that lists; what it says of its errors comes so too, see `unescaped`."""
 _FIELDS = ("type", "mode", "uid", "gid", "user", "group", "size", "isomtime", "isoctime", "linktarget", "bpath")
 _NUL = rb"\x00"
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
@@ -97,6 +98,14 @@ class EntryReader:
                 _number(size) or 0, _time(mtime), _time(ctime), _bytes(link),
             )
         )  # fmt: skip
+
+
+def unescaped(raw: bytes) -> list[bytes]:
+    """Return the lines of stderr that a borg with this environment wrote as one: their ends are escaped as well."""
+    try:
+        return raw.decode(ESCAPED).encode("utf-8", "surrogateescape").splitlines()
+    except UnicodeError:  # cut within an escape, or never borg's
+        return [raw]
 
 
 def mode_of(shown: str) -> int:

@@ -14,9 +14,11 @@ import uuid
 from collections import deque
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from shared.borg import commands, fencing
+from shared.borg.entries import ESCAPED, unescaped
 from shared.borg.environment import apart, key_file, on_node
 from shared.borg.exit_codes import Speaker, failure
 from shared.borg.handed import in_memory, to_read
@@ -266,12 +268,15 @@ class BorgNode:
         finally:
             for descriptor in handed:
                 os.close(descriptor)
+        escaped = environment.get("PYTHONIOENCODING") == ESCAPED
         answer, said = cast("asyncio.StreamReader", process.stdout), cast("asyncio.StreamReader", process.stderr)
         try:
             async with watch:
                 answered = watch.reading(answer.read)
                 read = _hand_on(answered, on_answer) if on_answer else whole(answered, _ANSWER_LIMIT)
-                (stdout, left_out), lines = await asyncio.gather(read, _listen(watch.reading(said.read), on_output))
+                (stdout, left_out), lines = await asyncio.gather(
+                    read, _listen(watch.reading(said.read), on_output, escaped=escaped)
+                )
                 status = await process.wait()
         except TimeoutError as error:
             await _end(process, _HANGING_SECONDS)
@@ -327,16 +332,16 @@ class _Heard:
         return self._on_answer(block) if self._on_answer is not None else None
 
 
-async def _listen(read: Callable[[int], Awaitable[bytes]], on_output: OnOutput | None) -> list[LogLine]:
+async def _listen(read: Callable[[int], Awaitable[bytes]], heard: OnOutput | None, *, escaped: bool) -> list[LogLine]:
     """Read stderr to its end, passing each message on; return the last ones of many."""
     lines: deque[LogLine] = deque(maxlen=_LINES_KEPT)
 
     def read_line(raw: bytes) -> None:
-        for output in parse_line(raw):
+        for output in chain.from_iterable(map(parse_line, unescaped(raw) if escaped else [raw])):
             if isinstance(output, LogLine):
                 lines.append(output)
-            if on_output is not None:
-                on_output(output)
+            if heard is not None:
+                heard(output)
 
     if dropped := await each_line(read, read_line):
         read_line(CUT.format(dropped).encode())

@@ -34,6 +34,7 @@ class AlertKind(StrEnum):
     REPOSITORY_FULL = "repository_full"
     REPOSITORY_FROZEN = "repository_frozen"
     REPOSITORY_DAMAGED = "repository_damaged"
+    RESTORE_UNPROVEN = "restore_unproven"
     DATABASE_OLDER = "database_older"
     SERVICE_MISSING = "service_missing"
     DEAD_LETTERS = "dead_letters"
@@ -105,6 +106,7 @@ DEFAULTS: dict[AlertKind, Threshold] = {
     AlertKind.REPOSITORY_FULL: Threshold(80, 100, hysteresis=2),
     AlertKind.REPOSITORY_FROZEN: Threshold(None, 1),
     AlertKind.REPOSITORY_DAMAGED: Threshold(None, 1),
+    AlertKind.RESTORE_UNPROVEN: Threshold(2.0, None),
     AlertKind.DATABASE_OLDER: Threshold(1, None),
     AlertKind.SERVICE_MISSING: Threshold(90, 300, for_seconds=60),
     AlertKind.DEAD_LETTERS: Threshold(1, None),
@@ -113,10 +115,10 @@ DEFAULTS: dict[AlertKind, Threshold] = {
 }
 """Units: percent; load per core; hours until full; seconds of silence; age of the last good backup in targets;
 failures in a row; runs missed since the last good one; doubtful archives since the last good one; ended runs
-after which no post-hook has succeeded; percent lost against
-the typical run; duration in typical durations; percent of the quota; 1 if frozen; 1 if damaged, and the archives that
-are; 1 if restored and not accepted; seconds of silence; messages given up within a day; failed tries to notify;
-attempts within a day."""
+after which no post-hook has succeeded; percent lost against the typical run; duration in typical durations;
+percent of the quota; 1 if frozen; 1 if damaged, and the archives that are; age of the last good proof in periods of
+its restore tests; 1 if restored and not accepted; seconds of silence; messages given up within a day; failed tries to
+notify; attempts within a day."""
 
 
 def scopes(server: str | None, tags: Iterable[str]) -> tuple[str, ...]:

@@ -125,6 +125,7 @@ UNITS = {
     "backup_shrunk": "% smaller than usual", "backup_running_long": "times the usual duration", "pool_full": "%",
     "pool_missing": "seconds unseen", "repository_full": "% of its quota",
     "repository_frozen": "(changed without our doing)", "repository_damaged": "(see its last check)",
+    "restore_unproven": "times the period of its restore tests without a good one",
     "database_older": "(restored from a backup: set holds and settings of that time again)",
     "service_missing": "seconds unseen",
     "dead_letters": "within a day", "channel_failing": "failed tries",

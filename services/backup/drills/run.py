@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from services.backup.catalogue.store import file_of
-from services.backup.drills.choose import GONE, sampled
+from services.backup.drills.choose import CORRUPT, GONE, sampled
 from services.backup.drills.earlier import held_against_earlier
 from services.backup.drills.read import ArchiveTested, Reading, broken
 from services.backup.drills.source import SourceCompared, compare_source
 from services.backup.node.views import through_view
 from shared.db.tables.storage import Archive
 from shared.domain.proofs import Findings
+from shared.errors import Permanent
 from shared.runtime.crashpoint import crashpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from services.backup.drills.plan import DrillPlan
@@ -57,14 +59,27 @@ async def run_test(
         return await _read(plan, ctx, storage, view, file)
 
     ctx.progress("making the view")
-    outcome = await through_view(ctx, storage, plan.repository, work) if plan.archives else Outcome()
+    outcome = await _through(plan, ctx, storage, work) if plan.archives else Outcome()
     if any(one.hurt for one in outcome.archives):
         ctx.log("warning", "borg", "not all can be read: it is read again from a new view", code="view_again")
-        outcome = await through_view(ctx, storage, plan.repository, work)
+        outcome = await _through(plan, ctx, storage, work)
     await _without_deleted(ctx, outcome)
     await held_against_earlier(ctx, outcome.archives, file)
     outcome.source = await compare_source(plan, ctx, ssh, outcome.archives)
     return outcome
+
+
+async def _through(
+    plan: DrillPlan, ctx: Context, storage: Storage, work: Callable[[View], Awaitable[Outcome]]
+) -> Outcome:
+    """Read; where two views show damage alone, every archive is hit; what a view may be to blame for is none."""
+    try:
+        return await through_view(ctx, storage, plan.repository, work)
+    except Permanent as error:
+        why = error.__cause__ if error.code == "view_unreadable" else error
+        if not isinstance(why, Permanent) or why.code not in CORRUPT:
+            raise
+        return Outcome([broken(one, why) for one in plan.archives])
 
 
 async def _read(plan: DrillPlan, ctx: Context, storage: Storage, view: View, file: Path) -> Outcome:

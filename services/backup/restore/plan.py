@@ -37,6 +37,7 @@ class RestorePlan:
     job_id: uuid.UUID
     run: int
     archive_id: uuid.UUID
+    backup_job_id: uuid.UUID | None
     archive: str
     borg_id: str
     damage: str
@@ -122,6 +123,7 @@ async def load_restore(tx: UnitOfWork, job: Job, place: RepositoryPlace) -> Rest
         job_id=job.id,
         run=job.run,
         archive_id=archive.id,
+        backup_job_id=archive.backup_job_id,
         archive=archive.name,
         by_id=archive.imported,
         borg_id=archive.borg_id or "",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from shared.db.tables.proof import RestoreProof
 from shared.domain.job import JobState
+from shared.domain.proofs import ProofState
 from shared.events.archive import ArchiveRestored
 
 if TYPE_CHECKING:
     from services.backup.restore.plan import RestorePlan
     from services.backup.restore.run import Restored
+    from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
     from shared.runtime.context import Context
 
@@ -26,6 +29,8 @@ async def record_restore(
         result = result | {"undo": result["undo"] | {"until": until.isoformat()}}
     if not await ctx.finish(tx, state, warnings=restored.warnings, result=result) or plan.asked.preview:
         return
+    if state is JobState.SUCCEEDED and int(result["verified"]["hashed"]) and ctx.job is not None:
+        tx.session.add(_proof(plan, ctx.job, result))
     tx.emit(
         ArchiveRestored(
             job_id=plan.job_id,
@@ -39,3 +44,14 @@ async def record_restore(
             target=plan.told,
         )
     )
+
+
+def _proof(plan: RestorePlan, job: Job, result: dict[str, Any]) -> RestoreProof:
+    """Return what a restore proves of which nothing is missing, and hashes on the server were compared."""
+    files = int(result["files"])
+    return RestoreProof(
+        job_id=job.id, archive_id=plan.archive_id, repository_id=plan.repository.id,
+        server_id=plan.repository.server_id, backup_job_id=plan.backup_job_id, kind="restore",
+        state=ProofState.GOOD.value, chosen=files, files=files, bytes=int(result["bytes"]),
+        hashed=int(result["verified"]["hashed"]), started_at=job.started_at or job.created_at,
+    )  # fmt: skip

@@ -49,6 +49,7 @@ def readings(figures: list[Triple], *, growth: Mapping[str, float]) -> list[Read
     found = (
         *_of_servers(table, now, growth),
         *_of_repositories(table),
+        *_of_proofs(table, now),
         *services,
         *pools,
         *_of_backups(table, now, gone=dead | _beyond(pools)),
@@ -122,6 +123,16 @@ def _of_repositories(table: Table) -> Iterator[Reading]:
         size = table["borgfleet_repository_deduplicated_size_bytes"].get((server, name))
         about = f"repository:{server}/{name}"
         yield Reading(AlertKind.REPOSITORY_FULL, about, server, None if size is None else 100 * size / quota)
+
+
+def _of_proofs(table: Table, now: float) -> Iterator[Reading]:
+    """Return how old the last good proof is, in periods of the restore tests; without such tests it is nobody's."""
+    for label, period in table["borgfleet_restore_proof_period_seconds"].items():
+        server, repository, backup_job = label
+        proven_at = table["borgfleet_restore_proof_timestamp_seconds"].get(label)
+        since = proven_at or table["borgfleet_restore_proof_expected_timestamp_seconds"].get(label, now)
+        about = f"backup_job:{backup_job}" if backup_job else f"repository:{server}/{repository}"
+        yield Reading(AlertKind.RESTORE_UNPROVEN, about, server, max(0.0, now - since) / period if period else 0.0)
 
 
 def _of_servers(table: Table, now: float, growth: Mapping[str, float]) -> Iterator[Reading]:

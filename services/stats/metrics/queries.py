@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import structlog
 from sqlalchemy import and_, case, func, select
 
+from services.stats.metrics.proofs import load_proofs
 from shared.db.queries.latest import Latest
 from shared.db.queries.retention import doubtful_archives, latest_good
 from shared.db.queries.tags import tags_by_server_name, with_scopes
@@ -74,7 +75,7 @@ async def load_figures(session: AsyncSession) -> list[Triple]:
     """Return every figure as it is now."""
     now = await session.scalar(select(db_now()))
     figures: list[Triple] = [("borgfleet_figures_refreshed_timestamp_seconds", (), _at(now))]
-    for part in (_thresholds, _servers, _backups, _storage, _queues, _ourselves):
+    for part in (_thresholds, _servers, _backups, _storage, load_proofs, _queues, _ourselves):
         figures += await part(session)
     return figures
 

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from services.stats.metrics.queries import load_figures
 from shared.events.backup import BackupCompleted, BackupFailed, BackupMissed
-from shared.events.repository import RepositoryChecked, RepositoryFrozen, RepositoryPruned
+from shared.events.repository import RepositoryChecked, RepositoryFrozen, RepositoryPruned, RestoreTested
 from shared.events.server import ServerRefused
 from shared.runtime.tasks import Periodic, Supervised
 
@@ -42,6 +42,7 @@ NEWS: tuple[type[Event], ...] = (
     RepositoryChecked,
     RepositoryFrozen,
     RepositoryPruned,
+    RestoreTested,
     ServerRefused,
 )
 """What may begin or end an alert."""
@@ -50,6 +51,7 @@ _SERVER = ("server",)
 _MOUNT = ("server", "mountpoint")
 _JOB = ("server", "backup_job")
 _REPOSITORY = ("server", "repository")
+_PROOF = ("server", "repository", "backup_job")
 
 FAMILIES: dict[str, tuple[str, Sequence[str]]] = {
     "borgfleet_figures_refreshed_timestamp_seconds": ("When these figures were read from the database.", ()),
@@ -114,6 +116,15 @@ FAMILIES: dict[str, tuple[str, Sequence[str]]] = {
     "borgfleet_repository_last_prune_timestamp_seconds": ("When it was pruned last.", _REPOSITORY),
     "borgfleet_repository_last_compact_timestamp_seconds": ("When it was compacted last.", _REPOSITORY),
     "borgfleet_repository_quota_bytes": ("How large it may become.", _REPOSITORY),
+    "borgfleet_restore_proof_timestamp_seconds": (
+        "When backups were last proven to be restorable; `backup_job` is empty for the repository as a whole.",
+        _PROOF,
+    ),
+    "borgfleet_restore_proof_period_seconds": ("How often its restore tests run by themselves.", _PROOF),
+    "borgfleet_restore_proof_expected_timestamp_seconds": (
+        "Since when its restore tests run by themselves, or there is something to test.",
+        _PROOF,
+    ),
     "borgfleet_pool_info": ("Always 1; the labels tell its node.", ("pool", "node")),
     "borgfleet_pool_size_bytes": ("Size of the pool's file system.", ("pool",)),
     "borgfleet_pool_free_bytes": ("Free in the pool's file system.", ("pool",)),

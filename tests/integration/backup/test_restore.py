@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy import select
 
 from services.backup.handlers import restore_by
 from services.backup.node.storage import NodeStorage
@@ -24,7 +25,7 @@ from services.backup.work import work_on
 from shared.borg.node import Grant, OnAnswer
 from shared.db.stores.jobs import Jobs
 from shared.db.stores.requests import request_restore
-from shared.db.tables import Archive, Job, Server
+from shared.db.tables import Archive, Job, RestoreProof, Server
 from shared.errors import Transient
 from shared.events.archive import ArchiveRestore
 from shared.runtime.context import Abort, Context
@@ -99,6 +100,9 @@ async def test_all_of_every_entry_comes_back(restores: Restores) -> None:
     assert tree(restores.target / "data") == tree(restores.yard.directory / "src" / "data")
     assert job.result["lost"] == []
     assert job.result["verified"] == {"counted": 18, "hashed": 13, "differing": []}
+    async with restores.yard.db.read() as session:
+        proof = (await session.scalars(select(RestoreProof).where(RestoreProof.job_id == job.id))).one()
+    assert (proof.kind, proof.state, proof.hashed, proof.archive_id) == ("restore", "good", 13, restores.archive.id)
 
 
 async def test_a_plain_tar_loses_what_is_told_and_nothing_else(restores: Restores) -> None:

@@ -8,8 +8,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import delete, update
 
-from shared.db.tables import Job, RestoreProof, Schedule
+from services.stats.alerts.readings import readings
+from services.stats.metrics.queries import load_figures
+from shared.db.tables import Archive, Job, RestoreProof, Schedule
+from shared.domain.alerts import AlertKind
 from shared.domain.proofs import ProofState
 from shared.runtime.service import Parts
 from tests.unit.services.api.test_accept import archive
@@ -156,3 +160,62 @@ async def test_a_policy_that_makes_no_sense_is_refused(fleet: Fleet, schedule: d
 
 
 MERGE = {"Content-Type": "application/merge-patch+json"}
+
+
+async def unproven(fleet: Fleet) -> dict[str, float | None]:
+    async with fleet.parts.db.read() as session:
+        found = await load_figures(session)
+    return {one.subject: one.value for one in readings(found, growth={}) if one.kind is AlertKind.RESTORE_UNPROVEN}
+
+
+async def policy(fleet: Fleet, days_ago: int, **asked: Any) -> None:
+    """Let restore tests run each week, since so many days."""
+    schedule = {"task": "restore_test", "restore_test": asked}
+    answer = await fleet.api.patch(fleet.path, json={"schedules": [schedule]}, headers=MERGE)
+    assert answer.status_code == 200, answer.text
+    at = datetime.now(UTC) - timedelta(days=days_ago)
+
+    async def aged(tx: Any) -> None:
+        await tx.session.execute(update(Schedule).values(created_at=at))
+        await tx.session.execute(update(Archive).values(created_at=at))
+
+    await fleet.parts.db.run(aged)
+
+
+def hours(days: float) -> int:
+    return round((datetime.now(UTC) - timedelta(days=days) - NOW).total_seconds() / 3600)
+
+
+async def test_what_is_tested_by_itself_and_not_proven_in_time_is_told(fleet: Fleet) -> None:
+    shown = await fleet.get(fleet.path)
+    about = f"repository:{shown['server']}/{shown['name']}"
+    assert await unproven(fleet) == {}  # nobody asked for tests
+    await policy(fleet, 3)
+    assert (await unproven(fleet))[about] == pytest.approx(3 / 7, abs=0.02)
+    await policy(fleet, 15)
+    assert (await unproven(fleet))[about] == pytest.approx(15 / 7, abs=0.02)
+    await fleet.proven("damaged", hours=hours(1))
+    assert (await unproven(fleet))[about] == pytest.approx(15 / 7, abs=0.02)
+    await fleet.proven("good", hours=hours(1))
+    assert (await unproven(fleet))[about] == pytest.approx(1 / 7, abs=0.02)
+
+
+async def test_a_policy_for_a_backup_job_is_about_that_and_one_without_backups_is_late_with_nothing(
+    fleet: Fleet,
+) -> None:
+    name = (await fleet.get(f"/api/backup-jobs/{fleet.ids['backup_job_id']}"))["name"]
+    await policy(fleet, 15, backup_job_id=fleet.ids["backup_job_id"])
+    assert list(await unproven(fleet)) == [f"backup_job:{name}"]
+
+    async def forget(tx: Any) -> None:
+        await tx.session.execute(delete(Archive))
+
+    await fleet.parts.db.run(forget)
+    assert await unproven(fleet) == {}
+
+
+@pytest.mark.parametrize("params", [None, [], {"backup_job_id": "none"}, {"backup_job_id": 7}, "text"])
+async def test_a_policy_that_cannot_be_read_stops_no_figures(fleet: Fleet, params: Any) -> None:
+    await policy(fleet, 15)
+    await fleet.parts.db.run(lambda tx: tx.session.execute(update(Schedule).values(params=params)))
+    assert list((await unproven(fleet)).values()) == [pytest.approx(15 / 7, abs=0.02)]

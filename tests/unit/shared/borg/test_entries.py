@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.borg.entries import Entry, EntryReader, list_entries, mode_of
+from shared.borg.entries import Entry, EntryReader, list_entries, mode_of, unescaped
 from shared.errors import Permanent
 
 NAMES = [
@@ -107,3 +107,12 @@ def test_a_path_is_an_argument_and_no_pattern_and_no_option() -> None:
     ]  # fmt: skip
     assert argv[-5] == "--"
     assert Path(str(argv[0])).name == "borg"
+
+
+def test_what_a_listing_borg_says_of_an_error_is_read_whole() -> None:
+    """Its lines come as one, escaped: the end of a traceback says that a segment is gone."""
+    said = ['{"message": "Local \\"Exception\\"", "levelname": "ERROR"}', '{"message": "a\\nFile gone: \u00fc"}']
+    raw = "\n".join(said).encode("unicode_escape")
+    assert [line.decode() for line in unescaped(raw)] == said
+    assert unescaped(b"cut within \\x4") == [b"cut within \\x4"]
+    assert unescaped(b"guard: ended") == [b"guard: ended"]

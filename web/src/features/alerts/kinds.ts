@@ -18,6 +18,7 @@ export const UNIT_OF: Record<Kind, Unit> = {
   repository_full: 'percent',
   pool_full: 'percent',
   pool_missing: 'seconds',
+  restore_unproven: 'times',
   database_older: 'number',
   server_unreachable: 'seconds',
   disk: 'percent',
