@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.borg.scripts import script_answer
 from shared.domain.archive import ArchiveFigures
@@ -97,8 +98,8 @@ async def read_repository(
     plan = {"known": sorted(known), "seconds": seconds}
     answer, lines = await script_answer(node, "import_reader.py", grant, plan, passphrase=passphrase)
     try:
-        found = _Found.model_validate_json(answer)
-    except ValidationError as error:
+        found = _Found.model_validate(json.loads(answer))  # a name that is no UTF-8 is none for pydantic's own JSON
+    except ValueError as error:
         said = " ".join(line.message for line in lines) or answer.strip()
         raise Permanent(READER_MUTE(said=said[-_SAID:] or "no answer")) from error
     there = tuple(_of(one) for one in found.archives if one.there)

@@ -8,6 +8,7 @@ holds as it is.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,9 @@ def main(argv: Sequence[str]) -> None:
             name = _sealed.named(manifest, meant) or name
             super().__init__(repository, key, manifest, name, **more)  # pyright: ignore[reportUnknownMemberType] - borg has no types
 
+    # Python that runs isolated heeds no variable of its own; borg's main takes what it finds here.
+    stdout: Any = sys.stdout
+    stdout.reconfigure(encoding=os.environ.get("PYTHONIOENCODING", "utf-8"))
     _archiver.Archive = Meant
     sys.argv = ["borg", *arguments]
     _archiver.main()
