@@ -18,6 +18,9 @@ export const STATUS = {
     failed: row('bad', 'cross', 'status.job.failed'),
     cancelled: row('idle', 'stop', 'status.job.cancelled'),
   },
+  run: {
+    foreseen: row('idle', 'clock', 'status.run.foreseen'),
+  },
   health: {
     ok: row('ok', 'check', 'status.health.ok'),
     at_risk: row('warn', 'warning', 'status.health.at_risk'),

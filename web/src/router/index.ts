@@ -47,6 +47,7 @@ export const routes: RouteRecordRaw[] = [
   page('/pauses', 'plans.pauses.title', () => import('@/features/plans/PausesView.vue')),
   page('/wizard', 'wizard.title', () => import('@/features/wizard/WizardView.vue')),
   page('/activity', 'jobs.title', () => import('@/features/jobs/ActivityView.vue')),
+  page('/activity/night', 'jobs.night.title', () => import('@/features/jobs/NightView.vue')),
   page('/jobs/:id', 'jobs.title', () => import('@/features/jobs/JobView.vue')),
   page('/storage', 'storage.title', () => import('@/features/storage/StorageView.vue')),
   page('/repositories/:id', 'storage.title', () => import('@/features/storage/RepositoryView.vue')),

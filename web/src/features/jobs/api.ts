@@ -2,8 +2,10 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/vue-query'
 import { computed, type Ref } from 'vue'
 import { answered, client, type Schema } from '@/lib/api/client'
-import { usePages } from '@/lib/live/pages'
-import { jobInterval } from '@/lib/live/polling'
+import type { Span } from '@/lib/format/night'
+import { everyPage, usePages } from '@/lib/live/pages'
+import { jobInterval, POLL } from '@/lib/live/polling'
+import { may } from '@/lib/session'
 
 export type Job = Schema['JobOut']
 export type LogLine = Schema['LogLineOut']
@@ -63,4 +65,88 @@ export function useJobActions() {
     retry: action((id) => answered(client.POST('/api/jobs/{job_id}/retry', path(id)))),
     undo: action((id) => answered(client.POST('/api/jobs/{job_id}/undo', path(id)))),
   }
+}
+
+/** Pages of a night: more runs than these hold nobody sees at once. */
+const MOST_PAGES = 4
+const PAGE = 500
+const HOUR = 3_600_000
+/** What changes rarely: names, limits, kinds. */
+const RARELY = 300_000
+
+const utc = (at: number): string => new Date(at).toISOString()
+
+/** What ran or waited in a span; the latest of it, where there is more than is asked for. */
+export function useNightJobs(span: Ref<Span>) {
+  return useQuery({
+    queryKey: computed(() => ['night', 'jobs', span.value.from, span.value.to]),
+    queryFn: async () => {
+      const overlaps = `${utc(span.value.from)}/${utc(span.value.to)}`
+      const jobs: Job[] = []
+      let after: string | null | undefined
+      for (let page = 0; page < MOST_PAGES; page += 1) {
+        const query = { overlaps, limit: PAGE, ...(after ? { after } : {}) }
+        const found = await answered(client.GET('/api/jobs', { params: { query } }))
+        jobs.push(...found.items)
+        after = found.next
+        if (!after) break
+      }
+      return { jobs, whole: !after }
+    },
+    placeholderData: (before) => before,
+    // What is over for an hour does not change any more.
+    refetchInterval: () => (span.value.to < Date.now() - HOUR ? false : POLL),
+  })
+}
+
+/** What is foreseen from now to the end of a span, if that is to come and one may know it. */
+export function useNightForecast(span: Ref<Span>) {
+  const hours = computed(() => Math.min(168, Math.ceil((span.value.to - Date.now()) / HOUR)))
+  return useQuery({
+    queryKey: computed(() => ['night', 'forecast', span.value.to]),
+    queryFn: () =>
+      answered(client.GET('/api/forecast', { params: { query: { hours: Math.max(1, hours.value) } } })),
+    enabled: computed(() => hours.value > 0 && may('schedules:read')),
+    placeholderData: (before) => before,
+    refetchInterval: POLL,
+  })
+}
+
+/** Pauses, maintenance windows and limits, as far as one may know them. */
+export function useNightRules() {
+  return useQuery({
+    queryKey: ['night', 'rules'],
+    queryFn: async () => {
+      const [pauses, windows, limits] = await Promise.all([
+        may('schedules:read') ? answered(client.GET('/api/pauses')) : [],
+        may('windows:read') ? answered(client.GET('/api/maintenance-windows')) : [],
+        may('limits:read') ? answered(client.GET('/api/limits')) : undefined,
+      ])
+      return { pauses, windows, limits }
+    },
+  })
+}
+
+/** What the servers, repositories and pools of jobs are called, and which kinds of jobs take a slot. */
+export function useNightNames() {
+  return useQuery({
+    queryKey: ['night', 'names'],
+    queryFn: async () => {
+      const [kinds, servers, repositories, pools] = await Promise.all([
+        answered(client.GET('/api/job-kinds')),
+        may('servers:read')
+          ? everyPage((query) => answered(client.GET('/api/servers', { params: { query } })))
+          : [],
+        may('repositories:read')
+          ? everyPage((query) => answered(client.GET('/api/repositories', { params: { query } })))
+          : [],
+        may('pools:read')
+          ? everyPage((query) => answered(client.GET('/api/storage-pools', { params: { query } })))
+          : [],
+      ])
+      return { kinds, servers, repositories, pools }
+    },
+    staleTime: RARELY,
+    refetchInterval: RARELY,
+  })
 }

@@ -1,7 +1,8 @@
 // The formatters in the language and zone of the person, and one clock for all relative times.
-import { ref } from 'vue'
+import { type Ref, readonly, ref } from 'vue'
 import { useI18n } from 'vue-i18n'
 import * as format from '.'
+import { isSecond } from './night'
 
 const TICK = 30_000
 const now = ref(new Date())
@@ -9,8 +10,11 @@ setInterval(() => {
   now.value = new Date()
 }, TICK)
 
+/** The clock of all relative times. */
+export const useNow = (): Readonly<Ref<Date>> => readonly(now) as Readonly<Ref<Date>>
+
 export function useFormat() {
-  const { locale } = useI18n()
+  const { locale, t } = useI18n()
   const zone = format.browserZone()
   return {
     bytes: (value: number) => format.bytes(value, locale.value),
@@ -32,6 +36,11 @@ export function useFormat() {
     weekday: (number: number) => format.weekday(number, locale.value),
     zoned: (at: string, of: string) => format.zoned(new Date(at), locale.value, of),
     time: (at: string) => format.time(new Date(at), locale.value, zone),
+    /** The time of day, told apart in a night in which the clock shows it twice. */
+    timeOnce: (at: number) => {
+      const time = format.time(new Date(at), locale.value, zone)
+      return isSecond(at, zone) ? t('ui.second_time', { time }) : time
+    },
     clock: (at: string) => format.clock(new Date(at), locale.value, zone),
     tick: (at: Date, span: number) => format.tick(at, span, locale.value, zone),
   }
