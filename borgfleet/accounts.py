@@ -21,7 +21,7 @@ from shared.db.session import Database
 from shared.events.archive import ArchiveDelete
 from shared.events.backup import BackupRequested
 from shared.events.progress import JobProgress
-from shared.events.streams import CANARY, COMMANDS, EVENTS, JOBS, NODE_BOUND, PROGRESS, STREAMS
+from shared.events.streams import AUDIT, CANARY, COMMANDS, EVENTS, JOBS, NODE_BOUND, PROGRESS, STREAMS
 from shared.runtime.service import Parts
 from shared.secrets.envelope import KeyRing
 
@@ -100,7 +100,7 @@ def _of_service(service: Service, everybody: Iterable[Service]) -> Rights:
         *([f"{JobProgress.subject}.*"] if service.routes else []),
         *emitted,
         *(f"dead.{subject}" for subject in dict.fromkeys([*taken, *emitted])),
-        *(f"{_API}.DIRECT.GET.{PROGRESS.name}.{event.subject}.*" for event in service.reads),
+        *(_newest(event) for event in service.reads),
         *((*_streams(), *CANARY.subjects, f"{_API}.DIRECT.GET.{CANARY.name}.canary.*") if service.sweeps else ()),
         *service.asks,
     ]
@@ -154,6 +154,12 @@ def _subjects(events: Sequence[type[Event]]) -> list[str]:
 
 def _streams() -> tuple[str, ...]:
     return tuple(f"{_API}.STREAM.{verb}.{stream.name}" for verb in ("INFO", "CREATE", "UPDATE") for stream in STREAMS)
+
+
+def _newest(event: type[Event]) -> str:
+    """Return what is asked for the newest message of an event."""
+    stream, place = (PROGRESS, f"{event.subject}.*") if event is JobProgress else (AUDIT, event.subject)
+    return f"{_API}.DIRECT.GET.{stream.name}.{place}"
 
 
 def _inbox(name: str) -> tuple[str, ...]:

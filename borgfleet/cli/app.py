@@ -37,6 +37,7 @@ for _name, _help, _where in (
     ("channel", "Who is told of alerts.", ("channel",)),
     ("user", "People and services, and their roles.", ("user",)),
     ("token", "API tokens of programs.", ("token",)),
+    ("approval", "What waits for a second person.", ("approval",)),
     ("audit", "Who did what, and whether that log is as it was written.", ("audit",)),
     ("task", "Tasks: queued, running and ended work.", ("task",)),
 ):

@@ -7,10 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from borgfleet.cli.client import Client
+from borgfleet.cli.download import STANDARD_OUTPUT, target
+from borgfleet.cli.failing import fail
 from borgfleet.cli.output import AsJson, console, show
 
 app = typer.Typer(no_args_is_help=True)
 _PATH = "/api/audit"
+_LONGEST_END = 1000
 _COLUMNS = (
     ("WHEN", "at"), ("WHO", "who"), ("DID", "action"), ("TO", "noun"), ("NAME", "target_name"), ("OUTCOME", "outcome"),
     ("FROM", "address"),
@@ -40,6 +43,21 @@ def list_audit(
         for row in page["items"]
     ]
     show(rows, _COLUMNS, as_json=as_json)
+
+
+@app.command()
+def export(
+    output: Annotated[str, typer.Option(help="A file that is not there yet; - is standard output.")] = STANDARD_OUTPUT,
+    after: Annotated[int, typer.Option(min=0, help="Only what follows this seal.")] = 0,
+) -> None:
+    """Write the log as lines of JSON, each seal after its rows; the last line is of kind `end`."""
+    last = b""
+    with target(output) as (file, _):
+        for part in Client().download(f"{_PATH}/export?after={after}"):
+            file.write(part)
+            last = (last + part)[-_LONGEST_END:]
+        if not last.splitlines()[-1:] or b'"kind": "end"' not in last.splitlines()[-1]:
+            fail("the export broke off, and is not whole", "export it again")
 
 
 @app.command()

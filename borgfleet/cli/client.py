@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import quote
 
 import httpx2
+import typer
 from typing_extensions import override
 
-from borgfleet.cli.failing import EXIT_FAILED, EXIT_NO_API, fail
+from borgfleet.cli.failing import EXIT_FAILED, EXIT_NO_API, EXIT_WAITS, fail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,8 @@ _OWN_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 _SECONDS = 30.0
 _DOWNLOAD_SECONDS = 600.0
 """Until the first byte: borg may have to look through a large archive for it."""
-_REDIRECT, _FIRST_ERROR, _UNAUTHENTICATED = 300, 400, 401
+_ACCEPTED, _REDIRECT, _FIRST_ERROR, _UNAUTHENTICATED = 202, 300, 400, 401
+_APPROVALS = "/api/approvals/"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{3,512}")
 """What a bearer token may be (RFC 6750); those that Borgfleet makes are bf_ and letters, digits, '-' and '_'."""
 
@@ -146,6 +148,8 @@ class Client:
             return Rows(cast("list[Any]", body), self)
         if body is not None and not isinstance(body, Answer):
             self.not_ours()
+        if answer.status_code == _ACCEPTED and answer.headers.get("location", "").startswith(_APPROVALS):
+            _waits(body or Answer({}, self))
         return body
 
     def _object(self, pairs: dict[str, Any]) -> Answer:
@@ -155,6 +159,14 @@ class Client:
         """End: whatever answers there, it is not the API of this version."""
         remedy = "set BORGFLEET_URL to where `borgfleet run api` or `borgfleet up` listens"
         fail(f"what answers at {self._http.base_url} is not Borgfleet's API{why and f': {why}'}", remedy, EXIT_NO_API)
+
+
+def _waits(approval: Answer) -> NoReturn:
+    """End: nothing was done, another person has to agree. A new secret is shown, for it is shown this once."""
+    if approval.get("secret"):
+        typer.echo(str(approval["secret"]))
+    message = f"not done yet: another person has to agree, it waits as approval {approval['id']}"
+    fail(message, "an administrator agrees on the web page; `borgfleet approval list` shows what waits", EXIT_WAITS)
 
 
 def _problem(answer: httpx2.Response) -> NoReturn:

@@ -28,15 +28,15 @@ def bring(client: Client, backup_id: str, paths: list[str], form: str, output: s
         fail(f"{output} exists already", "give another name with --output")
     made = client.post(f"/api/backups/{backup_id}/downloads", body)
     name = output or os.path.basename(str(made["name"])) or "download"  # noqa: PTH119 - what a server says of a name
-    with _target(name) as (target, size):
+    with target(name) as (file, size):
         for block in client.download(str(made["url"])):
-            target.write(block)
+            file.write(block)
             size.append(len(block))
     return name, sum(size)
 
 
 @contextlib.contextmanager
-def _target(name: str) -> Generator[tuple[BinaryIO, list[int]]]:
+def target(name: str) -> Generator[tuple[BinaryIO, list[int]]]:
     """Open what is written to; a file has another name until it is whole."""
     if name == STANDARD_OUTPUT:
         yield sys.stdout.buffer, []

@@ -11,6 +11,8 @@ from shared.domain.text import clean
 EXIT_FAILED = 1
 EXIT_WARNING = 3
 EXIT_NO_API = 4
+EXIT_WAITS = 8
+"""It was asked for, and another person has to agree."""
 LONGEST = 2000
 """Of a sentence, whatever a server or a variable made of it."""
 

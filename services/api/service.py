@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.api.app import build_app
+from services.api.applying import Applying
+from services.api.audit.nightly import Nightly
 from services.api.audit.seal import Sealer
+from services.api.features import GUARDED
 from services.api.features.events.schemas import LIVE
 from shared.config.settings import HealthSettings
 from shared.domain.downloads import ASKED
 from shared.domain.files import VERBS, subject
 from shared.events.archive import ArchiveAccepted
+from shared.events.audit import AuditSealed
 from shared.events.progress import JobChanged, JobProgress
 from shared.events.streams import COMMANDS
 from shared.runtime.health import serve
@@ -38,10 +42,12 @@ def build(parts: Parts) -> Service:
             Supervised("live", app.state.live.run),
             Supervised("live-feed", app.state.live.hear),
             Sealer(parts.db).task(),
+            Applying(parts.db, GUARDED).task(),
+            Nightly(parts.db, parts.bus, parts.settings.keep.audit_days).task(),
         ),
-        emits=(*COMMANDS, ArchiveAccepted, JobChanged),
+        emits=(*COMMANDS, ArchiveAccepted, AuditSealed, JobChanged),
         hears=tuple(kind.fact for kind in LIVE.values()),
-        reads=(JobProgress,),
+        reads=(JobProgress, AuditSealed),
         asks=(*(subject(verb, "*") for verb in VERBS), *ASKED),
         needs_bus=False,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.backup.plan import backup_job_named
+from shared.db.stores.approvals import Asker, ask, asked_before, four_eyes
 from shared.db.stores.requests import (
     request_backup,
     request_delete,
@@ -13,6 +14,7 @@ from shared.db.stores.requests import (
     requested_before,
 )
 from shared.db.tables.storage import Archive, Repository
+from shared.domain.four_eyes import About, Command, Guarded
 from shared.errors import Permanent
 
 if TYPE_CHECKING:
@@ -52,12 +54,17 @@ async def accept_backup_request(event: BackupRequested, ctx: Context) -> None:
 
 
 async def accept_delete_request(event: ArchiveDelete, ctx: Context) -> None:
-    """Make a job of an outside request to delete."""
+    """Make a job of an outside request to delete; with four eyes an approval that waits for a person instead."""
 
     async def place(tx: UnitOfWork) -> None:
-        if await requested_before(tx, ctx.key):
+        if await requested_before(tx, ctx.key) or await asked_before(tx.session, ctx.key):
             return
         archive = await _archive(tx, event)
+        if (await four_eyes(tx.session)).enabled:
+            command = Command(Guarded.DELETE_BACKUP, str(archive.id))
+            about = About("backups", archive.name, archive.server_id)
+            await ask(tx.session, command, Asker(), about, request_key=ctx.key)
+            return
         await request_delete(tx, archive, request_key=ctx.key)
 
     await ctx.run(place)

@@ -104,6 +104,7 @@ def stream_config(spec: StreamSpec, replicas: int) -> api.StreamConfig:
         discard=api.DiscardPolicy.NEW if queue else api.DiscardPolicy.OLD,
         max_bytes=spec.max_bytes or _UNLIMITED,
         max_msgs_per_subject=1 if spec.last_per_subject else _UNLIMITED, num_replicas=replicas,
+        deny_delete=spec.permanent, deny_purge=spec.permanent,
         allow_rollup_hdrs=False,  # a publisher's header `Nats-Rollup` would delete what others wait for
     )  # fmt: skip
 

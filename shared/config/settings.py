@@ -262,6 +262,9 @@ class KeepSettings(_Group):
 
     jobs_days: Days = Field(default=90.0, description="Ended jobs, with their logs.")
     alerts_days: Days = Field(default=365.0, description="Resolved alerts, with their history.")
+    audit_days: Days | None = Field(
+        default=None, description="The audit log, by whole seals, whose stubs stay; by default for ever."
+    )
     notifications_days: Days = 90.0
     dead_letters_days: Days = 30.0
     passwords_days: Days = Field(default=1.0, description="A server's first password that set-up did not use up.")

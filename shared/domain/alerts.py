@@ -40,6 +40,7 @@ class AlertKind(StrEnum):
     DEAD_LETTERS = "dead_letters"
     CHANNEL_FAILING = "channel_failing"
     ACCESS_REFUSED = "access_refused"
+    AUDIT_BROKEN = "audit_broken"
 
 
 class Level(StrEnum):
@@ -112,13 +113,14 @@ DEFAULTS: dict[AlertKind, Threshold] = {
     AlertKind.DEAD_LETTERS: Threshold(1, None),
     AlertKind.CHANNEL_FAILING: Threshold(3, 8),
     AlertKind.ACCESS_REFUSED: Threshold(None, 1),
+    AlertKind.AUDIT_BROKEN: Threshold(None, 1),
 }
 """Units: percent; load per core; hours until full; seconds of silence; age of the last good backup in targets;
 failures in a row; runs missed since the last good one; doubtful archives since the last good one; ended runs
 after which no post-hook has succeeded; percent lost against the typical run; duration in typical durations;
 percent of the quota; 1 if frozen; 1 if damaged, and the archives that are; age of the last good proof in periods of
 its restore tests; 1 if restored and not accepted; seconds of silence; messages given up within a day; failed tries to
-notify; attempts within a day."""
+notify; attempts within a day; 1 if the audit log is not as it was written."""
 
 
 def scopes(server: str | None, tags: Iterable[str]) -> tuple[str, ...]:

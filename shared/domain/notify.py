@@ -129,5 +129,6 @@ UNITS = {
     "database_older": "(restored from a backup: set holds and settings of that time again)",
     "service_missing": "seconds unseen",
     "dead_letters": "within a day", "channel_failing": "failed tries",
+    "audit_broken": "(rows or seals of the audit log were changed)",
     "access_refused": "attempts refused (treat the server as taken over)",
 }  # fmt: skip

@@ -16,6 +16,7 @@ from shared.events.archive import (
     ArchiveRestored,
     RestoreUndo,
 )
+from shared.events.audit import AuditSealed
 from shared.events.backup import BackupCompleted, BackupFailed, BackupMissed, BackupRequested, BackupStarted
 from shared.events.base import Command, Event
 from shared.events.progress import JobChanged, JobProgress
@@ -58,6 +59,8 @@ class StreamSpec:
     max_age: int = 0
     last_per_subject: bool = False
     max_bytes: int = 0
+    permanent: bool = False
+    """Nobody can delete a message or purge the stream, not even who may do all on the server."""
 
 
 COMMANDS: tuple[type[Command], ...] = (
@@ -76,7 +79,7 @@ FACTS: tuple[type[Event], ...] = (
     MaintenanceMissed, ServerReady, ServerUnreachable, ServerReachable, StatsCollected,
     AlertRaised, AlertResolved, JobChanged, ServerRefused,
 )  # fmt: skip
-EVENTS: tuple[type[Event], ...] = (*COMMANDS, *FACTS, JobProgress)
+EVENTS: tuple[type[Event], ...] = (*COMMANDS, *FACTS, AuditSealed, JobProgress)
 
 
 def command_subjects() -> tuple[str, ...]:
@@ -103,4 +106,6 @@ ADVISORIES = StreamSpec(
 )
 CANARY = StreamSpec("CANARY", ("canary.*",), "limits", "file", max_age=_DAY, last_per_subject=True)
 """Of each scheduler the last message with which it tried the bus."""
-STREAMS = (JOBS, FACTS_STREAM, PROGRESS, DEAD, ADVISORIES, CANARY)
+AUDIT = StreamSpec("AUDIT", (AuditSealed.subject,), "limits", "file", max_bytes=256 * _MIB, permanent=True)
+"""Every tenth seal of the audit log, for years; where the newest seals are cut off in the database, it has them."""
+STREAMS = (JOBS, FACTS_STREAM, PROGRESS, DEAD, ADVISORIES, CANARY, AUDIT)

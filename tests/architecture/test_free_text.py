@@ -24,7 +24,7 @@ ENTRIES = {
 """A sentence of ours -> the column beside it that holds its entry."""
 BY_PEOPLE = {
     "alerts.acknowledged_note", "alert_changes.note", "archives.accepted_reason", "archives.held_reason",
-    "maintenance_windows.reason", "pauses.reason", "repositories.restored_accepted_reason",
+    "approvals.note", "approvals.reason", "maintenance_windows.reason", "pauses.reason", "repositories.restored_accepted_reason",
     "repositories.unfrozen_reason", "repositories.managed_reason", "repositories.retention_confirmed_reason",
 }  # fmt: skip
 """What a person wrote."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import uuid
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,10 +16,12 @@ from shared.db.tables import (
     Alert,
     AlertRule,
     ApiToken,
+    Approval,
     Archive,
     BackupJob,
     Base,
     DownloadTicket,
+    FourEyes,
     Grant,
     GroupTag,
     MaintenanceWindow,
@@ -45,8 +48,8 @@ if TYPE_CHECKING:
     from shared.db.unit_of_work import UnitOfWork
 
 SHOWN: tuple[type[Base], ...] = (
-    Alert, AlertRule, ApiToken, Archive, BackupJob, DownloadTicket, Grant, MaintenanceWindow, NotificationChannel,
-    Pause, Repository, RunLimits, Schedule, Server, ServerGroup, StoragePool, Tag, User,
+    Alert, AlertRule, ApiToken, Approval, Archive, BackupJob, DownloadTicket, FourEyes, Grant, MaintenanceWindow,
+    NotificationChannel, Pause, Repository, RunLimits, Schedule, Server, ServerGroup, StoragePool, Tag, User,
 )  # fmt: skip
 """What people define or decide: its fields are recorded. Jobs, sessions and events tell of themselves elsewhere."""
 _SECRET = frozenset({"digest", "password_hash"})
@@ -212,9 +215,11 @@ async def record(
     watch: Watch | None = None,
     answer: bytes = b"",
     code: str = "",
+    asked: bool = False,
 ) -> None:
     """Write the one row of a request, in the transaction that does what it tells of."""
-    await tx.audit.add(actor or actor_of(request), deed_of(request, action, watch, answer, code))
+    deed = replace(deed_of(request, action, watch, answer, code), asked=asked)
+    await tx.audit.add(actor or actor_of(request), deed)
     request.state.recorded = True
 
 

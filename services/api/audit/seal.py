@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import select
 
-from shared.db.stores.audit import AT_ONCE
+from shared.db.stores.audit import AT_ONCE, AUDIT_SEAL_FIELDS
 from shared.db.tables.audit import AuditEntry
+from shared.events.audit import AuditSealed
 from shared.runtime.leadership import Leadership
 from shared.runtime.tasks import Periodic
 
@@ -52,6 +53,7 @@ class Sealer:
         await self._lead.repeat(tx)
         seal = await tx.audit.seal()
         if seal is not None and seal.seq % _TOLD == 0:
-            # Where logs are kept elsewhere, this shows that the newest rows and seals were cut off.
+            # Where logs are kept elsewhere, as on the bus, this shows that the newest rows and seals were cut off.
             _log.info("audit_sealed", seq=seal.seq, mac=seal.mac)
+            tx.emit(AuditSealed(**{name: getattr(seal, name) for name in AUDIT_SEAL_FIELDS}))
         return seal

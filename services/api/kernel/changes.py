@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, TypeVar
 from starlette.responses import Response
 
 from services.api.audit.record import Watch, record
+from services.api.kernel.approval import ApprovalAsked, Waits, shown
 from services.api.kernel.errors import Refused
 from services.api.kernel.etag import HEADER as IF_MATCH
 from services.api.kernel.gateway import gateway_of
 from services.api.kernel.versions import Versions
+from shared.db.stores.approvals import Asker, ask
 from shared.db.stores.replies import Reply, RequestKey
 from shared.db.visible import seeing
+from shared.domain.four_eyes import DIGEST
 from shared.domain.messages.requests import IDEMPOTENCY_KEY_INVALID
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ REPLAYED = "Idempotency-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _CORRELATION = uuid.UUID("3d0f6a5e-6f0c-4f0e-9a4f-5b8d0c1e7a21")
 """The name space in which a request id that is no UUID becomes one."""
-_REFUSED = 400
+_ACCEPTED, _REFUSED = 202, 400
 
 
 class _Answered(Exception):
@@ -119,7 +122,30 @@ async def answer_once(
         await late.tx.replies.keep(key, reply)
         return response
 
-    return await gateway.database.for_requests().run_late(work)
+    database = gateway.database.for_requests()
+    try:
+        return await database.run_late(work)
+    except Waits as error:  # all that was begun is taken back
+        waits = error
+    return await database.run_late(lambda late: _ask(request, key, waits, late))
+
+
+async def _ask(request: ReadRequest, key: RequestKey, waits: Waits, late: Late) -> Response:
+    """Keep a command for a second person, and answer 202 with what waits for him."""
+    tx = await late.begin()
+    if (reply := await tx.replies.take(key)) is not None:
+        return _again(reply)
+    watch = Watch()
+    watch.attach(tx.session)
+    asking = waits.asking
+    asker = Asker(asking.key, asking.name, asking.user_id)
+    approval = await ask(tx.session, waits.command, asker, waits.about)
+    out = ApprovalAsked.model_validate(shown(approval))
+    out.secret = waits.secret if approval.fields.get(DIGEST) == waits.command.fields.get(DIGEST) else None
+    reply = Reply(_ACCEPTED, out.model_dump_json(), "", f"/api/approvals/{approval.id}")
+    await record(tx, request, request.state.action, watch=watch, answer=reply.body.encode(), asked=True)
+    await tx.replies.keep(key, reply)
+    return _answer(reply)
 
 
 def correlation_of(request_id: str) -> uuid.UUID:
@@ -146,8 +172,12 @@ def _key_of(request: ReadRequest, principal: Principal) -> RequestKey:
 
 
 def _again(reply: Reply) -> Response:
-    headers = {"ETag": reply.etag, "Location": reply.location}
-    media = "application/json" if reply.body else None
-    response = Response(reply.body, reply.status, {k: v for k, v in headers.items() if v}, media)
+    response = _answer(reply)
     response.headers[REPLAYED] = "true"
     return response
+
+
+def _answer(reply: Reply) -> Response:
+    headers = {"ETag": reply.etag, "Location": reply.location}
+    media = "application/json" if reply.body else None
+    return Response(reply.body, reply.status, {k: v for k, v in headers.items() if v}, media)

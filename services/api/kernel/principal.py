@@ -29,6 +29,9 @@ class Principal:
     lacks_factor: bool = False
     """A person who has to have a second factor and has none: he has no rights until he has set one up."""
 
+    approval: uuid.UUID | None = None
+    """Set where what he asked for is done now, because another person has agreed to it."""
+
     @property
     def permissions(self) -> frozenset[Permission]:
         """All that it may, be it for some servers only."""

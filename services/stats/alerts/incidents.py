@@ -26,7 +26,7 @@ _log = structlog.get_logger()
 OF_MOUNTS = (AlertKind.DISK, AlertKind.INODES)
 """The kinds whose readings are of one file system each."""
 _NEWS = (Change.RAISE, Change.RELEVEL, Change.REMIND)
-_GONE_WITHOUT_A_READING = ("backup_job", "repository", "service", "dead_letters", "channel")
+_GONE_WITHOUT_A_READING = ("backup_job", "repository", "service", "dead_letters", "channel", "audit_log")
 """Deleted, switched off or no longer needed: else there would be a reading, known or not."""
 
 

@@ -104,6 +104,8 @@ def _of_services(table: Table, now: float) -> Iterator[Reading]:
 def _of_messages(table: Table) -> Iterator[Reading]:
     for letters in table["borgfleet_dead_letters_recent"].values():
         yield Reading(AlertKind.DEAD_LETTERS, "dead_letters", None, letters)
+    for broken in table["borgfleet_audit_broken"].values():
+        yield Reading(AlertKind.AUDIT_BROKEN, "audit_log", None, broken)
     for (channel,), failures in table["borgfleet_channel_failures_in_a_row"].items():
         yield Reading(AlertKind.CHANNEL_FAILING, f"channel:{channel}", None, failures)
     for (server, repository), attempts in table["borgfleet_server_access_refused_recent"].items():

@@ -16,6 +16,7 @@ from shared.db.queries.retention import doubtful_archives, latest_good
 from shared.db.queries.tags import tags_by_server_name, with_scopes
 from shared.db.stores.hook_debts import owed_per_backup_job
 from shared.db.tables.alert import AlertRule
+from shared.db.tables.audit import AuditCheck
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import db_now
 from shared.db.tables.job import Job
@@ -312,6 +313,9 @@ async def _ourselves(session: AsyncSession) -> list[Triple]:
     tries = select(NotificationChannel.name, func.max(Notification.attempts)).outerjoin(Notification, waiting)
     for channel, failures in await session.execute(tries.group_by(NotificationChannel.name)):
         figures.append(("borgfleet_channel_failures_in_a_row", (channel,), failures or 0))
+    if (check := await session.get(AuditCheck, 1)) is not None:
+        figures.append(("borgfleet_audit_broken", (), int(bool(check.broken_what))))
+        figures.append(("borgfleet_audit_verified_timestamp_seconds", (), _at(check.ended_at)))
     return figures + await _refused(session)
 
 

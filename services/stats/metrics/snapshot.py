@@ -133,6 +133,8 @@ FAMILIES: dict[str, tuple[str, Sequence[str]]] = {
     "borgfleet_jobs_oldest_queued_timestamp_seconds": ("When the longest waiting job was queued.", ("type",)),
     "borgfleet_service_seen_timestamp_seconds": ("When any process of a service was last there.", ("service", "node")),
     "borgfleet_dead_letters_recent": ("Messages given up within a day.", ()),
+    "borgfleet_audit_broken": ("1 if the audit log's last verification found that it was changed.", ()),
+    "borgfleet_audit_verified_timestamp_seconds": ("When the audit log was last verified to its end by itself.", ()),
     "borgfleet_channel_failures_in_a_row": (
         "Failed tries of what a notification channel has not got yet.",
         ("channel",),

@@ -33,13 +33,19 @@ def totp_secret(user_id: uuid.UUID) -> str:
 
 async def make_link(session: AsyncSession, kind: LinkKind, hours: float, user_id: uuid.UUID | None = None) -> str:
     """Return the secret of a new link; those that were made for the same before work no longer."""
+    secret = new_secret()
+    await add_link(session, kind, hours, digest_of("link", secret), user_id)
+    return secret
+
+
+async def add_link(
+    session: AsyncSession, kind: LinkKind, hours: float, digest: str, user_id: uuid.UUID | None = None
+) -> None:
+    """Make a link of a secret that is known already, by its digest."""
     older = OneTimeLink.user_id == user_id if user_id else OneTimeLink.user_id.is_(None)
     await session.execute(delete(OneTimeLink).where(OneTimeLink.kind == kind, older, OneTimeLink.used_at.is_(None)))
-    secret = new_secret()
-    digest = digest_of("link", secret)
     session.add(OneTimeLink(digest=digest, kind=kind, user_id=user_id, expires_at=db_now(hours * _HOUR)))
     await session.flush()
-    return secret
 
 
 async def find_link(session: AsyncSession, secret: str, *kinds: LinkKind) -> OneTimeLink:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from shared.db.tables.audit import AuditEntry, AuditSeal
 from shared.db.tables.base import db_now
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 AT_ONCE = 5000
 """Rows under one seal."""
-_ENTRY, _SEAL = "audit entry", "audit seal"
+_ENTRY, _SEAL, _STUB = "audit entry", "audit seal", "audit stub"
 _CODED = (
     "id", "at", "actor_kind", "actor_id", "actor_name", "token_id", "address", "request_id", "action", "noun",
     "target_id", "target_name", "server_id", "before", "after", "outcome", "code",
 )  # fmt: skip
 _SEALED = ("seq", "count", "root", "prev", "at")
+AUDIT_SEAL_FIELDS = (*_SEALED, "key_id", "mac")
 _LONGEST = 100_000
 """Characters of all that is kept of a row before or after."""
 
@@ -60,11 +61,13 @@ class Deed:
     before: Mapping[str, Any] | None = None
     after: Mapping[str, Any] | None = None
     code: str = ""
+    asked: bool = False
+    """It was only asked for: another person has to agree."""
 
     @property
     def outcome(self) -> str:
-        """`refused` with a code, else `done`."""
-        return "refused" if self.code else "done"
+        """`refused` with a code, `asked`, else `done`."""
+        return "refused" if self.code else "asked" if self.asked else "done"
 
 
 class Audit:
@@ -126,10 +129,36 @@ class Audit:
         values = {name: getattr(row, name) for name in names}
         return self._ring.code(purpose, _canonical(values, names), row.key_id) == row.mac
 
+    async def prune(self, older_than: float) -> int:
+        """Take away the rows of the oldest seal if that is older than so many seconds; return how many, -1 for none.
+
+        Whole seals only, the oldest first. What stays of one is a stub: its number, its codes, and the signed time.
+        """
+        kept = select(AuditSeal).where(AuditSeal.pruned_at.is_(None)).order_by(AuditSeal.seq).limit(1)
+        seal = await self._session.scalar(kept.with_for_update())
+        now = (await self._session.execute(select(db_now()))).scalar_one()
+        if seal is None or (now - seal.at).total_seconds() < older_than:
+            return -1
+        seal.pruned_at, seal.pruned_key_id = now, self._ring.current
+        seal.pruned_mac = self._ring.code(_STUB, _stub(seal))
+        await self._session.flush()
+        gone: CursorResult[Any] = await self._session.execute(  # pyright: ignore[reportAssignmentType] - of a DELETE
+            delete(AuditEntry).where(AuditEntry.seal == seal.seq)
+        )
+        return gone.rowcount
+
+    def is_stub(self, seal: AuditSeal) -> bool:
+        """Tell whether a seal that says that it was pruned really was; Permanent without the key."""
+        return self._ring.code(_STUB, _stub(seal), seal.pruned_key_id) == seal.pruned_mac
+
     async def count_beyond(self, seq: int) -> int:
         """Count the rows that say that they are under a seal after this one."""
         count = select(func.count()).select_from(AuditEntry).where(AuditEntry.seal > seq)
         return await self._session.scalar(count) or 0
+
+
+def _stub(seal: AuditSeal) -> str:
+    return _canonical({"seq": seal.seq, "mac": seal.mac, "at": seal.pruned_at}, ("seq", "mac", "at"))
 
 
 def root_of(codes: Iterable[str]) -> str:

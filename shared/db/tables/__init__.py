@@ -11,7 +11,8 @@ from shared.db.tables.account import (
     User,
 )
 from shared.db.tables.alert import Alert, AlertChange, AlertRule, MaintenanceWindow
-from shared.db.tables.audit import AuditEntry, AuditSeal
+from shared.db.tables.approval import Approval, FourEyes
+from shared.db.tables.audit import AuditCheck, AuditEntry, AuditSeal
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import Base, db_now
 from shared.db.tables.download import DownloadTicket
@@ -42,7 +43,9 @@ __all__ = [
     "AlertChange",
     "AlertRule",
     "ApiToken",
+    "Approval",
     "Archive",
+    "AuditCheck",
     "AuditEntry",
     "AuditSeal",
     "BackupJob",
@@ -52,6 +55,7 @@ __all__ = [
     "CommitMark",
     "DeadLetter",
     "DownloadTicket",
+    "FourEyes",
     "Grant",
     "GroupTag",
     "IdempotencyKey",

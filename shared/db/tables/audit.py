@@ -47,7 +47,7 @@ class AuditEntry(Base):
     """What was changed, as JSON by row and field; the text itself is what is authenticated."""
     after: Mapped[str | None] = mapped_column(long_text(), default=None)
     outcome: Mapped[str] = mapped_column(binary_text(10), default="done")
-    """done or refused."""
+    """done, refused, or asked: another person had to agree first."""
     code: Mapped[str] = mapped_column(binary_text(63), default="")
     """Why it was refused."""
     key_id: Mapped[str] = mapped_column(binary_text(16))
@@ -72,3 +72,26 @@ class AuditSeal(Base):
     at: Mapped[datetime]
     key_id: Mapped[str] = mapped_column(binary_text(16))
     mac: Mapped[str] = mapped_column(binary_text(_CODE))
+    pruned_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When its rows went because of their age; the seal stays."""
+    pruned_key_id: Mapped[str] = mapped_column(binary_text(16), default="", server_default="")
+    pruned_mac: Mapped[str] = mapped_column(binary_text(_CODE), default="", server_default="")
+    """HMAC of that it was pruned and when: who writes the database alone cannot pass off a deletion as one by age."""
+
+
+class AuditCheck(Base):
+    """How far the log was verified by itself, and what was found: one row."""
+
+    __tablename__ = "audit_checks"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    after: Mapped[int] = mapped_column(default=0)
+    """The last seal that the round under way has verified."""
+    ended_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When a round last came to its end, be it whole or broken."""
+    seals: Mapped[int] = mapped_column(default=0)
+    """How many there were then."""
+    broken_what: Mapped[str] = mapped_column(binary_text(30), default="")
+    """What the last round found; empty: all is as it was written."""
+    broken_seal: Mapped[int | None] = mapped_column(default=None)
+    broken_entry: Mapped[uuid.UUID | None] = mapped_column(default=None)

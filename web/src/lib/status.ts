@@ -101,6 +101,7 @@ export const STATUS = {
   audit: {
     done: row('ok', 'check', 'status.audit.done'),
     refused: row('warn', 'lock', 'status.audit.refused'),
+    asked: row('unknown', 'clock', 'status.audit.asked'),
   },
 } as const satisfies Record<string, Record<string, Status>>
 

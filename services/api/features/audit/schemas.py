@@ -29,7 +29,7 @@ class AuditOut(Out):
     server_id: uuid.UUID | None
     before: dict[str, Any] | None = Field(description="By row, the fields that were changed; a secret is `changed`.")
     after: dict[str, Any] | None
-    outcome: str = Field(description="done or refused")
+    outcome: str = Field(description="done, refused, or asked: another person has to agree")
     code: str = Field(description="Why it was refused: one of GET /api/errors.")
     seal: int | None = Field(description="The seal that it is under; null for about a second.")
 

@@ -7,10 +7,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response
-from sqlalchemy import Select, literal, or_, select
+from sqlalchemy import Select, select
 
+from services.api.features.backup_jobs.guarded import define, definition_command, delete
+from services.api.features.backup_jobs.places import check_place
 from services.api.features.backup_jobs.schemas import BackupJobIn, BackupJobOut, BackupJobPatch, BackupJobPut
-from services.api.kernel.dependencies import PageBounds, Parts
+from services.api.kernel.dependencies import Asking, PageBounds, Parts
 from services.api.kernel.etag import IfMatch, meant_for, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut
@@ -25,10 +27,11 @@ from shared.db.queries.retention import last_good
 from shared.db.stores.requests import request_backup
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.server import Server
-from shared.db.tables.storage import BackupNode, Repository, StoragePool
-from shared.domain.messages.backups import BACKUP_JOB_DISABLED, SOURCE_IS_OURS, WRONG_REPOSITORY
+from shared.db.tables.storage import Repository
+from shared.domain.four_eyes import Command, Guarded
+from shared.domain.messages.backups import BACKUP_JOB_DISABLED
 from shared.domain.permissions import Permission
-from shared.errors import Conflict, Invalid
+from shared.errors import Conflict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
     from shared.db.unit_of_work import UnitOfWork
 
 router = APIRouter(tags=["backup jobs"], route_class=GuardedRoute)
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @router.get("/api/backup-jobs", dependencies=[Allow(Permission.BACKUP_JOBS_READ)])
@@ -59,7 +61,7 @@ async def add_backup_job(body: BackupJobIn, parts: Parts, response: Response) ->
     """Add a backup job; nothing runs before it is asked to."""
 
     async def add(tx: UnitOfWork) -> BackupJobOut:
-        await _check_place(tx, body)
+        await check_place(tx, body)
         definition = BackupJob(**body.model_dump(exclude={"schedules"}))
         tx.session.add(definition)
         await tx.session.flush()
@@ -77,13 +79,22 @@ async def get_backup_job(backup_job_id: uuid.UUID, parts: Parts, response: Respo
 
 @router.put("/api/backup-jobs/{backup_job_id}", dependencies=[Allow(Permission.BACKUP_JOBS_WRITE)])
 async def change_backup_job(
-    backup_job_id: uuid.UUID, body: BackupJobPut, parts: Parts, if_match: IfMatch, response: Response
+    backup_job_id: uuid.UUID,
+    body: BackupJobPut,
+    parts: Parts,
+    asking: Asking,
+    if_match: IfMatch,
+    response: Response,
 ) -> BackupJobOut:
-    """Replace a backup job's definition; runs that began keep the old one."""
+    """Replace a backup job's definition; runs that began keep the old one.
+
+    With four eyes a retention that keeps less waits for another person (202).
+    """
 
     async def change(tx: UnitOfWork) -> BackupJobOut:
-        definition = await claimed(tx, BackupJob, backup_job_id, "backup job", meant_for(if_match, body.version))
-        return await _define(tx, definition, body)
+        command = definition_command(backup_job_id, body)
+        await define(tx, asking, command, meant_for(if_match, body.version))
+        return await _read(tx, backup_job_id)
 
     return tagged(response, await parts.db.run(change))
 
@@ -94,36 +105,36 @@ async def change_backup_job(
     openapi_extra=documented(BackupJobPatch),
 )
 async def patch_backup_job(
-    backup_job_id: uuid.UUID, body: BackupJobPatch, parts: Parts, if_match: IfMatch, response: Response
+    backup_job_id: uuid.UUID,
+    body: BackupJobPatch,
+    parts: Parts,
+    asking: Asking,
+    if_match: IfMatch,
+    response: Response,
 ) -> BackupJobOut:
-    """Change what is named of a backup job's definition; null takes the default again, and all schedules away."""
+    """Change what is named of a backup job's definition; null takes the default again, and all schedules away.
+
+    With four eyes a retention that keeps less waits for another person (202).
+    """
 
     async def change(tx: UnitOfWork) -> BackupJobOut:
         definition = await claimed(tx, BackupJob, backup_job_id, "backup job", if_match)
         present = {name: getattr(definition, name) for name in BackupJob.DEFINITION}
-        return await _define(tx, definition, merged(BackupJobIn, present, body, schedules=[]))
+        command = definition_command(backup_job_id, merged(BackupJobIn, present, body, schedules=[]))
+        await define(tx, asking, command, if_match)
+        return await _read(tx, backup_job_id)
 
     return tagged(response, await parts.db.run(change))
 
 
-async def _define(tx: UnitOfWork, definition: BackupJob, body: BackupJobIn) -> BackupJobOut:
-    await _check_place(tx, body)
-    for name, value in body.model_dump(exclude={"schedules", "version"}).items():
-        setattr(definition, name, value)
-    await tx.session.flush()
-    if body.schedules is not None:
-        await replace_schedules(tx, _owner(definition), body.schedules)
-    return await _read(tx, definition.id)
-
-
 @router.delete("/api/backup-jobs/{backup_job_id}", dependencies=[Allow(Permission.BACKUP_JOBS_WRITE)], status_code=204)
-async def delete_backup_job(backup_job_id: uuid.UUID, parts: Parts, if_match: IfMatch) -> None:
-    """Delete a backup job; its backups stay."""
+async def delete_backup_job(backup_job_id: uuid.UUID, parts: Parts, asking: Asking, if_match: IfMatch) -> None:
+    """Delete a backup job; its backups stay, and are kept as their repository says.
 
-    async def forget(tx: UnitOfWork) -> None:
-        await tx.session.delete(await claimed(tx, BackupJob, backup_job_id, "backup job", if_match))
-
-    await parts.db.run(forget)
+    With four eyes it waits for another person (202) where that is less.
+    """
+    command = Command(Guarded.DELETE_JOB, str(backup_job_id))
+    await parts.db.run(lambda tx: delete(tx, asking, command, if_match))
 
 
 @router.post("/api/backup-jobs/{backup_job_id}/run", dependencies=[Allow(Permission.BACKUP_JOBS_RUN)], status_code=202)
@@ -154,24 +165,6 @@ async def toggle_backup_job(
         return await _read(tx, backup_job_id)
 
     return tagged(response, await parts.db.run(toggle))
-
-
-async def _check_place(tx: UnitOfWork, body: BackupJobIn) -> None:
-    repository = require(await tx.session.get(Repository, body.repository_id), "repository")
-    if repository.server_id != body.server_id:
-        raise Invalid(WRONG_REPOSITORY())
-    await _refuse_pools(tx, body)
-
-
-async def _refuse_pools(tx: UnitOfWork, body: BackupJobIn) -> None:
-    """Refuse a source in a storage pool of the server itself, where it is known to be the backup node."""
-    server = require(await tx.session.get(Server, body.server_id), "server")
-    here = or_(BackupNode.endpoint_host == server.host, literal(server.host in _LOOPBACK))
-    query = select(StoragePool).join(BackupNode, BackupNode.name == StoragePool.node).where(here)
-    for pool in await tx.session.scalars(query):
-        for source in body.sources:
-            if PurePosixPath(source).is_relative_to(pool.path):
-                raise Invalid(SOURCE_IS_OURS(source=source, pool=pool.name))
 
 
 async def _read(tx: UnitOfWork, backup_job_id: uuid.UUID) -> BackupJobOut:

@@ -8,24 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from fastapi import APIRouter, Query
 from sqlalchemy import Select, select
 
+from services.api.features.backups.guarded import delete, hold, hold_command
 from services.api.features.backups.schemas import AcceptIn, BackupOut, HoldIn
-from services.api.kernel.dependencies import Caller, PageBounds, Parts
+from services.api.kernel.dependencies import Asking, Caller, PageBounds, Parts
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut
 from services.api.kernel.pages import newest_first, require
 from services.api.kernel.schemas import Page
 from shared.db.clock import read_now
 from shared.db.queries.retention import doubtful_archives, good_archives, is_doubtful, is_good, refuse_to_accept
-from shared.db.stores.requests import request_delete
 from shared.db.tables.server import Server
-from shared.db.tables.storage import Archive, Repository, is_held
-from shared.domain.messages.backups import ARCHIVE_HELD, ARCHIVE_LEAVING
+from shared.db.tables.storage import Archive, Repository
+from shared.domain.four_eyes import Command, Guarded
 from shared.domain.permissions import Permission
-from shared.errors import Conflict
 from shared.events.archive import ArchiveAccepted
 
 if TYPE_CHECKING:
-    from shared.db.tables.job import Job
     from shared.db.unit_of_work import UnitOfWork
 
 router = APIRouter(tags=["backups"], route_class=GuardedRoute)
@@ -60,18 +58,13 @@ async def get_backup(backup_id: uuid.UUID, parts: Parts) -> BackupOut:
 
 
 @router.delete("/api/backups/{backup_id}", dependencies=[Allow(Permission.BACKUPS_DELETE)], status_code=202)
-async def delete_backup(backup_id: uuid.UUID, parts: Parts) -> JobOut:
-    """Queue the deletion of a backup; it cannot be undone. A held one refuses."""
+async def delete_backup(backup_id: uuid.UUID, parts: Parts, asking: Asking) -> JobOut:
+    """Queue the deletion of a backup; it cannot be undone. A held one refuses.
 
-    async def queue(tx: UnitOfWork) -> Job:
-        archive = require(await tx.session.get(Archive, backup_id), "backup")
-        if is_held(archive, await read_now(tx.session)):
-            raise Conflict(ARCHIVE_HELD(reason=archive.held_reason))
-        job = await request_delete(tx, archive)
-        await tx.session.refresh(job)
-        return job
-
-    return JobOut.model_validate(await parts.db.run(queue))
+    With four eyes the answer is the approval that waits for another person.
+    """
+    command = Command(Guarded.DELETE_BACKUP, str(backup_id))
+    return JobOut.model_validate(await parts.db.run(lambda tx: delete(tx, asking, command)))
 
 
 @router.post("/api/backups/{backup_id}/accept", dependencies=[Allow(Permission.BACKUPS_ACCEPT)])
@@ -102,31 +95,27 @@ async def accept_backup(backup_id: uuid.UUID, body: AcceptIn, parts: Parts, call
 
 
 @router.put("/api/backups/{backup_id}/hold", dependencies=[Allow(Permission.BACKUPS_HOLD)])
-async def hold_backup(backup_id: uuid.UUID, body: HoldIn, parts: Parts) -> BackupOut:
-    """Hold a backup: nothing deletes it until it is released or the time is over."""
+async def hold_backup(backup_id: uuid.UUID, body: HoldIn, parts: Parts, asking: Asking) -> BackupOut:
+    """Hold a backup: nothing deletes it until it is released or the time is over.
 
-    async def hold(tx: UnitOfWork) -> BackupOut:
-        archive = require(await tx.session.get(Archive, backup_id, with_for_update=True), "backup")
-        if archive.deleting:
-            raise Conflict(ARCHIVE_LEAVING(archive=archive.name))
-        archive.held_reason, archive.held_until = body.reason, body.until
-        await tx.session.flush()
-        return await _read(tx, backup_id)
-
-    return await parts.db.run(hold)
+    With four eyes an earlier end than it has waits for another person (202).
+    """
+    return await _hold(parts, asking, hold_command(backup_id, body.reason, body.until))
 
 
 @router.delete("/api/backups/{backup_id}/hold", dependencies=[Allow(Permission.BACKUPS_HOLD)])
-async def release_backup(backup_id: uuid.UUID, parts: Parts) -> BackupOut:
-    """Release a held backup."""
+async def release_backup(backup_id: uuid.UUID, parts: Parts, asking: Asking) -> BackupOut:
+    """Release a held backup; with four eyes that waits for another person (202)."""
+    return await _hold(parts, asking, hold_command(backup_id, None, None))
 
-    async def release(tx: UnitOfWork) -> BackupOut:
-        archive = require(await tx.session.get(Archive, backup_id), "backup")
-        archive.held_reason, archive.held_until = None, None
+
+async def _hold(parts: Parts, asking: Asking, command: Command) -> BackupOut:
+    async def work(tx: UnitOfWork) -> BackupOut:
+        archive = await hold(tx, asking, command)
         await tx.session.flush()
-        return await _read(tx, backup_id)
+        return await _read(tx, archive.id)
 
-    return await parts.db.run(release)
+    return await parts.db.run(work)
 
 
 async def _read(tx: UnitOfWork, backup_id: uuid.UUID) -> BackupOut:

@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query
 from sqlalchemy import select, tuple_
 
+from services.api.features.jobs.elsewhere import require_there
+from services.api.features.jobs.guarded import retry
 from services.api.features.jobs.overlaps import overlapping, read_span
 from services.api.features.jobs.progress import read_progress
 from services.api.kernel.dependencies import Asking, PageBounds, Parts
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut, LogLineOut
 from services.api.kernel.pages import newest_first, require
-from services.api.kernel.principal import Principal
 from services.api.kernel.schemas import Page
-from services.api.kernel.scope import require_for
-from shared.db.stores.jobs import takes_turns
-from shared.db.stores.requests import moved_on, refuse_amid_moves, request_undo
+from shared.db.stores.requests import request_undo
 from shared.db.tables.job import Job, JobLog
+from shared.domain.four_eyes import Command, Guarded
 from shared.domain.job import JobState, JobType
-from shared.domain.job_kinds import KIND_OF
-from shared.domain.messages.jobs import JOB_ENDED, JOB_NOT_RETRYABLE_STATE
+from shared.domain.messages.jobs import JOB_ENDED
 from shared.domain.names import Text
 from shared.domain.permissions import Permission
 from shared.errors import Conflict, Transient
@@ -110,22 +109,12 @@ async def cancel_job(job_id: uuid.UUID, parts: Parts) -> JobOut:
 
 @router.post("/api/jobs/{job_id}/retry", dependencies=[Allow(Permission.JOBS_CONTROL)], status_code=202)
 async def retry_job(job_id: uuid.UUID, parts: Parts, asking: Asking) -> JobOut:
-    """Queue a failed or cancelled job again; it needs the right to ask for such a job too."""
+    """Queue a failed or cancelled job again; it needs the right to ask for such a job too.
 
-    async def retry(tx: UnitOfWork) -> Job:
-        job = require(await tx.jobs.get(job_id), "job")
-        if (kind := KIND_OF.get(job.type)) is not None:
-            await require_for(tx.session, asking, kind.permission, job.server_id)
-            if kind.moves:
-                await _require_there(tx, asking, job)
-                await refuse_amid_moves(tx, job)
-        if not await tx.jobs.retry(job):
-            raise Conflict(JOB_NOT_RETRYABLE_STATE(state=job.state))
-        if takes_turns(job):
-            await tx.admission.admit()
-        return require(await tx.jobs.get(job_id), "job")
-
-    return JobOut.model_validate(await parts.db.run(retry))
+    With four eyes that of a deletion waits for another person.
+    """
+    command = Command(Guarded.RETRY_DELETION, str(job_id))
+    return JobOut.model_validate(await parts.db.run(lambda tx: retry(tx, asking, command)))
 
 
 @router.post("/api/jobs/{job_id}/undo", dependencies=[Allow(Permission.BACKUPS_RESTORE)], status_code=202)
@@ -138,19 +127,13 @@ async def undo_restore(job_id: uuid.UUID, parts: Parts, asking: Asking) -> JobOu
 
     async def undo(tx: UnitOfWork) -> Job:
         restore = require(await tx.jobs.get(job_id), "job")
-        await _require_there(tx, asking, restore)
+        await require_there(tx, asking, restore)
         job = await request_undo(tx, restore)
         await tx.session.flush()
         await tx.session.refresh(job)
         return job
 
     return JobOut.model_validate(await parts.db.run(undo))
-
-
-async def _require_there(tx: UnitOfWork, asking: Principal, job: Job) -> None:
-    """Refuse who may not restore to the server on which a job restores, where that is another one."""
-    if job.server_id is not None and (there := moved_on(job)) != job.server_id:
-        await require_for(tx.session, asking, Permission.BACKUPS_RESTORE_ELSEWHERE, there)
 
 
 async def _live_progress(parts: Gateway, job_id: uuid.UUID) -> dict[str, object] | None:

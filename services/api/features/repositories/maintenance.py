@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 from sqlalchemy import ColumnElement, select
 
+from services.api.features.repositories import guarded
 from services.api.features.repositories.routes import read_repository
 from services.api.features.repositories.schemas import (
     AcceptRestoredIn,
@@ -18,23 +19,20 @@ from services.api.features.repositories.schemas import (
     RetentionPreview,
     UnfreezeIn,
 )
-from services.api.kernel.dependencies import Caller, Parts
+from services.api.kernel.dependencies import Asking, Parts
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut
 from services.api.kernel.pages import require
 from shared.db.clock import read_now
 from shared.db.queries.retention import Policies, judge_archives, load_policies
 from shared.db.stores.requests import request_maintenance
-from shared.db.stores.secrets import repository_key
 from shared.db.tables.backup_job import BackupJob
-from shared.db.tables.base import db_now
 from shared.db.tables.storage import Archive, Repository
+from shared.domain.four_eyes import Command, Guarded
 from shared.domain.job import JobType
-from shared.domain.messages.repositories import REPOSITORY_NOT_FROZEN, REPOSITORY_NOT_RESTORED, RETENTION_MISSING
 from shared.domain.permissions import Permission
 from shared.domain.retention import Policy
 from shared.domain.verification import CheckOptions
-from shared.errors import Conflict
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -89,19 +87,10 @@ async def _previewed(session: AsyncSession, policies: Policies, which: ColumnEle
 @router.post(
     "/api/repositories/{repository_id}/prune", dependencies=[Allow(Permission.REPOSITORIES_PRUNE)], status_code=202
 )
-async def prune(repository_id: uuid.UUID, body: PruneIn, parts: Parts) -> JobOut:
-    """Queue a prune by the repository's retention."""
-
-    async def queue(tx: UnitOfWork) -> Job:
-        repository = require(await tx.session.get(Repository, repository_id), "repository")
-        if not await load_policies(tx.session, repository):
-            raise Conflict(RETENTION_MISSING())
-        asked = body.model_dump()
-        job = await request_maintenance(tx, JobType.REPOSITORY_PRUNE, repository.id, **asked)
-        await tx.session.refresh(job)
-        return job
-
-    return JobOut.model_validate(await parts.db.run(queue))
+async def prune(repository_id: uuid.UUID, body: PruneIn, parts: Parts, asking: Asking) -> JobOut:
+    """Queue a prune by the repository's retention; past its deletion limit four eyes wait for another person."""
+    command = Command(Guarded.PASS_DELETION_LIMIT, str(repository_id), body.model_dump())
+    return JobOut.model_validate(await parts.db.run(lambda tx: guarded.prune(tx, asking, command)))
 
 
 @router.post(
@@ -141,21 +130,15 @@ async def _queue(parts: Parts, kind: JobType, repository_id: uuid.UUID, **asked:
 
 
 @router.post("/api/repositories/{repository_id}/unfreeze", dependencies=[Allow(Permission.REPOSITORIES_UNFREEZE)])
-async def unfreeze(repository_id: uuid.UUID, body: UnfreezeIn, parts: Parts, caller: Caller) -> RepositoryOut:
-    """Let a frozen repository be pruned again; what is lost stays marked until it is seen. Who and why is kept."""
+async def unfreeze(repository_id: uuid.UUID, body: UnfreezeIn, parts: Parts, asking: Asking) -> RepositoryOut:
+    """Let a frozen repository be pruned again; what is lost stays marked until it is seen. Who and why is kept.
+
+    With four eyes that waits for another person (202).
+    """
+    command = Command(Guarded.UNFREEZE, str(repository_id), {"reason": body.reason})
 
     async def let_go(tx: UnitOfWork) -> RepositoryOut:
-        repository = require(await tx.session.get(Repository, repository_id), "repository")
-        if not repository.frozen_reason:
-            raise Conflict(REPOSITORY_NOT_FROZEN())
-        if any(cause["code"] == "repository_key_changed" for cause in repository.frozen_for):
-            await tx.secrets.delete(
-                repository_key(repository_id)
-            )  # the one that is there is taken for ours from now on
-        repository.frozen_reason, repository.frozen_at, repository.frozen_for = "", None, []
-        repository.proven_transaction = repository.rewritten_after = None  # what a person repaired by hand is ours now
-        repository.unfrozen_by, repository.unfrozen_reason = caller, body.reason
-        repository.unfrozen_at = await tx.session.scalar(select(db_now()))
+        await guarded.unfreeze(tx, asking, command)
         return await read_repository(tx, repository_id)
 
     return await parts.db.run(let_go)
@@ -165,19 +148,16 @@ async def unfreeze(repository_id: uuid.UUID, body: UnfreezeIn, parts: Parts, cal
     "/api/repositories/{repository_id}/accept-restored", dependencies=[Allow(Permission.REPOSITORIES_UNFREEZE)]
 )
 async def accept_restored(
-    repository_id: uuid.UUID, body: AcceptRestoredIn, parts: Parts, caller: Caller
+    repository_id: uuid.UUID, body: AcceptRestoredIn, parts: Parts, asking: Asking
 ) -> RepositoryOut:
     """Say that what people had set since the database's backup is set again; who and why is kept.
 
-    Prunes follow backups again, and the alert ends.
+    Prunes follow backups again, and the alert ends. With four eyes that waits for another person (202).
     """
+    command = Command(Guarded.ACCEPT_RESTORED, str(repository_id), {"reason": body.reason})
 
     async def accept(tx: UnitOfWork) -> RepositoryOut:
-        repository = require(await tx.session.get(Repository, repository_id, with_for_update=True), "repository")
-        if not repository.restored_pending:
-            raise Conflict(REPOSITORY_NOT_RESTORED())
-        repository.restored_accepted_by, repository.restored_accepted_reason = caller, body.reason
-        repository.restored_accepted_at = await tx.session.scalar(select(db_now()))
+        await guarded.accept_restored(tx, asking, command)
         return await read_repository(tx, repository_id)
 
     return await parts.db.run(accept)

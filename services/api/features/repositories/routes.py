@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Response
 from sqlalchemy import Select, select
 
+from services.api.features.repositories.guarded import define, definition_command
 from services.api.features.repositories.schemas import RepositoryChange, RepositoryIn, RepositoryOut, RepositoryPatch
-from services.api.kernel.dependencies import PageBounds, Parts
+from services.api.kernel.dependencies import Asking, PageBounds, Parts
 from services.api.kernel.etag import IfMatch, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.pages import by_text, require
 from services.api.kernel.patches import MERGES, documented, merged
-from services.api.kernel.scheduling import Owner, replace_schedules, schedules_of
+from services.api.kernel.scheduling import Owner, schedules_of
 from services.api.kernel.scheduling import to_schema as schedule_shown
 from services.api.kernel.schemas import Page
 from services.api.kernel.versions import claimed
@@ -66,13 +67,21 @@ async def add_repository(body: RepositoryIn, parts: Parts, response: Response) -
 
 @router.put("/api/repositories/{repository_id}", dependencies=[Allow(Permission.REPOSITORIES_WRITE)])
 async def change_repository(
-    repository_id: uuid.UUID, body: RepositoryChange, parts: Parts, if_match: IfMatch, response: Response
+    repository_id: uuid.UUID,
+    body: RepositoryChange,
+    parts: Parts,
+    asking: Asking,
+    if_match: IfMatch,
+    response: Response,
 ) -> RepositoryOut:
-    """Change a repository's quota, retention and maintenance."""
+    """Change a repository's quota, retention and maintenance.
+
+    With four eyes a retention that keeps less waits for another person (202).
+    """
 
     async def change(tx: UnitOfWork) -> RepositoryOut:
-        repository = await claimed(tx, Repository, repository_id, "repository", if_match)
-        return await _define(tx, repository, body)
+        await define(tx, asking, definition_command(repository_id, body), if_match)
+        return await read_repository(tx, repository_id)
 
     return tagged(response, await parts.db.run(change))
 
@@ -83,27 +92,26 @@ async def change_repository(
     openapi_extra=documented(RepositoryPatch),
 )
 async def patch_repository(
-    repository_id: uuid.UUID, body: RepositoryPatch, parts: Parts, if_match: IfMatch, response: Response
+    repository_id: uuid.UUID,
+    body: RepositoryPatch,
+    parts: Parts,
+    asking: Asking,
+    if_match: IfMatch,
+    response: Response,
 ) -> RepositoryOut:
-    """Change what is named of a repository's quota, retention and maintenance; null takes the default again."""
+    """Change what is named of a repository's quota, retention and maintenance; null takes the default again.
+
+    With four eyes a retention that keeps less waits for another person (202).
+    """
 
     async def change(tx: UnitOfWork) -> RepositoryOut:
         repository = await claimed(tx, Repository, repository_id, "repository", if_match)
         present = {name: getattr(repository, name) for name in RepositoryChange.model_fields if name != "schedules"}
-        return await _define(tx, repository, merged(RepositoryChange, present, body, schedules=[]))
+        command = definition_command(repository_id, merged(RepositoryChange, present, body, schedules=[]))
+        await define(tx, asking, command, if_match)
+        return await read_repository(tx, repository_id)
 
     return tagged(response, await parts.db.run(change))
-
-
-async def _define(tx: UnitOfWork, repository: Repository, body: RepositoryChange) -> RepositoryOut:
-    repository.quota_bytes, repository.prune_after_backup = body.quota_bytes, body.prune_after_backup
-    repository.compact_threshold_percent = body.compact_threshold_percent
-    repository.retention = body.retention.model_dump() if body.retention else None
-    if body.schedules is not None:
-        server = require(await tx.session.get(Server, repository.server_id), "server")
-        owner = Owner(repository_id=repository.id, server=server.name, repository=repository.name)
-        await replace_schedules(tx, owner, body.schedules)
-    return await read_repository(tx, repository.id)
 
 
 async def new_repository(

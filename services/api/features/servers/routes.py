@@ -6,8 +6,9 @@ import uuid
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Response
-from sqlalchemy import func, select
+from sqlalchemy import select
 
+from services.api.features.servers.guarded import forget
 from services.api.features.servers.schemas import (
     FleetKey,
     HostKeyApproval,
@@ -35,8 +36,8 @@ from shared.db.stores.tags import set_server_tags
 from shared.db.tables.job import Job
 from shared.db.tables.server import Server
 from shared.db.tables.stats import ServerStatus
-from shared.db.tables.storage import Repository
-from shared.domain.messages.servers import FINGERPRINT_NOT_OFFERED, SERVER_IN_USE
+from shared.domain.four_eyes import Command, Guarded
+from shared.domain.messages.servers import FINGERPRINT_NOT_OFFERED
 from shared.domain.permissions import Permission
 from shared.errors import Conflict
 from shared.ssh.port import fingerprint
@@ -146,18 +147,13 @@ async def _define(tx: UnitOfWork, asking: Asking, server: Server, body: ServerCh
 
 
 @router.delete("/api/servers/{server_id}", dependencies=[Allow(Permission.SERVERS_DELETE)], status_code=204)
-async def delete_server(server_id: uuid.UUID, parts: Parts, if_match: IfMatch) -> None:
-    """Forget a server that has no repositories; nothing is changed on the server itself."""
+async def delete_server(server_id: uuid.UUID, parts: Parts, asking: Asking, if_match: IfMatch) -> None:
+    """Forget a server that has no repositories; nothing is changed on the server itself.
 
-    async def forget(tx: UnitOfWork) -> None:
-        server = await claimed(tx, Server, server_id, "server", if_match)
-        query = select(func.count()).select_from(Repository).where(Repository.server_id == server.id)
-        if count := await tx.session.scalar(query):
-            raise Conflict(SERVER_IN_USE(server=server.name, count=count))
-        await tx.secrets.delete(server_password(server.id))
-        await tx.session.delete(server)
-
-    await parts.db.run(forget)
+    With four eyes that waits for another person (202).
+    """
+    command = Command(Guarded.DELETE_SERVER, str(server_id))
+    await parts.db.run(lambda tx: forget(tx, asking, command, if_match))
 
 
 @router.post("/api/servers/{server_id}/host-key", dependencies=[Allow(Permission.SERVERS_SETUP)])

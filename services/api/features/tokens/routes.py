@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Depends
 from sqlalchemy import or_, select
 
+from services.api.features.tokens.guarded import add
 from services.api.features.tokens.schemas import TokenChange, TokenIn, TokenMade, TokenOut
 from services.api.kernel.dependencies import Asking, PageBounds, Parts
 from services.api.kernel.guard import Allow, GuardedRoute, Open
 from services.api.kernel.pages import by_text, require
-from services.api.kernel.rights import EVERYTHING, narrowed
 from services.api.kernel.schemas import Page
 from services.api.kernel.scope import require_permission
 from services.api.security.guard import Accounts, accounts
-from services.api.security.sessions import is_strong, user_rights
-from services.api.security.strong import STRONG, require_no_more, too_long_ago
+from services.api.security.sessions import is_strong
+from services.api.security.strong import STRONG, too_long_ago
 from services.api.security.tokens import texts_of
 from shared.db.tables.account import ApiToken, User
 from shared.db.tables.base import db_now
 from shared.db.tables.tag import Tag
-from shared.domain.messages.accounts import TAG_UNKNOWN, USER_UNKNOWN
+from shared.domain.four_eyes import DIGEST, PREFIX, Command, Guarded
 from shared.domain.permissions import Permission
-from shared.errors import NotFound
 from shared.secrets.tokens import new_api_token
 
 if TYPE_CHECKING:
@@ -34,12 +33,10 @@ if TYPE_CHECKING:
 
     from services.api.kernel.principal import Principal
     from shared.db.unit_of_work import UnitOfWork
-    from shared.secrets.tokens import NewToken
 
 router = APIRouter(tags=["accounts"], route_class=GuardedRoute)
 Known = Annotated[Accounts, Depends(accounts)]
 ACCOUNT = Allow(Open.ACCOUNT)
-_DAY = 86400.0
 
 
 @router.get("/api/tokens", dependencies=[ACCOUNT])
@@ -60,10 +57,13 @@ async def list_tokens(parts: Parts, bounds: PageBounds, asking: Asking) -> Page[
 async def make_token(body: TokenIn, parts: Parts, asking: Asking) -> TokenMade:
     """Make a token; its secret is shown this once. For another user it needs `tokens:write`.
 
-    A token is asked for no proof: so a session is, for whomever it makes one.
+    A token is asked for no proof: so a session is, for whomever it makes one. With four eyes one for another user, who
+    could ask for something guarded, waits for another person (202).
     """
     secret = new_api_token()
-    token, owner = await parts.db.run(lambda tx: _add(tx, asking, body, secret))
+    fields = body.model_dump(mode="json") | {DIGEST: secret.digest, PREFIX: secret.prefix}
+    command = Command(Guarded.MAKE_TOKEN, fields=fields)
+    token, owner = await parts.db.run(lambda tx: add(tx, asking, command, secret=secret.text))
     async with parts.db.read() as session:
         token = await session.get_one(ApiToken, token.id)
         shown = _to_schema(token, owner, await _names(session, [token]))
@@ -98,38 +98,6 @@ async def revoke_token(token_id: uuid.UUID, parts: Parts, known: Known, asking: 
     known.forget()
 
 
-async def _add(tx: UnitOfWork, asking: Principal, body: TokenIn, secret: NewToken) -> tuple[ApiToken, str | None]:
-    owner = await _owner(tx.session, asking, body.user)
-    tags = await _tag_ids(tx.session, body.tags) if body.tags is not None else None
-    base = await user_rights(tx.session, owner.id) if owner else EVERYTHING
-    require_no_more(asking, narrowed(base, body.permissions, tags))
-    days = body.expires_in_days
-    token = ApiToken(
-        name=body.name,
-        digest=secret.digest,
-        prefix=secret.prefix,
-        user_id=owner.id if owner else None,
-        permissions=None if body.permissions is None else sorted(asking.rights.all & set(body.permissions)),
-        tag_ids=None if tags is None else sorted(map(str, tags)),
-        expires_at=None if days is None else db_now(days * _DAY),
-    )
-    tx.session.add(token)
-    await tx.session.flush()
-    return token, owner.name if owner else None
-
-
-async def _owner(session: AsyncSession, asking: Principal, name: str | None) -> User | None:
-    """Return whose a new token is; None for one of nobody in particular, which only its like can make."""
-    if name is None:
-        return await session.get(User, asking.user_id) if asking.user_id else None
-    user = await session.scalar(select(User).where(User.name == name))
-    if user is None or user.id != asking.user_id:
-        require_permission(asking, Permission.TOKENS_WRITE)
-    if user is None:
-        raise NotFound(USER_UNKNOWN(name=name))
-    return user
-
-
 async def _to_change(tx: UnitOfWork, asking: Principal, token_id: uuid.UUID) -> ApiToken:
     token = await tx.session.get(ApiToken, token_id, with_for_update=True)
     token = require(token if token and token.revoked_at is None else None, "token")
@@ -141,13 +109,6 @@ async def _to_change(tx: UnitOfWork, asking: Principal, token_id: uuid.UUID) -> 
         if asking.session_id and not await is_strong(tx.session, asking.session_id):
             raise await too_long_ago(tx.session, asking)
     return token
-
-
-async def _tag_ids(session: AsyncSession, names: Sequence[str]) -> list[uuid.UUID]:
-    rows = (await session.execute(select(Tag.name, Tag.id).where(Tag.name.in_(names)))).all()
-    if missing := sorted(set(names) - {row[0] for row in rows}):
-        raise NotFound(TAG_UNKNOWN(names=", ".join(missing)))
-    return [row[1] for row in rows]
 
 
 async def _names(session: AsyncSession, tokens: Sequence[ApiToken]) -> dict[str, str]:

@@ -14,8 +14,8 @@ from services.api.security.strong import require_no_more, require_not_above
 from shared.db.stores.accounts import (
     INVITE_HOURS,
     RESET_HOURS,
+    add_link,
     end_sessions,
-    make_link,
     require_other_admin,
 )
 from shared.db.tables.account import Grant, User
@@ -44,16 +44,17 @@ async def user_to_change(tx: UnitOfWork, asking: Principal, user_id: uuid.UUID, 
     return user
 
 
-async def add_user(tx: UnitOfWork, asking: Principal, body: UserIn) -> tuple[User, str | None]:
-    """Make a user; return also the secret of the invitation for a person."""
+async def add_user(tx: UnitOfWork, asking: Principal, body: UserIn, digest: str) -> User:
+    """Make a user, and for a person a link of this digest to choose a password with."""
     state = "invited" if body.kind == "person" else "active"
     user = User(name=body.name, display_name=body.display_name, email=body.email, kind=body.kind, state=state)
     tx.session.add(user)
     await tx.session.flush()
     await set_grants(tx, asking, user.id, body.grants)
-    secret = await make_link(tx.session, "invite", INVITE_HOURS, user.id) if body.kind == "person" else None
+    if body.kind == "person":
+        await add_link(tx.session, "invite", INVITE_HOURS, digest, user.id)
     await tx.session.refresh(user)
-    return user, secret
+    return user
 
 
 async def change_user(tx: UnitOfWork, user: User, body: UserChange) -> None:
@@ -79,9 +80,7 @@ async def remove_user(tx: UnitOfWork, user: User) -> None:
 
 async def set_grants(tx: UnitOfWork, asking: Principal, user_id: uuid.UUID, grants: Sequence[GrantIn]) -> None:
     """Give a user these roles instead of those he has."""
-    tags = await _tags(tx.session, {one.tag for one in grants if one.tag is not None})
-    wanted = {(one.role.value, tags[one.tag] if one.tag else None) for one in grants}
-    require_no_more(asking, rights_of(wanted))
+    wanted = await wanted_grants(tx.session, asking, grants)
     if (Role.ADMIN.value, None) not in wanted:
         await require_other_admin(tx.session, user_id)
     for grant in await tx.session.scalars(select(Grant).where(Grant.user_id == user_id)):
@@ -97,17 +96,28 @@ async def set_grants(tx: UnitOfWork, asking: Principal, user_id: uuid.UUID, gran
     await tx.session.flush()
 
 
-async def new_link(tx: UnitOfWork, asking: Principal, user_id: uuid.UUID) -> str:
-    """Return the secret of a link to choose a password with: for the first time, or again."""
-    user = await user_to_change(tx, asking, user_id)
+async def wanted_grants(
+    session: AsyncSession, asking: Principal, grants: Sequence[GrantIn]
+) -> set[tuple[str, uuid.UUID | None]]:
+    """Return roles with the ids of their tags; Forbidden where they give more than one has oneself."""
+    tags = await _tags(session, {one.tag for one in grants if one.tag is not None})
+    wanted = {(one.role.value, tags[one.tag] if one.tag else None) for one in grants}
+    require_no_more(asking, rights_of(wanted))
+    return wanted
+
+
+def require_login(user: User) -> None:
+    """Refuse who has no password to choose."""
     if user.kind != "person":
         raise Conflict(NO_LOGIN_SERVICE(name=user.name))
     if user.state == "disabled":
         raise Conflict(NO_LOGIN_CLOSED(name=user.name))
+
+
+async def add_login_link(session: AsyncSession, user: User, digest: str) -> None:
+    """Make a link of this digest to choose a password with: for the first time, or again."""
     first = user.state == "invited"
-    return await make_link(
-        tx.session, "invite" if first else "reset", INVITE_HOURS if first else RESET_HOURS, user_id
-    )  # fmt: skip
+    await add_link(session, "invite" if first else "reset", INVITE_HOURS if first else RESET_HOURS, digest, user.id)
 
 
 async def _tags(session: AsyncSession, names: set[str]) -> dict[str, uuid.UUID]:

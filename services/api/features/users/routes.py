@@ -9,14 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy import select
 
-from services.api.features.users.changes import (
-    add_user,
-    change_user,
-    new_link,
-    remove_user,
-    set_grants,
-    user_to_change,
-)
+from services.api.features.users import guarded
+from services.api.features.users.changes import user_to_change
+from services.api.features.users.guarded import with_link
 from services.api.features.users.schemas import (
     GrantOut,
     GrantsIn,
@@ -31,16 +26,14 @@ from services.api.kernel.etag import IfMatch, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.pages import by_text, require
 from services.api.kernel.schemas import Page
-from services.api.kernel.scope import require_permission
 from services.api.security.guard import Accounts, accounts
 from services.api.security.strong import STRONG
-from shared.db.stores.accounts import end_sessions, reset_factors
+from shared.db.stores.accounts import end_sessions
 from shared.db.tables.account import Grant, OneTimeLink, User
 from shared.db.tables.tag import Tag
-from shared.domain.messages.accounts import FACTORS_OWN
+from shared.domain.four_eyes import Command, Guarded
 from shared.domain.permissions import Permission
-from shared.errors import Forbidden
-from shared.secrets.tokens import digest_of
+from shared.secrets.tokens import digest_of, new_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,11 +59,15 @@ async def list_users(parts: Parts, bounds: PageBounds) -> Page[UserOut]:
 
 @router.post("/api/users", dependencies=[WRITE, STRONG], status_code=201)
 async def make_user(body: UserIn, request: Request, parts: Parts, known: Known, asking: Asking) -> UserMade:
-    """Make a user. A person gets a link, shown this once, to choose a password with; a service has tokens alone."""
-    if body.grants:
-        require_permission(asking, Permission.GRANTS_WRITE)
-    user, secret = await parts.db.run(lambda tx: add_user(tx, asking, body))
-    invitation = await _link(parts, known, request, secret) if secret else None
+    """Make a user. A person gets a link, shown this once, to choose a password with; a service has tokens alone.
+
+    With four eyes it waits for another person (202) if his roles could ask for something guarded.
+    """
+    secret = new_secret()
+    command = with_link(Command(Guarded.ADD_USER, fields=body.model_dump(mode="json")), secret)
+    url = f"{known.base_url(request)}/accept#{secret}"
+    user = await parts.db.run(lambda tx: guarded.add(tx, asking, command, secret=url))
+    invitation = await _link(parts, known, request, secret) if body.kind == "person" else None
     return UserMade(user=await _read(parts, user.id), invitation=invitation)
 
 
@@ -91,11 +88,8 @@ async def patch_user(
     response: Response,
 ) -> UserOut:
     """Change a user; who is disabled is logged out at once."""
-
-    async def change(tx: UnitOfWork) -> None:
-        await change_user(tx, await user_to_change(tx, asking, user_id, if_match), body)
-
-    await parts.db.run(change)
+    command = Command(Guarded.CHANGE_USER, str(user_id), body.model_dump(mode="json", exclude_unset=True))
+    await parts.db.run(lambda tx: guarded.change(tx, asking, command, if_match))
     known.forget()
     return tagged(response, await _read(parts, user_id))
 
@@ -103,11 +97,8 @@ async def patch_user(
 @router.delete("/api/users/{user_id}", dependencies=[WRITE, STRONG], status_code=204)
 async def delete_user(user_id: uuid.UUID, parts: Parts, known: Known, asking: Asking, if_match: IfMatch) -> None:
     """Forget a user with all sessions, tokens and roles; the last administrator stays."""
-
-    async def remove(tx: UnitOfWork) -> None:
-        await remove_user(tx, await user_to_change(tx, asking, user_id, if_match))
-
-    await parts.db.run(remove)
+    command = Command(Guarded.DELETE_USER, str(user_id))
+    await parts.db.run(lambda tx: guarded.remove(tx, asking, command, if_match))
     known.forget()
 
 
@@ -128,12 +119,8 @@ async def put_grants(
     response: Response,
 ) -> list[GrantOut]:
     """Give a user these roles instead of those there are; they hold at once."""
-
-    async def change(tx: UnitOfWork) -> None:
-        user = await user_to_change(tx, asking, user_id, if_match)
-        await set_grants(tx, asking, user.id, body.grants)
-
-    await parts.db.run(change)
+    command = Command(Guarded.CHANGE_GRANTS, str(user_id), body.model_dump(mode="json"))
+    await parts.db.run(lambda tx: guarded.grant(tx, asking, command, if_match))
     known.forget()
     return tagged(response, await _read(parts, user_id)).grants
 
@@ -141,7 +128,10 @@ async def put_grants(
 @router.post("/api/users/{user_id}/invite", dependencies=[WRITE, STRONG], status_code=201)
 async def invite(user_id: uuid.UUID, request: Request, parts: Parts, known: Known, asking: Asking) -> LinkOut:
     """Return a link, shown this once, with which a person chooses a password; earlier ones work no longer."""
-    secret = await parts.db.run(lambda tx: new_link(tx, asking, user_id))
+    secret = new_secret()
+    command = with_link(Command(Guarded.LINK_USER, str(user_id)), secret)
+    url = f"{known.base_url(request)}/accept#{secret}"
+    await parts.db.run(lambda tx: guarded.link(tx, asking, command, secret=url))
     return await _link(parts, known, request, secret)
 
 
@@ -160,15 +150,8 @@ async def end_all_sessions(user_id: uuid.UUID, parts: Parts, known: Known, askin
 @router.post("/api/users/{user_id}/reset-factors", dependencies=[WRITE, STRONG], status_code=204)
 async def take_factors(user_id: uuid.UUID, parts: Parts, known: Known, asking: Asking) -> None:
     """Take another user's second factors away, as after a lost phone; all sessions end."""
-    if user_id == asking.user_id:  # one's own ask for both proofs, also of who has a session or a token
-        raise Forbidden(FACTORS_OWN())
-
-    async def reset(tx: UnitOfWork) -> None:
-        await user_to_change(tx, asking, user_id)
-        await reset_factors(tx.session, tx.secrets, user_id)
-        await end_sessions(tx.session, user_id)
-
-    await parts.db.run(reset)
+    command = Command(Guarded.RESET_FACTORS, str(user_id))
+    await parts.db.run(lambda tx: guarded.take_factors(tx, asking, command))
     known.forget()
 
 

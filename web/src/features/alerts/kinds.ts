@@ -29,6 +29,7 @@ export const UNIT_OF: Record<Kind, Unit> = {
   swap: 'percent',
   load: 'number',
   access_refused: 'number',
+  audit_broken: 'number',
   service_missing: 'seconds',
   dead_letters: 'number',
   channel_failing: 'number',

@@ -5,7 +5,7 @@ import type { Filter } from './api'
 
 const NAMES = ['actor', 'action', 'target_id', 'server_id', 'since', 'until'] as const
 type Name = (typeof NAMES)[number]
-export const OUTCOMES = ['all', 'done', 'refused'] as const
+export const OUTCOMES = ['all', 'done', 'refused', 'asked'] as const
 
 export interface Fields {
   actor: string
