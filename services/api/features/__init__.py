@@ -28,8 +28,8 @@ from services.api.features.jobs.kinds import router as job_kinds_router
 from services.api.features.jobs.routes import router as jobs_router
 from services.api.features.limits.routes import router as limits_router
 from services.api.features.proofs.routes import router as proofs_router
-from services.api.features.repositories.importing import router as importing_router
 from services.api.features.repositories import guarded as repositories_guarded
+from services.api.features.repositories.importing import router as importing_router
 from services.api.features.repositories.maintenance import router as maintenance_router
 from services.api.features.repositories.pools import router as pools_router
 from services.api.features.repositories.recovery import router as recovery_router

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MODULES: tuple[ModuleType, ...] = (
-    requests, fields, accounts, approvals, servers, repositories, importing, backups, source_reasons, run_reasons, frozen,
-    files, downloads, proofs, schedules, jobs, alerts, ssh_causes, borg_causes, bus, database, installation,
+    requests, fields, accounts, approvals, servers, repositories, importing, backups, source_reasons, run_reasons,
+    frozen, files, downloads, proofs, schedules, jobs, alerts, ssh_causes, borg_causes, bus, database, installation,
     recovery_kit, counts,
 )  # fmt: skip
 """In the order in which the documents show them."""

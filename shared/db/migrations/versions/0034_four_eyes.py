@@ -7,8 +7,8 @@ from alembic import op
 
 from shared.db.tables.base import UtcDateTime, binary_text, long_text
 
-revision = "0032"
-down_revision = "0029"
+revision = "0034"
+down_revision = "0033"
 branch_labels = None
 depends_on = None
 
