@@ -97,7 +97,7 @@ def try_file(
     settings = any_settings(data_dir)
     kit = read_kit_file(file, identity, passphrase_file)
     typer.echo(f"{file}: made {kit.made_at} by Borgfleet {kit.version}, {len(kit.repositories)} repositories")
-    tried = []
+    tried: list[bool | None] = []
     for one in try_kit(kit, settings.backup.node, own_borg(settings.backup.borg)):
         tried.append(one.opened)
         word = {True: "ok      ", False: "PROBLEM ", None: "elsewhere"}[one.opened]
