@@ -9,7 +9,8 @@
     ├── Transient            may work later: retried with back-off
     │   └── Waiting          not a failure: somebody else's turn
     ├── Permanent            will not work until a person changes something
-    │   └── Internal         a fault of ours: its words are in the log
+    │   ├── Internal         a fault of ours: its words are in the log
+    │   └── Incident         an attack or its like: how a run ended, whoever wanted to stop it meanwhile
     └── LeaseLost            another worker owns this job now: write nothing
 
 Translated twice only: `services/api/kernel/errors.py` (problem+json) and `shared/runtime/disposition.py`.
@@ -116,6 +117,12 @@ class Internal(Permanent):
     """A fault of ours that nobody foresaw: logged whole where it was met, and told without its words."""
 
     default_code = "internal"
+
+
+class Incident(Permanent):
+    """An attack or its like was found in a run: it failed of that, also where it was being cancelled or handed over."""
+
+    default_code = "incident"
 
 
 class LeaseLost(AppError):

@@ -18,7 +18,7 @@ from shared.domain.messages.jobs import (
     UNEXPECTED_UNDECIDED,
 )
 from shared.domain.text import clean
-from shared.errors import AppError, LeaseLost, Permanent, Transient, Waiting
+from shared.errors import AppError, Incident, LeaseLost, Permanent, Transient, Waiting
 from shared.runtime.context import Abort
 from shared.runtime.delivery import record_dead_letter, send_dead_letter
 from shared.runtime.storable import cleaned
@@ -70,6 +70,8 @@ def decide(  # noqa: PLR0911 - one return a rule, in the order of their weight
         return Decision(Verdict.LOST, error if isinstance(error, LeaseLost) else None)
     if error is None or (ctx.finished and ctx.abort):  # told to stop when its last word was written already
         return Decision(Verdict.DONE)
+    if isinstance(error, Incident):
+        return Decision(Verdict.FAIL if ctx.job else Verdict.DEAD, error)
     if ctx.abort is Abort.CANCELLED:
         return Decision(Verdict.CANCELLED, AppError(JOB_CANCELLED()))
     if ctx.abort is Abort.SHUTDOWN:

@@ -13,7 +13,7 @@ from shared.domain.job import JobState
 from shared.domain.messages import frozen as say
 from shared.domain.messages.counts import OBJECTS, number
 from shared.domain.messages.run_reasons import FOUND_HOSTILE
-from shared.errors import AppError, LeaseLost, Permanent
+from shared.errors import AppError, Incident, LeaseLost
 from shared.runtime.context import Abort
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def _judge(ctx: Context, storage: Storage, place: RepositoryPlace, grant: 
     if hostile:
         reason = say.all_of(hostile)
         await _doubt_made(ctx, storage, place, reason)
-        raise Permanent(say.HOSTILE_CLIENT(reason=reason))
+        raise Incident(say.HOSTILE_CLIENT(reason=reason))
 
 
 async def _doubt_made(ctx: Context, storage: Storage, place: RepositoryPlace, reason: Said) -> None:

@@ -17,7 +17,7 @@ from shared.db.tables.storage import Archive, Repository, is_held
 from shared.domain.messages import borg_causes as causes
 from shared.domain.messages import frozen as say
 from shared.domain.messages import stored
-from shared.errors import Conflict, Permanent
+from shared.errors import Conflict, Incident, Permanent
 from shared.events.repository import RepositoryFrozen
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ async def refuse_lie(ctx: Context, place: RepositoryPlace, said: Said) -> Perman
 
     code = await ctx.run(note)
     ctx.warn(code, said)
-    return Permanent(say.HOSTILE_CLIENT(reason=said) if code == HOSTILE else said)
+    return Incident(say.HOSTILE_CLIENT(reason=said) if code == HOSTILE else said)
 
 
 def is_sound(repository: Repository) -> bool:

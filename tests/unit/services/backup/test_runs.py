@@ -16,6 +16,7 @@ from services.backup.create.reporter import LINES
 from services.backup.create.shielded import to_its_end
 from services.backup.handlers import make_backup
 from shared.borg.output import LogLine
+from shared.borg.sessions import SessionReport
 from shared.bus.memory import MemoryBus
 from shared.db.session import Database
 from shared.db.tables import Archive, Job, JobLog, Repository, RunEvidenceRow
@@ -835,3 +836,23 @@ async def test_a_report_that_names_an_archive_of_before_does_not_overwrite_its_r
     assert (await world.refused(job)).code == "hostile_client"
     kept = await only(world)
     assert (kept.job_id, kept.name) == (first.job_id, first.name)
+
+
+@pytest.mark.parametrize("abort", [Abort.CANCELLED, Abort.SHUTDOWN])
+@pytest.mark.parametrize("made", [True, False], ids=["after its archive", "before it"])
+async def test_a_hostile_run_that_is_stopped_is_red_all_the_same(world: World, abort: Abort, *, made: bool) -> None:
+    """Handed over or cancelled, nobody would see that this very run was the attack."""
+
+    async def attack_and_stop() -> None:
+        world.storage.reports.append(SessionReport(1, refused=("call of destroy",)))
+        await stop(world, abort)()
+        if not made:
+            raise asyncio.CancelledError
+
+    world.server.on_borg = attack_and_stop
+    job = await world.request()
+    await disposed(world, job)
+    ended = await world.job(job)
+    assert (ended.state, ended.code) == ("failed", "hostile_client")
+    assert (await world.rows(Repository))[0].frozen_reason
+    assert await world.rows(Archive) == []

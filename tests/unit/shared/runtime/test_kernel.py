@@ -14,7 +14,7 @@ from shared.bus.memory import MemoryBus
 from shared.db.tables import Job, JobLog, OutboxRow
 from shared.db.unit_of_work import UnitOfWork
 from shared.domain.job import JobState
-from shared.errors import LeaseLost, Permanent, Transient
+from shared.errors import Incident, LeaseLost, Permanent, Transient
 from shared.events.backup import BackupRequested
 from shared.events.streams import DEAD, JOBS
 from shared.runtime import context as context_module
@@ -310,5 +310,9 @@ def test_decisions_follow_the_abort_before_the_error(parts: Parts) -> None:
     assert decide(asyncio.CancelledError(), ctx, max_failures=3).verdict is Verdict.HAND_OVER
     ctx.abort = Abort.CANCELLED
     assert decide(Permanent("x"), ctx, max_failures=3).verdict is Verdict.CANCELLED
+    for abort in (None, Abort.SHUTDOWN, Abort.CANCELLED):  # an attack is told, whatever ended the run
+        ctx.abort = abort
+        assert decide(Incident("x"), ctx, max_failures=3).verdict is Verdict.DEAD
     ctx.abort = Abort.LEASE_LOST
     assert decide(None, ctx, max_failures=3).verdict is Verdict.LOST
+    assert decide(Incident("x"), ctx, max_failures=3).verdict is Verdict.LOST
