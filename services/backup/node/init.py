@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from services.backup.node.pools import borg_id_of, sync_directory
+from services.backup.node.pools import borg_id_of, claim_pool, sync_directory
 from services.backup.ports import Prepared
 from shared.borg import commands, segments
 from shared.errors import Permanent
@@ -37,9 +37,7 @@ async def ensure_repository(node: BorgNode, repository: RepositoryPlace, grant: 
     if found := await read(repository, lambda alive: _whole(path, alive)):
         return Prepared(found)
     pool = path.parent.parent
-    if not await read(repository, lambda _alive: pool.is_dir()):
-        message = f"the storage pool's directory {pool} is not there"
-        raise Permanent(message, code="pool_missing", remedy="mount or create it; it is never made on its own")
+    await read(repository, lambda _alive: _require_pool(repository, pool))
     if repository.made:
         message = f"the repository {repository.label} is not at {path} any more, or not whole"
         raise Permanent(message, code="repository_missing", remedy="put it back, from a copy if need be")
@@ -50,7 +48,7 @@ async def ensure_repository(node: BorgNode, repository: RepositoryPlace, grant: 
         # borg notes where it met a repository: with a base of its own, the rename is no relocation.
         argv = commands.init(node.borg, str(fresh), repository.encryption)
         await node.run(replace(grant, base_dir=str(base)), argv, passphrase=repository.passphrase)
-        await read(repository, lambda alive: _put_in_place(fresh, path, alive))
+        await read(repository, lambda alive: _put_in_place(repository, fresh, alive))
     finally:
         await asyncio.to_thread(shutil.rmtree, base, ignore_errors=True)
     made = await read(repository, lambda alive: _whole(path, alive))
@@ -58,6 +56,15 @@ async def ensure_repository(node: BorgNode, repository: RepositoryPlace, grant: 
         message = f"borg made the repository {repository.label}, but it is not whole at {path}"
         raise Permanent(message, code="repository_missing", remedy="look at the storage pool's disk")
     return Prepared(made, told)
+
+
+def _require_pool(repository: RepositoryPlace, pool: Path) -> None:
+    """Let nothing be made under a mount point: the pool was there when the run began, and may have gone since."""
+    if repository.pool is not None:
+        claim_pool(replace(repository.pool, marked=True))
+    elif not pool.is_dir():
+        message = f"the storage pool's directory {pool} is not there"
+        raise Permanent(message, code="pool_missing", remedy="mount or create it; it is never made on its own")
 
 
 def _whole(path: Path, alive: Callable[[], None]) -> str | None:
@@ -88,8 +95,10 @@ def _make_room(repository: RepositoryPlace, fresh: Path, alive: Callable[[], Non
     return (f"{path} was left half made by a run that was cut short, without any archive: it was moved to {aside}",)
 
 
-def _put_in_place(fresh: Path, path: Path, alive: Callable[[], None]) -> None:
+def _put_in_place(repository: RepositoryPlace, fresh: Path, alive: Callable[[], None]) -> None:
     """Rename once all is on disk; a power failure leaves the one or the other."""
+    path = Path(repository.path)
+    _require_pool(repository, fresh.parent)
     for directory, _, files in os.walk(fresh, topdown=False):
         for name in files:
             alive()

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -174,6 +175,38 @@ async def test_a_repository_that_was_made_once_is_never_made_anew(tmp_path: Path
         await place.ensure()
     assert caught.value.code == "repository_missing"
     assert place.on_disk() == []
+
+
+@pytest.mark.parametrize("when", ["before borg begins", "while borg makes it"])
+async def test_nothing_is_made_under_the_mount_point_of_a_pool_that_went_meanwhile(tmp_path: Path, when: str) -> None:
+    """It was there when the run began: a repository under the mount point would take this night's backup, and be green."""
+    place = Place(tmp_path)
+    ask, run = place.storage.borg_id_of, place.node.run
+
+    def gone() -> None:
+        (place.pool / MARK).rename(tmp_path / "unmounted")
+
+    async def asked(*arguments: Any) -> Any:
+        found = await ask(*arguments)
+        gone()
+        return found
+
+    async def ran(*arguments: Any, **more: Any) -> Any:
+        done = await run(*arguments, **more)
+        gone()
+        return done
+
+    if when == "before borg begins":
+        place.storage.borg_id_of = asked  # type: ignore[method-assign] - a stand-in for this one test
+    else:
+        place.node.run = ran  # type: ignore[method-assign] - as above
+    with pytest.raises(Permanent) as caught:
+        await place.ensure()
+    assert caught.value.code == "pool_not_mounted"
+    assert not place.path.exists()
+    place.storage.borg_id_of, place.node.run = ask, run  # type: ignore[method-assign] - as they were
+    (tmp_path / "unmounted").rename(place.pool / MARK)
+    await place.expect_success()
 
 
 async def test_an_empty_directory_in_its_place_is_no_obstacle(tmp_path: Path) -> None:
