@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 _RULE = re.compile(r"(?P<how>[+\-!]) ?(?P<pattern>.*)", re.DOTALL)
 _STYLE = re.compile(r"(?P<style>fm|sh|re|pp|pf):(?P<pattern>.*)", re.DOTALL)
+_SHELL = re.compile(r"(\*\*/|\*\*|\*|\?)")
+_REPEAT = re.compile(r"[*+{]")
+_REPEATED_GROUP = re.compile(r"\)\s*[*+?{]|\(\?[a-zA-Z-]*x")
+"""What makes the time of a search grow beyond all bounds; and comments within an expression, which could hide it."""
+_STEPS = 3_000_000
 _SAMPLE = "some-file"
 
 
@@ -35,15 +40,14 @@ def _matches(pattern: str, style: str, path: str) -> bool:
     if found := _STYLE.fullmatch(pattern):
         style, pattern = found["style"], found["pattern"]
     if style == "re":
-        try:
-            return re.search(pattern, path) is not None
-        except re.error:
-            return False
+        return _found(pattern, path)
     wanted = pattern.strip("/")
     if style in ("pp", "pf"):
         return path == wanted or (style == "pp" and (not wanted or path.startswith(f"{wanted}/")))
-    expression = fnmatch.translate(wanted) if style == "fm" else _shell(wanted)
-    return any(re.match(expression, part) for part in (path, *_parents(path)))
+    if style == "fm":
+        expression = re.compile(fnmatch.translate(wanted))
+        return any(expression.match(part) for part in (path, *_parents(path)))
+    return _fits(_SHELL.split(wanted), path)
 
 
 def _parents(path: str) -> list[str]:
@@ -51,8 +55,44 @@ def _parents(path: str) -> list[str]:
     return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
-def _shell(pattern: str) -> str:
-    """Translate borg's `sh:` style: `*` stays within a directory, `**/` crosses any number of them."""
-    wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    pieces = (wild.get(piece) or re.escape(piece) for piece in re.split(r"(\*\*/|\*\*|\*|\?)", pattern))
-    return f"(?s:{''.join(pieces)})\\Z"
+def _found(pattern: str, path: str) -> bool:
+    """Search by a person's own expression, unless it may take long: it would hold the event loop meanwhile."""
+    repeats = len(_REPEAT.findall(pattern))
+    if _REPEATED_GROUP.search(pattern) or (len(path) + 1) ** (repeats + 1) > _STEPS:
+        return False
+    try:
+        return re.search(pattern, path) is not None
+    except (re.error, RecursionError, OverflowError):
+        return False
+
+
+def _fits(pieces: list[str], path: str) -> bool:
+    """Tell whether borg's `sh:` style fits a path, or a directory above it: `*` stays within a directory, `**/` crosses any number of them.
+
+    All places that the pattern may have come to are walked on at once: an expression tries them one after the other,
+    and of some stars on a deep path that has no end.
+    """
+    at = {0}
+    for piece in pieces:
+        first = min(at, default=len(path) + 1)
+        if piece == "**/":
+            at |= {place + 1 for place in range(first, len(path)) if path[place] == "/"}
+        elif piece == "**":
+            at = set(range(first, len(path) + 1))
+        elif piece == "*":
+            at = _within(at, path)
+        elif piece == "?":
+            at = {place + 1 for place in at if path[place : place + 1] not in ("", "/")}
+        elif piece:
+            at = {place + len(piece) for place in at if path.startswith(piece, place)}
+    return any(place == len(path) or path[place] == "/" for place in at)
+
+
+def _within(at: set[int], path: str) -> set[int]:
+    reached: set[int] = set()
+    inside = False
+    for place in range(len(path) + 1):
+        inside = (inside and path[place - 1] != "/") or place in at
+        if inside:
+            reached.add(place)
+    return reached
