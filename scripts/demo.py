@@ -13,13 +13,14 @@ import threading
 import time
 import uuid
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx2
 from demo_outside import BORGFLEET, check_from_outside
-from demo_restore import list_and_restore
+from demo_restore import list_and_restore, prove
 
 from shared.testing.sshd import PrivateSshd, free_port, login_user, wait_for_listener
 
@@ -305,7 +306,7 @@ def tell(demo: Demo) -> None:
     say("Verifying a repository")
     verify(demo, backup_jobs["alpha-python"])
     say("Restoring")
-    for line in list_and_restore(demo, backup_jobs):
+    for line in chain(list_and_restore(demo, backup_jobs), prove(demo, backup_jobs)):
         say(line)
     say("Checking every archive from outside, with plain borg")
     for line in check_from_outside(demo):

@@ -24,6 +24,22 @@ def list_and_restore(demo: Demo, backup_jobs: dict[str, dict[str, Any]]) -> Iter
         yield f"  {backup['title']:16} {listed} names listed in {source.name}; {count} files restored, all as they were"
 
 
+def prove(demo: Demo, backup_jobs: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Test whether files of a repository can be restored, and say what that proved."""
+    definition = next(iter(backup_jobs.values()))
+    path = f"/api/repositories/{definition['repository_id']}/restore-tests"
+    result = demo.finished(demo.call("POST", path, {}), ("succeeded",))["result"]
+    if (result["proof"], result["files"]) != ("good", result["chosen"]) or not result["files"]:
+        raise SystemExit(f"a restore test proved nothing: {result}")
+    proof = demo.call("GET", f"{path}?limit=1")["items"][0]
+    seconds = proof["full_restore_seconds"]
+    estimate = f"; a full restore takes about {max(1, round(seconds))} s" if seconds is not None else ""
+    yield (
+        f"  {proof['server']} - {proof['repository']}: restore test {proof['state']}, {proof['files']} of {proof['chosen']} "
+        f"files read back, {proof['source_compared']} equal to the server's own{estimate}"
+    )
+
+
 def browse(demo: Demo, backup: dict[str, Any], source: Path, excludes: list[str]) -> int:
     """List a directory of a backup page by page; it must name what the source holds, and nothing else."""
     path, names = f"/api/backups/{backup['id']}/files?path={source}&limit=50", list[str]()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from sqlalchemy import ColumnElement, and_, delete, select
 
+from shared.db.queries.proofs import is_superseded
 from shared.db.stores.hook_debts import owes_nothing
 from shared.db.stores.secrets import imports, server_passwords
 from shared.db.tables.account import LoginFlow, LoginSession, OneTimeLink, Throttle
@@ -19,6 +20,7 @@ from shared.db.tables.download import DownloadTicket
 from shared.db.tables.job import Job
 from shared.db.tables.kernel import CommitMark, DeadLetter, Lease, Secret
 from shared.db.tables.notify import Notification
+from shared.db.tables.proof import RestoreProof
 from shared.db.tables.request import IdempotencyKey
 from shared.db.tables.schedule import MissedRun
 from shared.runtime.batches import in_batches
@@ -40,6 +42,8 @@ _JITTER_SECONDS = 30.0
 _PAUSE_SECONDS = 0.1
 """Between batches, so that a long clean-up leaves the database to others."""
 _DAY = 86_400.0
+_PROOF_DAYS = 730.0
+"""For so long it is shown what restore tests came to; the last good one stays."""
 _LINK_DAYS = 30.0
 """For so long who comes with a link that is over learns that it is over, and not that there never was one."""
 _VIEW_DAYS = 30.0
@@ -72,6 +76,7 @@ class Housekeeping:
             Kept(Notification, Notification.created_at, keep.notifications_days, 500, Notification.state != "waiting"),
             Kept(DeadLetter, DeadLetter.at, keep.dead_letters_days, 500),
             Kept(MissedRun, MissedRun.due_at, keep.missed_runs_days, 500),
+            Kept(RestoreProof, RestoreProof.ended_at, _PROOF_DAYS, 500, is_superseded()),
             Kept(Secret, Secret.created_at, keep.passwords_days, 500, Secret.name.like(server_passwords())),
             Kept(Secret, Secret.created_at, keep.passwords_days, 500, Secret.name.like(imports())),
             Kept(CommitMark, CommitMark.at, 1.0, 500),  # of processes that are gone

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy import and_, exists, or_
+from sqlalchemy.orm import aliased
+
 from shared.db.queries.latest import Latest
 from shared.db.tables.proof import RestoreProof
 from shared.domain.proofs import ProofState
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
 _GOOD = RestoreProof.state == ProofState.GOOD.value
@@ -23,6 +27,18 @@ _OF_REPOSITORIES = Latest(
 _OF_BACKUP_JOBS = Latest(
     RestoreProof.backup_job_id, RestoreProof.ended_at, (RestoreProof.full_restore_seconds,), _GOOD, 1
 )
+
+
+def is_superseded() -> ColumnElement[bool]:
+    """Select what may be forgotten: all but the newest good proof of each repository and backup job."""
+    newer = aliased(RestoreProof)
+    same = and_(
+        newer.repository_id == RestoreProof.repository_id,
+        newer.backup_job_id.is_not_distinct_from(RestoreProof.backup_job_id),
+        newer.state == ProofState.GOOD.value,
+        newer.ended_at > RestoreProof.ended_at,
+    )
+    return or_(RestoreProof.state != ProofState.GOOD.value, exists().where(same))
 
 
 async def servers_proven(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, datetime]:

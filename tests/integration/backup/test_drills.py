@@ -347,3 +347,25 @@ class Storage:
         self.viewed.set()
         await self.go.wait()
         return await self._storage.count_chosen(*arguments)
+
+
+async def test_what_a_server_with_borg_1_4_backed_up_is_proven_and_its_damage_found(yard: Yard, tmp_path: Path) -> None:
+    """The servers of the other tests have 1.2."""
+    yard.wrap_borg(f'exec {NODES_BORG} "$@"')
+    source = files(tmp_path / "src", 6, 200_000)
+    os.link(source / "f000", source / "g-too")
+    os.utime(source / "f002", ns=(0, -1_500_000_001))
+    definition = await yard.backup_job(source)
+    await yard.run(definition, "succeeded", "warning")
+    drills = Drills(yard, definition)
+    sample, everything = await drills.run(), await drills.run(kind="all")
+    assert (sample.result["proof"], sample.result["chosen"]) == ("good", 6)
+    assert (everything.result["proof"], everything.result["chosen"]) == ("good", 7)  # with the other name
+    other = await drills.run(kind="named", paths=[str(source / "g-too").lstrip("/")])
+    assert (other.result["proof"], other.result["chosen"]) == ("good", 1)
+    largest = max(segments(yard, definition), key=lambda one: one.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 1
+    largest.write_bytes(data)
+    job = await drills.run("failed")
+    assert (job.code, job.result["files"], len(job.result["damaged"])) == ("archive_damaged", 5, 1)
