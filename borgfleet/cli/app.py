@@ -7,6 +7,7 @@ import typer
 from borgfleet.cli import login, operate, recovery_kit
 from borgfleet.cli.guard import GuardedGroup
 from borgfleet.cli.lazy import loaded_from
+from borgfleet.cli.recover import recover
 from borgfleet.cli.restore import restore
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 operate.register(app)
 app.add_typer(recovery_kit.app, name="recovery-kit")
+app.command()(recover)
 app.command()(restore)
 login.register(app)
 for _name, _help, _where in (

@@ -53,7 +53,7 @@ def build_app(parts: Parts) -> FastAPI:
         redirect_slashes=False,  # a redirect would name the host that the client itself sent
     )
     app.public_url = parts.settings.api.public_url
-    app.state.gateway = Gateway(parts.db, parts.bus, ChildSender(parts.settings.notify.networks()))
+    app.state.gateway = Gateway(parts.db, parts.bus, ChildSender(parts.settings.notify.networks()), parts.settings)
     app.state.live = Live(parts.bus)
     app.state.authenticate = Accounts(parts.db, parts.settings.api)
     app.add_middleware(HeadAsGet)

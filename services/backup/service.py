@@ -13,6 +13,8 @@ from services.backup.handlers import manage_by, works
 from services.backup.importing.keeper import ImportedKeeper
 from services.backup.importing.manage import refuse_from_outside
 from services.backup.importing.take import forget_import, import_repository
+from services.backup.itself.keeper import SelfBackupKeeper
+from services.backup.itself.make import Itself, back_up_itself
 from services.backup.node.capacity import PoolCapacity
 from services.backup.node.endpoint import Endpoint
 from services.backup.node.imports import Imports
@@ -30,6 +32,7 @@ from shared.domain.files import VERBS, subject
 from shared.domain.job import JobType
 from shared.events.archive import ArchiveDelete, ArchiveDeleted, ArchiveRestore, ArchiveRestored, RestoreUndo
 from shared.events.backup import BackupCompleted, BackupFailed, BackupMissed, BackupRequested, BackupStarted
+from shared.events.itself import SelfBackup
 from shared.events.progress import JobChanged
 from shared.events.repository import (
     ArchiveIndex,
@@ -76,6 +79,7 @@ _EMITS = (
     RepositoryImport,
     RepositoryManage,
     ArchiveIndex,
+    SelfBackup,
     BackupStarted,
     BackupCompleted,
     BackupFailed,
@@ -120,6 +124,8 @@ def build(parts: Parts) -> Service:
     manage = manage_by(imports)
     routes.append(Route(RepositoryManage, partial(work_on, work=manage, storage=storage), node=here))
     routes.append(Route(RepositoryManage, refuse_from_outside))
+    itself = partial(back_up_itself, itself=Itself(settings, node, storage))
+    routes += [Route(SelfBackup, itself, 1, node=here), Route(SelfBackup, itself)]
     routes.append(Route(RestoreUndo, partial(undo_restore, servers=restoring)))
     return Service(
         name="backup",
@@ -133,6 +139,7 @@ def build(parts: Parts) -> Service:
             keeper.task(),
             ImportedKeeper(parts.db, here, storage, settings.backup.catalogue_every).task(),
             *CatalogueKeeper(parts.db, here, settings.catalogue_dir, settings.backup.catalogue_every).tasks(),
+            SelfBackupKeeper(parts.db, here, settings.self_backup).task(),
             Answers(parts.db, parts.bus, here, storage, keeper, settings.catalogue_dir).task(),
             Transfers(parts.db, parts.bus, here, storage, keeper, settings.catalogue_dir).task(),
         ),

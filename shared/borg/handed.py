@@ -26,6 +26,7 @@ def in_memory(text: bytes) -> int:
     """Return the number of a file that stands on no disk, to be passed on under this number."""
     descriptor = os.memfd_create("plan", os.MFD_CLOEXEC)
     try:
+        os.fchmod(descriptor, 0o600)  # made for all to write, and MariaDB's clients take no such file
         with os.fdopen(os.dup(descriptor), "wb") as stream:
             stream.write(text)
         return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE_SHELLS)

@@ -223,6 +223,16 @@ class BackupSettings(_Group):
         return self.endpoint_listen_port or self.endpoint_port
 
 
+class SelfBackupSettings(_Group):
+    """The backups of Borgfleet itself: database, settings and host keys."""
+
+    every_hours: float = Field(default=24.0, ge=0, description="How often; 0: never by itself.")
+    pool: str = Field(
+        default="", max_length=63, description="The name of the storage pool that holds them; default: the oldest."
+    )
+    keep: PositiveInt = Field(default=30, description="How many of them are kept.")
+
+
 class SshSettings(_Group):
     """How servers are reached; seconds."""
 
@@ -309,6 +319,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     worker: WorkerSettings = WorkerSettings()
     backup: BackupSettings = BackupSettings()
+    self_backup: SelfBackupSettings = SelfBackupSettings()
     ssh: SshSettings = SshSettings()
     stats: StatsSettings = StatsSettings()
     notify: NotifySettings = NotifySettings()

@@ -23,6 +23,7 @@ class JobType(StrEnum):
     REPOSITORY_IMPORT = "repository_import"
     REPOSITORY_MANAGE = "repository_manage"
     STATS_COLLECT = "stats_collect"
+    SELF_BACKUP = "self_backup"
 
 
 class JobState(StrEnum):

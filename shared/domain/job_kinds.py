@@ -136,6 +136,13 @@ JOB_KINDS: tuple[JobKind, ...] = (
         (Phase("collecting", "servers"),),
         node_bound=False,
     ),
+    JobKind(
+        JobType.SELF_BACKUP, "Backup of Borgfleet itself", "self.backup", Permission.SETTINGS_WRITE,
+        (
+            Phase("preparing the repository"), Phase("copying the database"), Phase("backing up"), Phase("verifying"),
+            Phase("deleting"),
+        ),
+    ),
 )  # fmt: skip
 
 KIND_OF: dict[str, JobKind] = {kind.type.value: kind for kind in JOB_KINDS}

@@ -19,6 +19,7 @@ from shared.events.archive import (
 from shared.events.audit import AuditSealed
 from shared.events.backup import BackupCompleted, BackupFailed, BackupMissed, BackupRequested, BackupStarted
 from shared.events.base import Command, Event
+from shared.events.itself import SelfBackup
 from shared.events.progress import JobChanged, JobProgress
 from shared.events.repository import (
     ArchiveIndex,
@@ -66,7 +67,7 @@ class StreamSpec:
 COMMANDS: tuple[type[Command], ...] = (
     BackupRequested, ArchiveDelete, ArchiveRestore, RepositoryPrune, RepositoryCompact, RepositoryCheck,
     RestoreTest, RepositoryVerify, RepositoryRecover, RepositoryImport, RepositoryManage, ArchiveIndex, RestoreUndo,
-    ServerSetup, StatsCollect,
+    ServerSetup, StatsCollect, SelfBackup,
 )  # fmt: skip
 _OF_SUBJECT = {command.subject: command for command in COMMANDS}
 COMMAND_OF: dict[JobType, type[Command]] = {kind.type: _OF_SUBJECT[kind.subject] for kind in JOB_KINDS}

@@ -36,3 +36,10 @@ async def own_places(session: AsyncSession) -> list[OwnRepository]:
     """Return the places in all pools, the oldest pool first."""
     pools = await session.scalars(select(StoragePool).order_by(StoragePool.created_at, StoragePool.id))
     return [own_in(pool) for pool in pools]
+
+
+async def chosen_pool(session: AsyncSession, name: str) -> StoragePool | None:
+    """Return the pool that holds the backups of Borgfleet: the one of that name, or the oldest; None without any."""
+    pools = select(StoragePool).order_by(StoragePool.created_at, StoragePool.id).limit(1)
+    found: StoragePool | None = await session.scalar(pools.where(StoragePool.name == name) if name else pools)
+    return found

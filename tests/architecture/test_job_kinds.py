@@ -24,6 +24,7 @@ PHASES = {
     "services/setup": ("server_setup",),
     "services/stats": ("stats_collect",),
     "services/backup/create": ("backup_create",),
+    "services/backup/itself": ("self_backup",),
     "services/backup/inventory/recover.py": ("repository_recover",),
     "services/backup/inventory/verify.py": ("repository_verify",),
     "services/backup/restore/undo.py": ("restore_undo",),

@@ -359,6 +359,7 @@ class Fleet:
             "BORGFLEET_NOTIFY__ALLOWED_NETWORKS": '["127.0.0.0/8"]',
             "BORGFLEET_STATS__EVERY": "0",
             "BORGFLEET_BACKUP__CATALOGUE_EVERY": "0",
+            "BORGFLEET_SELF_BACKUP__EVERY_HOURS": "0",
             "BORGFLEET_STATS__CONCURRENCY": "32",
             "BORGFLEET_LOG__LEVEL": "debug",
             **PATIENT,

@@ -28,6 +28,7 @@ from services.api.features.jobs.kinds import router as job_kinds_router
 from services.api.features.jobs.routes import router as jobs_router
 from services.api.features.limits.routes import router as limits_router
 from services.api.features.proofs.routes import router as proofs_router
+from services.api.features.recovery.routes import router as kit_router
 from services.api.features.repositories import guarded as repositories_guarded
 from services.api.features.repositories.importing import router as importing_router
 from services.api.features.repositories.maintenance import router as maintenance_router
@@ -61,6 +62,7 @@ ROUTERS = (
     proofs_router,
     maintenance_router,
     recovery_router,
+    kit_router,
     backup_jobs_router,
     backups_router,
     restores_router,

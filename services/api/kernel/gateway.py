@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from shared.bus.port import Bus
+from shared.config.settings import Settings
 from shared.db.session import Database
 from shared.db.visible import Servers, seeing
 from shared.notify.port import Sender
@@ -43,6 +44,7 @@ class Gateway:
     bus: Bus
     sender: Sender
     """To check the addresses of notification channels; nothing is sent from here."""
+    settings: Settings
     change: Doing | None = None
     """The change that a request is about, if it is about one."""
     servers: Servers | None = None

@@ -247,9 +247,22 @@ async def record_inventory(tx: UnitOfWork, repository_id: uuid.UUID, inventory: 
     While it is frozen the way back stays where it was: since then somebody has deleted.
     """
     repository = await tx.session.get_one(Repository, repository_id)
+    _let_go_recovered(repository)
     if not repository.frozen_reason:
         repository.verified_complete_at, repository.verified_complete_segment = inventory.at, inventory.segment
     await record_present(tx, repository_id, inventory)
+
+
+def _let_go_recovered(repository: Repository) -> None:
+    """Take away that the database was recovered: it was compared now. Every other cause stays."""
+    over = {one["reason"] for one in repository.frozen_for if one["code"] == say.DATABASE_RECOVERED.code}
+    if not over:
+        return
+    repository.frozen_for = [one for one in repository.frozen_for if one["reason"] not in over]
+    left = [reason for reason in repository.frozen_reason.split("; then ") if reason not in over]
+    repository.frozen_reason = "; then ".join(left)
+    if not left:
+        repository.frozen_at = None
 
 
 async def record_present(tx: UnitOfWork, repository_id: uuid.UUID, inventory: Inventory) -> None:

@@ -186,6 +186,14 @@ def refuse_to_write(mode: str, kind: str, label: str) -> None:
         raise Conflict(REPOSITORY_READ_ONLY(repository=label))
 
 
+async def request_self_backup(tx: UnitOfWork, pool: StoragePool, *, request_key: str | None = None) -> Job:
+    """Queue a backup of Borgfleet itself into a pool, on the node that holds that."""
+    job = Job(type=JobType.SELF_BACKUP.value, title="Borgfleet itself", node=pool.node, request_key=request_key)
+    job.params = {"pool_id": str(pool.id)}
+    await tx.jobs.enqueue(job)
+    return job
+
+
 async def requested_before(tx: UnitOfWork, request_key: str) -> bool:
     """Tell whether this very request was met already."""
     return await tx.session.scalar(select(Job.id).where(Job.request_key == request_key)) is not None

@@ -140,6 +140,14 @@ KEY_CHANGED = Message(
 )
 
 
+DATABASE_RECOVERED = Message(
+    "database_recovered",
+    400,
+    "the database was recovered from a backup of {made_at}, and has not been compared with this repository since",
+    "run a backup of it: if it finds every archive on record there, the repository is let go",
+)
+
+
 def all_of(said: Sequence[Said]) -> Said:
     """Return several things, one at least, as one that is said."""
     first, *others = said

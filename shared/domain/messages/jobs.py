@@ -75,3 +75,9 @@ UNEXPECTED = Message(
     "unexpected", 503, "an unexpected {kind}: {error}", "look into the service's log; report it if it stays"
 )
 GIVEN_UP_AFTER = Message("", 400, "{reason} (after {failures} attempts)", "", "given_up_after")
+LOST_IN_RECOVERY = Message(
+    "lost_in_recovery",
+    400,
+    "it had not ended when the backup of the database was made, at {made_at}, from which Borgfleet was recovered",
+    "see whether it was done since; ask for the work anew if not",
+)

@@ -68,3 +68,98 @@ KIT_UNWRITABLE = Message(
     "the recovery kit cannot be written to {path}: {error}; nothing was left there",
     "make room, or name a place that this user may write to",
 )
+DUMP_CLIENT_MISSING = Message(
+    "dump_client_missing",
+    400,
+    "there is no {program} on this machine",
+    "install MariaDB's clients (package mariadb-client) where Borgfleet is backed up and recovered",
+)
+DUMP_FAILED = Message(
+    "dump_failed",
+    503,
+    "the dump of the database failed, with status {status}[: {said}]",
+    "see that the database answers, and that its user may read all tables and routines",
+)
+DUMP_CUT_SHORT = Message(
+    "dump_cut_short",
+    503,
+    "the dump of the database broke off: its last line is missing",
+    "look at the disk of the backup node's state directory, and at the database's log; it is tried again",
+)
+LOAD_FAILED = Message(
+    "load_failed",
+    400,
+    "the dump could not be loaded: {said}",
+    "give an empty database whose user may create tables, then run this again",
+)
+OWN_PLACE_TAKEN = Message(
+    "place_taken",
+    409,
+    "{path} is the place of a server's repository; Borgfleet needs it for its own backups",
+    "name another pool in BORGFLEET_SELF_BACKUP__POOL",
+    "own",
+)
+OWN_POOL_UNKNOWN = Message(
+    "pool_unknown",
+    400,
+    "there is no storage pool for the backups of Borgfleet itself[: {pool}]",
+    "add a pool, or correct BORGFLEET_SELF_BACKUP__POOL",
+    "own",
+)
+OWN_NOT_LISTED = Message(
+    "archive_missing",
+    400,
+    "borg made the backup of Borgfleet, and the repository does not list it: {archive}",
+    "look at the disk of the storage pool, and at this job's log",
+    "own",
+)
+OWN_KEY_CHANGED = Message(
+    "repository_key_changed",
+    400,
+    "the key of the repository {path} is not the recorded one",
+    "find out who did it; put back the key of the recovery kit: its page says how",
+    "own",
+)
+RECOVER_NOT_EMPTY = Message(
+    "recover_not_empty",
+    409,
+    "{what} is there already: Borgfleet is only recovered where there is none",
+    "give an empty data directory and an empty database; to go back to an older state see docs/operations/running.md",
+)
+RECOVER_NO_REPOSITORY = Message(
+    "recover_no_repository",
+    404,
+    "{path} is no repository",
+    "mount the disk of the storage pool, and give the path that the kit's README.txt names",
+)
+RECOVER_KIT_OTHER = Message(
+    "recover_kit_other",
+    422,
+    "the kit is not for the repository at {path}: it is of another installation, or older than the repository",
+    "give the path that the kit's README.txt names, or a newer kit",
+)
+RECOVER_NOT_OURS = Message(
+    "recover_not_ours",
+    422,
+    "this is no backup of Borgfleet itself, or the kit knows of none",
+    "give the repository that the kit's README.txt names, and a kit that was made after the first such backup",
+)
+RECOVER_NO_ARCHIVE = Message(
+    "recover_no_archive",
+    404,
+    "there is no such backup[: {archive}][; there are {archives}]",
+    "leave --archive out to take the newest",
+)
+RECOVER_OTHER_DATABASE = Message(
+    "recover_other_database",
+    422,
+    "the backup is of a {made} database, and the settings name one of {here}",
+    "set BORGFLEET_DATABASE__URL to a database of that kind that is empty, or leave it out for SQLite",
+)
+OWN_POOL_UNKNOWN_ASKED = Message(
+    "pool_unknown",
+    409,
+    "there is no storage pool yet for the backups of Borgfleet itself, or none of the name that is set",
+    "add a pool, or correct BORGFLEET_SELF_BACKUP__POOL",
+    "own_asked",
+)

@@ -1,0 +1,1 @@
+"""The recovery kit, and the backups of Borgfleet itself."""
