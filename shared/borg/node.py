@@ -23,6 +23,7 @@ from shared.borg.environment import apart, key_file, on_node
 from shared.borg.exit_codes import Speaker, failure
 from shared.borg.handed import in_memory, to_read
 from shared.borg.output import LogLine, parse_line
+from shared.borg.piping import BLOCK, pipe
 from shared.borg.sessions import Sessions
 from shared.borg.watch import SILENCE_SECONDS, Watch
 from shared.domain.lines import CUT
@@ -39,10 +40,7 @@ _SHELL_SCRIPTS = ("guard.sh", "serve.sh")
 _OWN_END_SECONDS = 1.0
 _STOP_SECONDS = 20.0
 _HANGING_SECONDS = 5.0
-_BLOCK = 256 * 1024
 _ANSWER_LIMIT = 64 * 1024 * 1024
-_SMALL = 32 * 1024
-_GATHER_SECONDS = 0.002
 _LINES_KEPT = 2000
 OnOutput: TypeAlias = "Callable[[LogLine | Progress | Phase], None]"
 OnAnswer: TypeAlias = "Callable[[bytes], Awaitable[None] | None]"
@@ -230,10 +228,10 @@ class BorgNode:
             stderr=asyncio.subprocess.DEVNULL,
             env=self._environment,
             start_new_session=True,
-            limit=_BLOCK,
+            limit=BLOCK,
         )
         try:
-            await _pipe(process, read, write)
+            await pipe(process, read, write)
         finally:
             await _end(process)
 
@@ -263,7 +261,7 @@ class BorgNode:
                 env=self._environment | environment | {"BORG_PASSPHRASE_FD": str(handed[0])},
                 pass_fds=handed,
                 start_new_session=True,
-                limit=_BLOCK,
+                limit=BLOCK,
             )
         finally:
             for descriptor in handed:
@@ -350,40 +348,11 @@ async def _listen(read: Callable[[int], Awaitable[bytes]], heard: OnOutput | Non
 
 async def _hand_on(read: Callable[[int], Awaitable[bytes]], on_answer: OnAnswer) -> tuple[bytes, int]:
     turn = Turn()
-    while block := await read(_BLOCK):
+    while block := await read(BLOCK):
         if (taken := on_answer(block)) is not None:
             await taken
         await turn.give()
     return b"", 0
-
-
-async def _pipe(
-    process: asyncio.subprocess.Process,
-    read: Callable[[int], Awaitable[bytes]],
-    write: Callable[[bytes], Awaitable[None]],
-) -> None:
-    stdin, stdout = cast("asyncio.StreamWriter", process.stdin), cast("asyncio.StreamReader", process.stdout)
-
-    async def up() -> None:
-        try:
-            while data := await read(_BLOCK):
-                stdin.write(data)
-                await stdin.drain()
-        finally:
-            stdin.close()  # whatever ended the client's side, borg serve must hear of it
-
-    async def down() -> None:
-        while data := await stdout.read(_BLOCK):
-            await write(data)
-            if len(data) < _SMALL:  # borg answers each of thousands of puts: together they cost a packet, not one each
-                await asyncio.sleep(_GATHER_SECONDS)
-
-    sending = asyncio.create_task(up())
-    try:
-        await down()
-    finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
 
 
 async def _end(process: asyncio.subprocess.Process, wait_for: float = _STOP_SECONDS) -> None:

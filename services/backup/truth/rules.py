@@ -67,10 +67,10 @@ def _found(pattern: str, path: str) -> bool:
 
 
 def _fits(pieces: list[str], path: str) -> bool:
-    """Tell whether borg's `sh:` style fits a path, or a directory above it: `*` stays within a directory, `**/` crosses any number of them.
+    """Tell whether borg's `sh:` style fits a path, or a directory above it.
 
-    All places that the pattern may have come to are walked on at once: an expression tries them one after the other,
-    and of some stars on a deep path that has no end.
+    `*` stays within a directory, `**/` crosses any number of them. All places that the pattern may have come to are
+    walked on at once: an expression tries them one after the other, and of some stars on a deep path that has no end.
     """
     at = {0}
     for piece in pieces:
