@@ -136,7 +136,7 @@ def test_no_words_of_a_failed_borg_hold_all_others_up(words: str, opening: str) 
     """A line of 64 KiB was searched for two seconds, and 600 are kept; a number of 5,000 digits was an error of ours."""
     message = opening + ERRORS[words] * (64 * 1024 // len(ERRORS[words]))
     for level, code in (("info", ""), ("error", "Error")):
-        lines = [LogLine(level, message, code)] * 40
+        lines = [LogLine(level, message, code)] * 15
         for status in (2, 127):
             with in_no_time(level, status):
                 assert isinstance(failure(status, lines), AppError | None)
