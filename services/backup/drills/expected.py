@@ -40,7 +40,7 @@ def agree(met: Met, size: int | None, mode: int | None, mtime: int | None) -> bo
     """Tell whether an entry is as it was recorded; what is not known is not compared."""
     if (size is not None and met.size != size) or (mode is not None and met.mode != mode):
         return False
-    if mtime is None or not 0 < mtime < _LATEST or met.mtime < 0:  # borg lists no time outside of these
+    if mtime is None or not 0 < mtime < _LATEST:  # borg lists no time outside of these
         return True
     return abs(met.mtime - mtime) <= _ROUNDED
 

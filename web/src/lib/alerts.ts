@@ -14,7 +14,8 @@ export interface AlertLike {
 }
 
 /** What a restore would miss comes before a machine that is merely busy. */
-const OF_BACKUPS = /^(backup_|repository_|pool_|post_hook_|restore_unproven|database_older|server_unreachable)/
+const OF_BACKUPS =
+  /^(backup_|repository_|pool_|post_hook_|restore_unproven|database_older|server_unreachable)/
 
 /** The worst first: what endangers backups, then the rest, each by its level; what somebody knows of last. */
 export function worstFirst<T extends AlertLike>(alerts: T[]): T[] {
