@@ -99,6 +99,7 @@ export const ACTIONS: readonly string[] = [
   'step_up',
   'take_factors',
   'test_channel',
+  'test_restore',
   'toggle_backup_job',
   'undo_restore',
   'unfreeze',
