@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import json
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -56,8 +57,18 @@ def export(
         for part in Client().download(f"{_PATH}/export?after={after}"):
             file.write(part)
             last = (last + part)[-_LONGEST_END:]
-        if not last.splitlines()[-1:] or b'"kind": "end"' not in last.splitlines()[-1]:
+        if not _is_end(last):
             fail("the export broke off, and is not whole", "export it again")
+
+
+def _is_end(text: bytes) -> bool:
+    """Tell whether an export ends as one that is whole does."""
+    line = text.rpartition(b"\n")[0].rpartition(b"\n")[2]
+    try:
+        said: Any = json.loads(line)
+    except ValueError:
+        return False
+    return text.endswith(b"\n") and isinstance(said, dict) and cast("dict[str, Any]", said).get("kind") == "end"
 
 
 @app.command()

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, event, or_, select
 from sqlalchemy.orm import with_loader_criteria
 
 from shared.db.tables.alert import Alert, AlertChange, AlertRule, MaintenanceWindow
+from shared.db.tables.approval import Approval
 from shared.db.tables.audit import AuditEntry
 from shared.db.tables.backup_job import BackupJob
 from shared.db.tables.base import Base
@@ -85,6 +86,7 @@ LIMITED: dict[type[Base], Callable[[Servers], ColumnElement[bool]]] = {
     Alert: _named(Alert.server),
     AlertChange: _alert_changes,
     AlertRule: _own(AlertRule),
+    Approval: _own(Approval),
     Archive: _own(Archive),
     AuditEntry: _own(AuditEntry),
     BackupJob: _own(BackupJob),

@@ -46,8 +46,9 @@ OF_NODES = ("/files", "/files/versions", "/stats", "/usage", "/diff/{other_id}")
 """What is asked of a node, or of what a node has told: none is here."""
 OF_NO_SERVER = {"/api/files/search", "/api/fleet-key", "/api/job-kinds", "/api/schedules/preview"}
 KNOWN = {
-    "AlertRule", "ApiToken", "AuditSeal", "BackupNode", "ChannelTag", "CommitMark", "DeadLetter",
-    "Grant", "GroupTag", "IdempotencyKey", "KitEntry", "Lease", "LoginFlow", "LoginSession", "NotificationChannel", "OneTimeLink",
+    "AlertRule", "ApiToken", "AuditCheck", "AuditSeal", "BackupNode", "ChannelTag", "CommitMark", "DeadLetter", "FourEyes",
+    "Grant", "GroupTag", "IdempotencyKey", "KitEntry", "Lease", "LoginFlow", "LoginSession", "NotificationChannel",
+    "OneTimeLink",
     "OutboxRow", "RecoveryCode", "RunLimits", "Secret", "ServerGroup", "ServiceInstance", "StoragePool", "Tag",
     "Throttle", "User",
 }  # fmt: skip

@@ -16,8 +16,20 @@ from services.backup.work import work_on
 from shared.borg.output import LogLine, Phase, Progress
 from shared.bus.memory import MemoryBus
 from shared.db.session import Database
+from shared.db.stores.approvals import four_eyes
 from shared.db.stores.requests import request_delete
-from shared.db.tables import Archive, BackupJob, BackupNode, Job, OutboxRow, PastMeasure, Repository, Server
+from shared.db.tables import (
+    Approval,
+    Archive,
+    BackupJob,
+    BackupNode,
+    FourEyes,
+    Job,
+    OutboxRow,
+    PastMeasure,
+    Repository,
+    Server,
+)
 from shared.domain.ids import new_id
 from shared.domain.job import JobType
 from shared.errors import AppError, Permanent, Transient, Waiting
@@ -272,6 +284,32 @@ async def test_an_outside_deletion_by_id(world: World) -> None:
             await accept_delete_request(
                 ArchiveDelete(archive_id=unknown), Context(world.db, world.bus, key="d2", lease_seconds=1)
             )
+
+
+async def test_with_four_eyes_an_outside_deletion_waits_for_a_person(world: World) -> None:
+    """Once a message, however often it comes, and also after somebody has decided or four eyes were switched off."""
+    first, _ = await backed_up(world)
+
+    async def switch(*, on: bool) -> None:
+        await world.db.run(lambda tx: four_eyes(tx.session))
+        await world.db.run(lambda tx: tx.session.execute(update(FourEyes).values(enabled=on)))
+
+    async def deliver(key: str) -> None:
+        ctx = Context(world.db, world.bus, key=key, lease_seconds=1)
+        await accept_delete_request(ArchiveDelete(archive_id=first.id), ctx)
+
+    await switch(on=True)
+    for key in ("d1", "d1", "d2", "d1"):
+        await deliver(key)
+    await world.db.run(lambda tx: tx.session.execute(update(Approval).values(state="rejected", open_key=None)))
+    await switch(on=False)
+    for key in ("d1", "d2"):
+        await deliver(key)
+    asked = await world.rows(Approval)
+    assert sorted((one.request_key, one.kind, one.asked_by, one.target_id) for one in asked) == [
+        ("d1", "delete_backup", "outside", str(first.id)), ("d2", "delete_backup", "outside", str(first.id)),
+    ]  # fmt: skip
+    assert [job for job in await world.rows(Job) if job.type == "archive_delete"] == []
 
 
 async def days_apart(world: World, count: int) -> list[Archive]:
