@@ -109,7 +109,7 @@ describe('a night', () => {
     answering(answers(many, { '/api/servers': page(servers) }))
     const part = shown()
     await vi.waitFor(() => expect(part.findAll('[data-row]').length).toBe(500), WAIT)
-    expect(part.text()).toContain('200 rows with 200 runs are not shown')
+    expect(part.text()).toContain('Not shown: 200 runs, 200 whole rows.')
     button('Show more').click()
     await vi.waitFor(() => expect(part.findAll('[data-row]').length).toBe(700), WAIT)
   })

@@ -20,8 +20,8 @@ const NOON = 12
 const clocks = new Map<string, Intl.DateTimeFormat>()
 
 function clock(zone: string): Intl.DateTimeFormat {
-  const known = clocks.get(zone)
-  if (known) return known
+  const there = clocks.get(zone)
+  if (there) return there
   const two = '2-digit' as const
   const made = new Intl.DateTimeFormat('en-US', {
     timeZone: zone,
@@ -37,8 +37,23 @@ function clock(zone: string): Intl.DateTimeFormat {
   return made
 }
 
+const known = new Map<string, number>()
+/** Quarters of an hour that are remembered: two months of one zone. */
+const MOST_KNOWN = 5000
+
 /** How far a zone's clock is ahead of UTC at a moment, in milliseconds. */
 export function offset(at: number, zone: string): number {
+  // Clocks are changed at a quarter at the earliest, and asking Intl is slow: a night asks thousands of times.
+  const key = `${Math.floor(at / QUARTER)} ${zone}`
+  const found = known.get(key)
+  if (found !== undefined) return found
+  if (known.size >= MOST_KNOWN) known.clear()
+  const ahead = askedOffset(at, zone)
+  known.set(key, ahead)
+  return ahead
+}
+
+function askedOffset(at: number, zone: string): number {
   const of: Record<string, number> = {}
   for (const { type, value } of clock(zone).formatToParts(at)) of[type] = Number(value)
   const [year = 0, month = 1, day = 1] = [of['year'], of['month'], of['day']]

@@ -231,7 +231,8 @@ describe('the rows', () => {
       0,
     )
     expect(firstRows(rows, 7).length).toBe(2)
-    expect(firstRows(rows, 1).length).toBe(1)
+    expect(firstRows(rows, 1).map((row) => [row.bars.length, row.lanes])).toEqual([[1, 1]])
+    expect(firstRows([], 5)).toEqual([])
     expect(firstRows(rows, 9).length).toBe(3)
   })
 })

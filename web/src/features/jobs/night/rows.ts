@@ -125,13 +125,18 @@ export function rowsOf(
     )
 }
 
-/** So many rows as have no more than so many bars together; one row at least. */
+/** So many rows as have no more than so many bars together; of the first, where it alone has more, so many bars. */
 export function firstRows(rows: Row[], most: number): Row[] {
+  const [first] = rows
+  if (first && first.bars.length > most) {
+    const bars = first.bars.slice(0, most)
+    return [{ ...first, bars, lanes: Math.max(1, ...bars.map((bar) => bar.lane + 1)) }]
+  }
   let bars = 0
   const found: Row[] = []
   for (const row of rows) {
     bars += row.bars.length
-    if (found.length && bars > most) break
+    if (bars > most) break
     found.push(row)
   }
   return found
