@@ -43,7 +43,8 @@ WORDS_ALONE = {
 }
 """English alone, marked as English where it is shown. None is added here."""
 ANSWERS = {
-    "AlertChangeOut.note", "AlertDetail.acknowledged_note", "AlertOut.acknowledged_note", "BackupOut.accepted_reason",
+    "AlertChangeOut.note", "AlertDetail.acknowledged_note", "AlertOut.acknowledged_note", "ApprovalAsked.note",
+    "ApprovalAsked.reason", "ApprovalOut.note", "ApprovalOut.reason", "BackupOut.accepted_reason",
     "BackupOut.damage", "BackupOut.held_reason", "LogLineOut.message", "NotificationOut.error", "PauseOut.reason",
     "PoolOut.problem", "RepositoryOut.damage", "RepositoryOut.frozen_reason", "RepositoryOut.restored_accepted_reason",
     "RepositoryOut.unfrozen_reason", "RepositoryOut.managed_reason", "RepositoryOut.retention_confirmed_reason", "ServerOut.state_reason", "WindowOut.reason",

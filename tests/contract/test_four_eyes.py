@@ -418,6 +418,8 @@ async def test_what_changed_while_it_cooled_keeps_it_from_being_done(stage: Stag
     await stage.round()
     found = await stage.only()
     assert (found.state, found.code) == (state, code)
+    told = (await stage.ada.ask("GET", f"/api/approvals/{found.id}")).json() if "asker" not in how else None
+    assert told is None or (told["message"]["code"], told["reason"]) == (code, "")
     assert await jobs(stage) == 0
     await stage.round()
     assert await jobs(stage) == 0

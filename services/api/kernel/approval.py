@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from services.api.kernel.schemas import Telling
+from services.api.kernel.schemas import Out, Told
 from shared.domain.four_eyes import FRESH
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shared.domain.four_eyes import About, Command
 
 
-class ApprovalOut(Telling):
+class ApprovalOut(Out):
     """An action that somebody asked for and that another person has to agree to."""
 
     id: uuid.UUID
@@ -42,6 +42,7 @@ class ApprovalOut(Telling):
     run_at: datetime = Field(description="Asked: when it expires. Approved: when it is done.")
     done_at: datetime | None
     code: str = Field(description="Why it was not done: one of GET /api/errors.")
+    message: Told = Field(default=None, description="The same as an entry, with its parameters.")
 
 
 class ApprovalAsked(ApprovalOut):
