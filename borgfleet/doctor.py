@@ -18,6 +18,7 @@ from borgfleet.standalone import own_borg
 from shared.borg import fencing
 from shared.bus.jetstream import connect
 from shared.bus.servers import ServerState, Silent, look
+from shared.db.queries.own_backups import last_own_backup
 from shared.db.tables.base import db_now
 from shared.domain.messages.installation import (
     BORG_DOES_NOT_RUN,
@@ -30,7 +31,9 @@ from shared.domain.messages.installation import (
     PACKAGE_NAME_TAKEN,
     STREAMS_BEHIND,
 )
+from shared.domain.messages.recovery_kit import KIT_LACKS
 from shared.errors import AppError, Permanent
+from shared.kit.cover import kit_cover
 from shared.secrets.envelope import KeyRing
 
 if TYPE_CHECKING:
@@ -143,6 +146,21 @@ async def _master_key(settings: Settings) -> str:
     return f"{settings.master_key_path}, mode 0600, opens what is sealed in the database (key {keys[0]})"
 
 
+async def _kit(settings: Settings) -> str:
+    db = open_database(settings, KeyRing([]))  # what is asked here needs no key
+    try:
+        async with db.read() as session:
+            cover, at = await kit_cover(session), await last_own_backup(session)
+    finally:
+        await db.close()
+    if cover.missing:
+        raise Permanent(KIT_LACKS(missing=len(cover.missing), repositories=cover.repositories))
+    backed_up = f"{at:%Y-%m-%d %H:%M} UTC" if at else "never"
+    return (
+        f"covers {cover.covered} of {cover.repositories} repositories; Borgfleet itself was last backed up: {backed_up}"
+    )
+
+
 _CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
     "versions": _versions,
     "package names": _names,
@@ -152,4 +170,5 @@ _CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
     "master key": _master_key,
     "database and clock": _database,
     "message bus": _bus,
+    "recovery kit": _kit,
 }

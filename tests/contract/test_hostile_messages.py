@@ -47,7 +47,7 @@ from tests.harness import hostile
 from tests.harness.pairs import PAIRS
 from tests.harness.patience import WAIT
 
-OPERATING = {"up", "run", "migrate", "wait", "health", "doctor", "nats-keys", "recovery-kit"}
+OPERATING = {"up", "run", "migrate", "wait", "health", "doctor", "nats-keys", "recovery-kit", "recover"}
 
 
 def payloads(event: type[Command], alphabet: hostile.Turns) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from sqlalchemy import and_, case, func, select
 
 from services.stats.metrics.proofs import load_proofs
 from shared.db.queries.latest import Latest
+from shared.db.queries.own_backups import last_own_backup
 from shared.db.queries.retention import doubtful_archives, latest_good
 from shared.db.queries.tags import tags_by_server_name, with_scopes
 from shared.db.stores.hook_debts import owed_per_backup_job
@@ -31,6 +32,7 @@ from shared.domain.importing import READ_ONLY
 from shared.domain.job import JobState, JobType
 from shared.domain.job_kinds import KIND_OF
 from shared.domain.rpo import target_seconds
+from shared.kit.cover import kit_cover
 
 if TYPE_CHECKING:
     import uuid
@@ -316,7 +318,17 @@ async def _ourselves(session: AsyncSession) -> list[Triple]:
     if (check := await session.get(AuditCheck, 1)) is not None:
         figures.append(("borgfleet_audit_broken", (), int(bool(check.broken_what))))
         figures.append(("borgfleet_audit_verified_timestamp_seconds", (), _at(check.ended_at)))
-    return figures + await _refused(session)
+    return figures + await _refused(session) + await _recovery(session)
+
+
+async def _recovery(session: AsyncSession) -> list[Triple]:
+    """Return what there would be to come back with if all was lost."""
+    cover = await kit_cover(session)
+    return [
+        ("borgfleet_recovery_kit_exported_timestamp_seconds", (), _at(cover.exported_at)),
+        ("borgfleet_repositories_without_kit", (), len(cover.missing)),
+        ("borgfleet_self_backup_timestamp_seconds", (), _at(await last_own_backup(session))),
+    ]
 
 
 async def _refused(session: AsyncSession) -> list[Triple]:

@@ -163,3 +163,9 @@ OWN_POOL_UNKNOWN_ASKED = Message(
     "add a pool, or correct BORGFLEET_SELF_BACKUP__POOL",
     "own_asked",
 )
+KIT_LACKS = Message(
+    "kit_lacks",
+    409,
+    "no recovery kit has {missing} of {repositories} repositories as they are now",
+    "make one, and keep it away from this machine: `borgfleet recovery-kit export --recipient age1... -o kit.age`",
+)
