@@ -38,6 +38,7 @@ SENDERS: dict[str, frozenset[type[Event]]] = {
     "request_backup": commands(JobType.BACKUP_CREATE) | commands(*TAKE_TURNS),
     "request_delete": commands(JobType.ARCHIVE_DELETE),
     "request_restore": commands(JobType.ARCHIVE_RESTORE),
+    "request_self_backup": commands(JobType.SELF_BACKUP),
     "request_undo": commands(JobType.RESTORE_UNDO),
     "request_maintenance": MAINTENANCE | commands(*TAKE_TURNS),
     "request_setup": commands(JobType.SERVER_SETUP),
