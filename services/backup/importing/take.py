@@ -68,7 +68,9 @@ class Look:
 
 async def import_repository(event: RepositoryImport, ctx: Context, *, storage: Storage, imports: Imports) -> None:
     """Claim the job, read the repository through a view, record it; a second delivery finds no claim."""
-    job = await ctx.claim(event.job_id) if event.job_id else None
+    if event.job_id is None:
+        raise Permanent(say.JOB_MISSING())
+    job = await ctx.claim(event.job_id)
     if job is None:
         return
 

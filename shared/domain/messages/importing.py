@@ -195,3 +195,10 @@ READER_MUTE = Message(
     "see the job's log; report it with these words",
     variant="import",
 )
+JOB_MISSING = Message(
+    "job_missing",
+    409,
+    "a message for a backup node names its job",
+    "publish without the node: `repository.import` with `repository_id`",
+    variant="import",
+)

@@ -13,6 +13,7 @@ HIDDEN_FROM_VIEWERS = {"users:read", "tokens:read", "audit:read", "settings:read
 ADMINS_ALONE = {
     "backups:accept", "backups:delete", "backups:download", "backups:restore_elsewhere", "repositories:write",
     "repositories:delete", "repositories:prune", "repositories:recover", "repositories:unfreeze", "pools:write",
+    "repositories:import", "repositories:manage",
     "channels:write", "limits:write", "thresholds:write", "tags:write", "groups:write", "users:write", "grants:write",
     "tokens:read", "tokens:write", "settings:write", "secrets:show", "approvals:decide", "servers:delete",
 }  # fmt: skip
