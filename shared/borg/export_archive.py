@@ -100,6 +100,8 @@ def main(argv: Sequence[str]) -> None:
             of_borg: Any = super()
             items = of_borg.iter_items(minded.seeing(chosen) if minded else chosen, *arguments, **more)
             for item in minded.judged(items) if minded else items:
+                if item.path == "." and not minded:
+                    continue  # plain borg was told to save `.`: its own directory is the place that a restore makes
                 _Tar.item = item
                 yield item
 
