@@ -223,7 +223,7 @@ describe('the thresholds', () => {
       'backup_failed',
       'disk',
     ])
-    expect(KINDS.length).toBe(26)
+    expect(KINDS.length).toBe(27)
   })
 
   it('are shown with who decided them, and changed', async () => {
