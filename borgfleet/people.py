@@ -20,9 +20,11 @@ from shared.db.stores.accounts import (
     reset_factors,
     set_password,
 )
+from shared.db.stores.approvals import four_eyes
 from shared.db.stores.audit import Actor, Deed
 from shared.db.tables.account import User
 from shared.domain.messages.accounts import NO_LOGIN_SERVICE, USER_UNKNOWN
+from shared.domain.messages.approvals import FOUR_EYES_PASSED_BY
 from shared.domain.names import shown_address
 from shared.errors import Conflict, NotFound
 from shared.secrets.passwords import check_password, hash_password
@@ -79,13 +81,17 @@ async def new_setup_link(settings: Settings) -> str | None:
     return setup_url(settings, secret) if secret else None
 
 
-async def reset_password(settings: Settings, name: str, password: str | None) -> str:
-    """Set a user's password, or return a link to choose one with; all sessions end."""
+async def reset_password(settings: Settings, name: str, password: str | None, reason: str = "") -> str:
+    """Set a user's password, or return a link to choose one with; all sessions end.
+
+    `reason`: why the second person is passed by, where four eyes are on.
+    """
     kept = None
     if password is not None:
         kept = await asyncio.to_thread(hash_password, check_password(password, name))
 
     async def reset(tx: UnitOfWork) -> str:
+        await require_glass(tx, reason)
         user = await _user(tx, name)
         if user.kind != "person":
             raise Conflict(NO_LOGIN_SERVICE(name=name))
@@ -100,16 +106,40 @@ async def reset_password(settings: Settings, name: str, password: str | None) ->
     return await _run(settings, reset)
 
 
-async def reset_second_factors(settings: Settings, name: str) -> None:
-    """Take a user's second factors away; all sessions end."""
+async def reset_second_factors(settings: Settings, name: str, reason: str = "") -> None:
+    """Take a user's second factors away; all sessions end. `reason`: see `reset_password`."""
 
     async def reset(tx: UnitOfWork) -> None:
+        await require_glass(tx, reason)
         user = await _user(tx, name)
         await tx.audit.add(console(), Deed("reset_factors", "users", str(user.id), user.name))
         await reset_factors(tx.session, tx.secrets, user.id)
         await end_sessions(tx.session, user.id)
 
     await _run(settings, reset)
+
+
+async def switch_off_four_eyes(settings: Settings, reason: str) -> bool:
+    """Let guarded actions need no second person any more; False if they needed none."""
+
+    async def switch_off(tx: UnitOfWork) -> bool:
+        row = await four_eyes(tx.session, locked=True)
+        if not row.enabled:
+            return False
+        await require_glass(tx, reason)
+        row.enabled = False
+        return True
+
+    return await _run(settings, switch_off)
+
+
+async def require_glass(tx: UnitOfWork, reason: str) -> None:
+    """Conflict where four eyes are on and nobody says why they are passed by; who says it is on record."""
+    if not (await four_eyes(tx.session)).enabled:
+        return
+    if not reason.strip():
+        raise Conflict(FOUR_EYES_PASSED_BY())
+    await tx.audit.add(console(), Deed("break_glass", "settings", "", "four eyes", after={"reason": reason.strip()}))
 
 
 def console() -> Actor:

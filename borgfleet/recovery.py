@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from borgfleet.master_key import proven_database
-from borgfleet.people import console
+from borgfleet.people import console, require_glass
 from shared.db.stores.audit import Deed
-from shared.errors import AppError
+from shared.errors import AppError, Conflict
 from shared.kit.cover import record_export
 from shared.kit.gather import gather, repositories
 
@@ -29,10 +29,14 @@ spaces to a file, then
   borg key import PATH FILE"""
 
 
-async def kit(settings: Settings) -> list[dict[str, str]]:
-    """Return id, server, node, path, passphrase and key of every repository that was used; a key may be empty."""
+async def kit(settings: Settings, reason: str = "") -> list[dict[str, str]]:
+    """Return id, server, node, path, passphrase and key of every repository that was used; a key may be empty.
+
+    `reason`: why the second person is passed by, where four eyes are on.
+    """
     db = await proven_database(settings)
     try:
+        await _require_glass(db, reason)
         found = await db.run(_read)
         await _audit(db, "recovery_kit")
         return found
@@ -40,13 +44,15 @@ async def kit(settings: Settings) -> list[dict[str, str]]:
         await db.close()
 
 
-async def export(settings: Settings, write: Callable[[Kit], None]) -> Kit:
+async def export(settings: Settings, write: Callable[[Kit], None], reason: str = "") -> Kit:
     """Write a kit, and once it is written keep what it covers; return it.
 
-    It is made from a database that can only be read, too: then nobody knows afterwards that there is one.
+    It is made from a database that can only be read, too: then nobody knows afterwards that there is one. `reason`:
+    see `kit`.
     """
     db = await proven_database(settings)
     try:
+        await _require_glass(db, reason)
         made = await db.run(lambda tx: gather(tx, settings))
         write(made)
         with contextlib.suppress(AppError):
@@ -96,3 +102,12 @@ def _as_entry(one: KitRepository) -> dict[str, str]:
 async def _audit(db: Database, action: str) -> None:
     with contextlib.suppress(AppError):  # a kit is made from a database that can only be read, too
         await db.run(lambda tx: tx.audit.add(console(), Deed(action, "repositories")), retry_for=0)
+
+
+async def _require_glass(db: Database, reason: str) -> None:
+    try:
+        await db.run(lambda tx: require_glass(tx, reason), retry_for=0)
+    except Conflict:
+        raise
+    except AppError:  # of a database that can only be read
+        return

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from borgfleet.cli.client import Client, segment
+from borgfleet.cli.operate import BreakGlass, DataDir, execute, local_settings
 from borgfleet.cli.output import AsJson, show, show_one
 
 app = typer.Typer(no_args_is_help=True)
@@ -51,6 +52,15 @@ def reject(approval: str, note: Note = "", as_json: AsJson = False) -> None:
 def withdraw(approval: str, as_json: AsJson = False) -> None:
     """Take back what one has asked for oneself."""
     show_one(Client().post(f"{_PATH}/{segment(approval)}/withdraw"), as_json=as_json)
+
+
+@app.command("switch-off")
+def switch_off(break_glass: BreakGlass = "", data_dir: DataDir = None) -> None:
+    """Switch four eyes off without the API, on a machine with the database's settings: nobody may be left to agree."""
+    from borgfleet.people import switch_off_four_eyes  # noqa: PLC0415 - loads only where it runs
+
+    was_on = execute(switch_off_four_eyes(local_settings(data_dir), break_glass))
+    typer.echo("four eyes are off now" if was_on else "four eyes were off already")
 
 
 def _decide(approval: str, verb: str, note: str, *, as_json: bool) -> None:

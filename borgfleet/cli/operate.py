@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _SETTINGS_REMEDY = "correct the variable BORGFLEET_... or the TOML file that BORGFLEET_CONFIG names"
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Default: /var/lib/borgfleet.")]
+BreakGlass = Annotated[
+    str, typer.Option("--break-glass", help="Where four eyes are on: why no second person is asked; it is kept.")
+]
 
 
 def register(app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from borgfleet.cli.failing import EXIT_FAILED, fail
-from borgfleet.cli.operate import DataDir, any_settings, execute, local_settings
+from borgfleet.cli.operate import BreakGlass, DataDir, any_settings, execute, local_settings
 from shared.errors import AppError, Invalid
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def recovery_kit(
     taken_from: Annotated[
         str, typer.Option("--import", help="A kit's file, or - for standard input: take its passphrases back.")
     ] = "",
+    break_glass: BreakGlass = "",
 ) -> None:
     """Print every repository's path and passphrase, or, with a further verb, make and test a file of them."""
     from borgfleet.recovery import kit, kit_as_text  # noqa: PLC0415 - loads only where it runs
@@ -44,7 +45,7 @@ def recovery_kit(
     if taken_from:
         _import_kit(settings, taken_from)
         return
-    repositories = execute(kit(settings))
+    repositories = execute(kit(settings, break_glass))
     typer.echo(json.dumps(repositories) if as_json else kit_as_text(repositories))
 
 
@@ -57,6 +58,7 @@ def export_kit(
     passphrase_file: PassphraseFile = None,
     plain: Annotated[bool, typer.Option("--plain", help="Do not encrypt it.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    break_glass: BreakGlass = "",
     data_dir: DataDir = None,
 ) -> None:
     """Make a kit as one file: encrypted for public keys of age, or with a passphrase."""
@@ -78,7 +80,7 @@ def export_kit(
             data = sealed_for(data, recipients) if recipients else sealed_with(data, passphrase)
         write_whole(output, data, overwrite=overwrite)
 
-    made = execute(export(settings, write))
+    made = execute(export(settings, write, break_glass))
     _tell(made, output, plain=plain)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from borgfleet.cli import ask
 from borgfleet.cli.client import Client, fail
-from borgfleet.cli.operate import DataDir, execute, local_settings
+from borgfleet.cli.operate import BreakGlass, DataDir, execute, local_settings
 from borgfleet.cli.output import AsJson, console, show, show_one
 
 app = typer.Typer(no_args_is_help=True)
@@ -99,6 +99,7 @@ def invite(name: str) -> None:
 def reset_password(
     name: str,
     link: Annotated[bool, typer.Option("--link", help="Print a link instead of asking for a password.")] = False,
+    break_glass: BreakGlass = "",
     data_dir: DataDir = None,
 ) -> None:
     """Set a password without the API, on a machine with the database's settings; all sessions end."""
@@ -106,16 +107,16 @@ def reset_password(
 
     settings = local_settings(data_dir)
     password = None if link else ask.secret(f"new password of {name}")
-    made = execute(reset(settings, name, password))
+    made = execute(reset(settings, name, password, break_glass))
     console.print(made or f"{name} has a new password", soft_wrap=True)
 
 
 @app.command("reset-factors")
-def reset_factors(name: str, data_dir: DataDir = None) -> None:
+def reset_factors(name: str, break_glass: BreakGlass = "", data_dir: DataDir = None) -> None:
     """Take second factors away without the API, as after a lost phone; all sessions end."""
     from borgfleet.people import reset_second_factors  # noqa: PLC0415 - loads only where it runs
 
-    execute(reset_second_factors(local_settings(data_dir), name))
+    execute(reset_second_factors(local_settings(data_dir), name, break_glass))
     console.print(f"{name} logs in with the password alone", soft_wrap=True)
 
 

@@ -168,8 +168,8 @@ class ApiSettings(_Group):
 class WorkerSettings(_Group):
     """How long the message kernel waits, in seconds."""
 
-    ack_wait: Seconds = Field(
-        default=30.0, le=3600.0, description="After the last heartbeat, a message is delivered again."
+    ack_wait: float = Field(
+        default=30.0, gt=0, le=3600.0, description="After the last heartbeat, a message is delivered again."
     )
     cancel_poll: Seconds = Field(default=1.0, description="How soon a running job hears that it is cancelled.")
     reap_every: Seconds = 2.0

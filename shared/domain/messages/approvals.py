@@ -57,3 +57,9 @@ FOUR_EYES_NEEDS_TWO = Message(
     "four eyes need two administrators of the fleet with a second factor, and there are {count}",
     "let a second administrator set up a second factor on the profile page",
 )
+FOUR_EYES_PASSED_BY = Message(
+    "four_eyes_passed_by",
+    409,
+    "four eyes are on, and this passes the second person by",
+    "let another administrator agree on the web page, or say why with --break-glass: the audit log keeps it",
+)
