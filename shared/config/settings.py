@@ -226,11 +226,11 @@ class BackupSettings(_Group):
 class SelfBackupSettings(_Group):
     """The backups of Borgfleet itself: database, settings and host keys."""
 
-    every_hours: float = Field(default=24.0, ge=0, description="How often; 0: never by itself.")
+    every_hours: float = Field(default=24.0, ge=0, le=8784, description="How often; 0: never by itself.")
     pool: str = Field(
         default="", max_length=63, description="The name of the storage pool that holds them; default: the oldest."
     )
-    keep: PositiveInt = Field(default=30, description="How many of them are kept.")
+    keep: Count = Field(default=30, description="How many of them are kept.")
 
 
 class SshSettings(_Group):

@@ -25,9 +25,9 @@ DEEDS: dict[str, Callable[[Settings, str], Awaitable[Any]]] = {
     "a new password": lambda here, why: people.reset_password(here, "ada", "a fine day for sailing", why),
     "a link to choose one": lambda here, why: people.reset_password(here, "ada", None, why),
     "no second factor": lambda here, why: people.reset_second_factors(here, "ada", why),
-    "the kit, printed": lambda here, why: recovery.kit(here, why),
+    "the kit, printed": recovery.kit,
     "the kit, as a file": lambda here, why: recovery.export(here, lambda _kit: None, why),
-    "switching off": lambda here, why: people.switch_off_four_eyes(here, why),
+    "switching off": people.switch_off_four_eyes,
 }
 
 

@@ -73,12 +73,23 @@ def numbers() -> list[str]:
         f"BORGFLEET_{group.upper()}__{name.upper()}"
         for group, kind in groups.items()
         for name, field in getattr(kind, "model_fields", {}).items()
-        if field.annotation in (int, float, int | None)
+        if field.annotation in (int, float, int | None, float | None)
     ]
 
 
 def test_the_numbers_among_the_settings_are_found() -> None:
     assert len(numbers()) > 35
+
+
+def test_no_bound_of_a_setting_hides_another() -> None:
+    """Of two limits of one kind only the last one is held: the longest `ack_wait` was a year."""
+    twice = {
+        f"{group}.{name}": kinds
+        for group, kind in Settings.model_fields.items()
+        for name, field in getattr(kind.annotation, "model_fields", {}).items()
+        if len(kinds := [type(one).__name__ for one in field.metadata]) > len(set(kinds))
+    }
+    assert twice == {}
 
 
 @pytest.mark.parametrize(
