@@ -10,6 +10,7 @@ import pyrage
 import pytest
 from sqlalchemy import select, text
 
+from borgfleet import doctor
 from services.stats.metrics.queries import load_figures
 from shared.bus.memory import MemoryBus
 from shared.config.settings import Settings
@@ -113,3 +114,23 @@ async def test_a_backup_of_itself_is_asked_for(world: World) -> None:
     )
     answer = await world.ask("root", "POST", "/api/self-backups")
     assert (answer.status_code, answer.json()["code"]) == (409, "pool_unknown")
+
+
+async def test_doctor_advises_to_make_one_and_finds_no_fault_in_a_fleet_without(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each fleet ended `doctor` with an error after its first backup, and so everything that waits for it."""
+    said: list[str] = []
+
+    async def stays_open() -> None:
+        pass
+
+    with monkeypatch.context() as patched:
+        patched.setattr(doctor, "open_database", lambda *_: world.db)
+        patched.setattr(world.db, "close", stays_open)
+        patched.setattr(doctor, "_CHECKS", {"recovery kit": doctor._kit})
+        assert await doctor.examine(Settings(data_dir=tmp_path), said.append)
+        assert said[-1].startswith("TO DO    recovery kit: ")
+        assert (await world.ask("root", "POST", KIT, RECIPIENTS)).status_code == 200
+        assert await doctor.examine(Settings(data_dir=tmp_path), said.append)
+    assert said[-1].startswith("ok       recovery kit: covers 1 of 1 repositories")
