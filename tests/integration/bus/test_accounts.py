@@ -23,7 +23,8 @@ from shared.errors import Permanent, Transient
 from shared.events.backup import BackupRequested
 from shared.events.server import ServerSetup
 from shared.events.stats import StatsCollect
-from shared.events.streams import JOBS, NODE_BOUND, PROGRESS, STREAMS
+from shared.events.progress import JobProgress
+from shared.events.streams import AUDIT, JOBS, NODE_BOUND, PROGRESS, STREAMS
 from tests.harness.accounts import Accounts, violations
 from tests.harness.fleet import until
 from tests.harness.nats_server import NatsServer
@@ -132,7 +133,8 @@ async def test_every_service_does_all_that_its_table_names(name: str, accounts: 
         if table.hears:
             await asyncio.wait_for(heard.wait(), WAIT)
         for event in table.reads:
-            await bus.last(PROGRESS, f"{event.subject}.0b5e")
+            stream, place = (PROGRESS, f"{event.subject}.0b5e") if event is JobProgress else (AUDIT, event.subject)
+            await bus.last(stream, place)
         if table.sweeps:
             assert await bus.ensure_streams(STREAMS) == []
             await bus.count(JOBS, BackupRequested.subject)
