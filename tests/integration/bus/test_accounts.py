@@ -21,9 +21,9 @@ from shared.bus.port import Consumer, Delivery, durable_name
 from shared.config.settings import NatsSettings
 from shared.errors import Permanent, Transient
 from shared.events.backup import BackupRequested
+from shared.events.progress import JobProgress
 from shared.events.server import ServerSetup
 from shared.events.stats import StatsCollect
-from shared.events.progress import JobProgress
 from shared.events.streams import AUDIT, JOBS, NODE_BOUND, PROGRESS, STREAMS
 from tests.harness.accounts import Accounts, violations
 from tests.harness.fleet import until
