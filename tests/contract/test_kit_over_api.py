@@ -19,6 +19,7 @@ from shared.db.stores.secrets import repository_passphrase
 from shared.db.tables import AuditEntry, Job, Repository
 from shared.events.streams import STREAMS
 from shared.kit.packed import unpacked
+from tests.harness.persons import switch_on
 from tests.harness.world import World
 
 IDENTITY = pyrage.x25519.Identity.generate()
@@ -74,6 +75,13 @@ async def test_it_is_encrypted_counted_and_written_into_the_audit_log_once(world
 async def test_nobody_else_gets_one(world: World, who: str) -> None:
     assert (await world.ask(who, "POST", KIT, RECIPIENTS)).status_code == 403
     assert (await world.ask(who, "POST", "/api/self-backups")).status_code == 403
+    assert (await world.ask("viewer", "GET", KIT)).json()["covered"] == 0
+
+
+async def test_one_person_alone_gets_none_where_four_eyes_are_on(world: World) -> None:
+    await switch_on(world)
+    answer = await world.ask("root", "POST", KIT, RECIPIENTS)
+    assert (answer.status_code, answer.json()["code"]) == (409, "kit_needs_two")
     assert (await world.ask("viewer", "GET", KIT)).json()["covered"] == 0
 
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from shared.domain.message import Message
 
+KIT_NEEDS_TWO = Message(
+    "kit_needs_two",
+    409,
+    "four eyes are on, and a recovery kit holds every passphrase and key",
+    "make it on a machine with the database's settings: `borgfleet recovery-kit export --break-glass REASON`",
+)
 KIT_NO_RECIPIENT = Message(
     "kit_no_recipient",
     422,

@@ -15,8 +15,9 @@ from services.api.kernel.job import JobOut
 from services.api.kernel.pages import MOST
 from services.api.security.strong import STRONG
 from shared.db.queries.own_backups import last_own_backup
+from shared.db.stores.approvals import four_eyes
 from shared.db.stores.requests import request_self_backup
-from shared.domain.messages.recovery_kit import KIT_NO_RECIPIENT, OWN_POOL_UNKNOWN_ASKED
+from shared.domain.messages.recovery_kit import KIT_NEEDS_TWO, KIT_NO_RECIPIENT, OWN_POOL_UNKNOWN_ASKED
 from shared.domain.permissions import Permission
 from shared.errors import Conflict, Invalid
 from shared.kit.cover import kit_cover, record_export
@@ -65,14 +66,21 @@ async def kit_state(parts: Parts) -> KitState:
 async def export_recovery_kit(body: KitIn, parts: Parts) -> Response:
     """Make a recovery kit and send it, encrypted. It is kept nowhere, and a repeated request makes another one.
 
-    A session is asked for its user's password again if that was given more than ten minutes ago.
+    A session is asked for its user's password again if that was given more than ten minutes ago. Where four eyes are
+    on, it is made on the machine itself only, with a reason.
     """
     if bool(body.recipients) == (body.passphrase is not None):
         raise Invalid(KIT_NO_RECIPIENT())
     if body.passphrase is None:
         sealed_for(b"", body.recipients)  # refused before a secret is opened
     settings = parts.settings
-    kit = await parts.db.run(lambda tx: gather(tx, settings))
+
+    async def gathered(tx: UnitOfWork) -> Kit:
+        if (await four_eyes(tx.session)).enabled:
+            raise Conflict(KIT_NEEDS_TWO())
+        return await gather(tx, settings)
+
+    kit = await parts.db.run(gathered)
     sealed = await asyncio.to_thread(_sealed, kit, body)
     return StreamingResponse(_sent(sealed, kit, parts), media_type="application/octet-stream", headers=_NEVER_KEPT)
 
