@@ -15,6 +15,7 @@ from shared.db.stores.hook_debts import owes_nothing
 from shared.db.stores.secrets import imports, server_passwords
 from shared.db.tables.account import LoginFlow, LoginSession, OneTimeLink, Throttle
 from shared.db.tables.alert import Alert
+from shared.db.tables.approval import Approval
 from shared.db.tables.base import db_now
 from shared.db.tables.download import DownloadTicket
 from shared.db.tables.job import Job
@@ -46,6 +47,7 @@ _PROOF_DAYS = 730.0
 """For so long it is shown what restore tests came to; the last good one stays."""
 _LINK_DAYS = 30.0
 """For so long who comes with a link that is over learns that it is over, and not that there never was one."""
+_APPROVAL_DAYS = 366.0
 _VIEW_DAYS = 30.0
 """Longer than any job waits for its next attempt, which takes the view of the one before again."""
 
@@ -86,6 +88,8 @@ class Housekeeping:
             Kept(LoginSession, LoginSession.expires_at, 1.0, 500),
             Kept(LoginFlow, LoginFlow.expires_at, 1.0, 500),
             Kept(OneTimeLink, OneTimeLink.expires_at, _LINK_DAYS, 500),
+            # The audit log keeps what was asked for and decided.
+            Kept(Approval, Approval.requested_at, _APPROVAL_DAYS, 500, Approval.open_key.is_(None)),
             Kept(DownloadTicket, DownloadTicket.expires_at, 1.0, 500),
             # Strangers make these, as many as they like: no login may have to delete them all.
             Kept(Throttle, Throttle.last_at, 1.0, 500),

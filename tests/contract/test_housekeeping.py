@@ -13,7 +13,7 @@ from services.scheduler.housekeeping import Housekeeping
 from shared.config.settings import KeepSettings
 from shared.db.session import Database
 from shared.db.stores.secrets import FLEET_KEY, server_password
-from shared.db.tables import Alert, AlertChange, DeadLetter, Job, JobLog, Lease, Secret
+from shared.db.tables import Alert, AlertChange, Approval, DeadLetter, Job, JobLog, Lease, Secret
 from shared.db.tables.account import LoginSession, OneTimeLink, Throttle, User
 from shared.db.tables.base import Base
 from shared.domain.ids import new_id
@@ -135,10 +135,35 @@ async def test_leases_of_views_that_are_over_go_and_those_of_things_keep_their_e
     assert await db.run(lambda tx: tx.leases.acquire("repository:old", "x", 9)) == 8
 
 
+async def test_what_was_decided_long_ago_goes_and_what_is_open_stays(db: Database) -> None:
+    common = {
+        "kind": "delete_backup",
+        "fields": {},
+        "noun": "backups",
+        "asked_by": "outside",
+        "requested_by": "x",
+        "run_at": NOW,
+    }
+    old = NOW - timedelta(days=400)
+    rows_of = [
+        common | {"id": new_id(), "state": state, "open_key": key, "requested_at": at}
+        for state, key, at in (
+            ("asked", "a", old),
+            ("approved", "b", old),
+            ("done", None, old),
+            ("rejected", None, NOW),
+        )
+    ]
+    await db.run(lambda tx: tx.session.execute(insert(Approval), rows_of))
+    assert await clean(db) == {"approvals": 1}
+    async with db.read() as session:
+        assert set(await session.scalars(select(Approval.state))) == {"asked", "approved", "rejected"}
+
+
 BOUNDED = {
     "alert_changes": "with their alert", "alert_rules": "settings", "api_tokens": "settings", "archives": "what there is",
-    "audit_entries": "kept for ever", "audit_seals": "kept for ever", "access_refusals": "some twenty a server", "backup_jobs": "settings", "backup_nodes": "settings", "channel_tags": "settings",
-    "grants": "settings", "group_tags": "settings", "job_log": "with their job", "maintenance_windows":
+    "audit_checks": "one row", "audit_entries": "kept for ever", "audit_seals": "kept for ever", "access_refusals": "some twenty a server", "backup_jobs": "settings", "backup_nodes": "settings", "channel_tags": "settings",
+    "four_eyes": "settings", "grants": "settings", "group_tags": "settings", "job_log": "with their job", "kit_entries": "one a repository", "maintenance_windows":
     "settings", "notification_channels": "settings", "outbox": "the reaper", "past_measures": "services.backup.truth.measures",
     "pauses": "settings", "recovery_codes": "some of each user", "repositories": "settings", "run_evidence": "with their job",
     "run_limits": "settings", "schedules": "settings", "server_groups": "settings", "server_mounts": "with their server",
