@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import sys
@@ -37,6 +38,7 @@ def configure_logging(settings: LogSettings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=processors, foreign_pre_chain=shared))
+    handler.addFilter(_is_news)
     logging.basicConfig(handlers=[handler], level=level, force=True)
     for noisy in ("asyncssh", "alembic", "uvicorn.access", "nats"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
@@ -46,6 +48,12 @@ def configure_logging(settings: LogSettings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Drop what SQLAlchemy says where a client goes away while a connection is handed back: it takes a new one."""
+    given_up = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not (given_up and record.name.startswith("sqlalchemy.pool"))
 
 
 def _inert(_logger: WrappedLogger, _name: str, entry: EventDict) -> EventDict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -77,3 +78,17 @@ def test_a_traceback_shows_no_local_variable(capsys: pytest.CaptureFixture[str])
     said = capsys.readouterr().err
     assert "ValueError: invalid literal" in said
     assert kept not in said
+
+
+def test_a_client_that_goes_away_is_no_error_of_the_database(capsys: pytest.CaptureFixture[str]) -> None:
+    """SQLAlchemy wrote a traceback where a request was given up while its connection was handed back."""
+    configure_logging(LogSettings(json_lines=False))
+
+    def tell(logger: str, error: BaseException) -> str:
+        logging.getLogger(logger).error("Exception during reset or similar", exc_info=error)
+        return capsys.readouterr().err
+
+    pool = "sqlalchemy.pool.impl.AsyncAdaptedQueuePool"
+    assert tell(pool, asyncio.CancelledError()) == ""
+    assert "broken" in tell(pool, OSError("broken"))
+    assert "CancelledError" in tell("services.api", asyncio.CancelledError())
