@@ -26,7 +26,13 @@ export function put(component: Component, props: Record<string, unknown> = {}, s
   })
 }
 
-/** Has the API answer each path by its body, or refuse it by a status; returns what was asked. */
+/** The answer to what needs a second person: nothing was done, and it waits. */
+export function waits(id: string, secret: string | null = null): Response {
+  const headers = { Location: `/api/approvals/${id}` }
+  return Response.json({ id, state: 'asked', kind: 'delete_user', secret }, { status: 202, headers })
+}
+
+/** Has the API answer each path (or `DELETE /path`) by its body, or refuse it by a status; returns what was asked. */
 export function answering(
   answers: Record<string, unknown>,
 ): { method: string; path: string; body: string }[] {
@@ -34,7 +40,8 @@ export function answering(
   vi.stubGlobal('fetch', async (request: Request) => {
     const { pathname, search } = new URL(request.url, 'http://test')
     asked.push({ method: request.method, path: pathname + search, body: await request.text() })
-    const found = answers[pathname]
+    const found = answers[`${request.method} ${pathname}`] ?? answers[pathname]
+    if (found instanceof Response) return found.clone()
     const [body, status] = typeof found === 'number' ? [{ code: 'forbidden' }, found] : [found, 200]
     return new Response(JSON.stringify(body), { status, headers: { 'Content-Type': 'application/json' } })
   })

@@ -26,8 +26,10 @@ export const useNotices = defineStore('notices', () => {
   }
 
   function fail(problem: Problem): void {
-    // The same failure twice is said once.
-    if (items.value.some((one) => one.problem?.code === problem.code)) return
+    // The same failure twice is said once; two that wait for another person are two.
+    const same = ({ problem: other }: Notice) =>
+      other?.code === problem.code && other.asked?.id === problem.asked?.id
+    if (items.value.some(same)) return
     items.value.push({ id: ++last, problem })
   }
 

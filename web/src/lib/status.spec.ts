@@ -40,6 +40,19 @@ describe('the states', () => {
     )
   })
 
+  it('has a row for each state of an approval, and words for each kind of it', () => {
+    const api = JSON.parse(readFileSync('../docs/openapi.json', 'utf8'))
+    const { parameters } = api.paths['/api/approvals'].get
+    const states: string[] = parameters.find((one: { name: string }) => one.name === 'state').schema.anyOf[0]
+      .enum
+    expect(Object.keys(STATUS.approval).sort()).toEqual([...states].sort())
+    const code = readFileSync('../shared/domain/four_eyes.py', 'utf8')
+    const guarded = code.slice(code.indexOf('class Guarded'), code.indexOf('PERMISSION_OF'))
+    const kinds = [...guarded.matchAll(/^ {4}[A-Z_]+ = "(\w+)"/gm)].map((found) => found[1])
+    expect(kinds.length).toBeGreaterThan(17)
+    expect(Object.keys(messages.access.approvals.kind).sort()).toEqual(kinds.sort())
+  })
+
   it('has words for each kind of alert, and for each phase of a job', () => {
     const api = JSON.parse(readFileSync('../docs/openapi.json', 'utf8'))
     const kinds: string[] = api.components.schemas.AlertKind.enum

@@ -98,6 +98,16 @@ export const STATUS = {
     soon: row('warn', 'clock', 'status.token.soon'),
     expired: row('bad', 'cross', 'status.token.expired'),
   },
+  approval: {
+    asked: row('warn', 'eye', 'status.approval.asked'),
+    approved: row('unknown', 'clock', 'status.approval.approved'),
+    rejected: row('idle', 'cross', 'status.approval.rejected'),
+    withdrawn: row('idle', 'back', 'status.approval.withdrawn'),
+    expired: row('idle', 'stop', 'status.approval.expired'),
+    done: row('ok', 'check', 'status.approval.done'),
+    stale: row('warn', 'warning', 'status.approval.stale'),
+    failed: row('bad', 'cross', 'status.approval.failed'),
+  },
   audit: {
     done: row('ok', 'check', 'status.audit.done'),
     refused: row('warn', 'lock', 'status.audit.refused'),

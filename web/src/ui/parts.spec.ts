@@ -1,8 +1,10 @@
 import { flushPromises } from '@vue/test-utils'
+import { createPinia, setActivePinia } from 'pinia'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { nextTick } from 'vue'
-import { unreachable } from '@/lib/api/errors'
+import { ApiError, unreachable } from '@/lib/api/errors'
 import { speak } from '@/lib/i18n'
+import { useNotices } from '@/lib/notices'
 import { STATUS } from '@/lib/status'
 import { put } from '../../tests/mounting'
 import Badge from './Badge.vue'
@@ -102,6 +104,35 @@ describe('ErrorPanel', () => {
     await part.get('button').trigger('click')
     expect(retry).toHaveBeenCalledOnce()
   })
+
+  const waiting = { ...unreachable, status: 202, code: 'approval_asked', asked: { id: 'a/1', secret: '' } }
+  it('is calm about what waits for another person, and leads to it', async () => {
+    const part = put(ErrorPanel, { problem: waiting, retry: vi.fn() })
+    expect(part.attributes('role')).toBe('status')
+    expect(part.find('[role=alert]').exists()).toBe(false)
+    expect(part.text()).toContain('Nothing was changed yet: another person has to agree.')
+    expect(part.get('a').attributes('href')).toBe('/access/approvals?id=a%2F1')
+    expect(part.find('button').exists()).toBe(false)
+  })
+  it('shows a secret of it as text, and keeps this page when one goes on', async () => {
+    const secret = '<img src=x onerror=alert(1)>'
+    const part = put(ErrorPanel, { problem: { ...waiting, asked: { id: 'a1', secret } } })
+    expect(part.text()).toContain(secret)
+    expect(part.text()).toContain('shown only now')
+    expect(part.find('img').exists()).toBe(false)
+    expect(part.get('a').attributes('target')).toBe('_blank')
+  })
+})
+
+describe('a notice', () => {
+  it('is there for each that waits for another person; the same failure is said once', () => {
+    setActivePinia(createPinia())
+    const notices = useNotices()
+    const asked = (id: string) => ({ ...unreachable, code: 'approval_asked', asked: { id, secret: '' } })
+    for (const id of ['a1', 'a2', 'a1']) notices.fail(asked(id))
+    for (const _ of [1, 2]) notices.fail(unreachable)
+    expect(notices.items.map((one) => one.problem?.asked?.id ?? '')).toEqual(['a1', 'a2', ''])
+  })
 })
 
 describe('ConfirmDialog', () => {
@@ -125,6 +156,44 @@ describe('ConfirmDialog', () => {
     inPage('form').dispatchEvent(new Event('submit'))
     await flushPromises()
     expect(act).toHaveBeenCalledOnce()
+  })
+
+  const answering = (secret: string) => async () =>
+    Promise.reject(new ApiError({ ...unreachable, code: 'approval_asked', asked: { id: 'a1', secret } }))
+  const buttons = () =>
+    [...document.querySelectorAll('[role=dialog] button')].map((one) => one.textContent?.trim())
+  const press = async () => {
+    inPage('[role=dialog]').dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', bubbles: true }))
+    await flushPromises()
+  }
+
+  it('has nothing more to ask about what waits for another person', async () => {
+    const part = put(ConfirmDialog, { ...props, act: answering('') })
+    await flushPromises()
+    await type('web1')
+    inPage('form').dispatchEvent(new Event('submit'))
+    await flushPromises()
+    expect(inPage('[role=dialog] [role=status]').textContent).toContain('another person has to agree')
+    expect(inPage('[role=dialog] input')).toBeNull()
+    expect(buttons()).toEqual(['Close'])
+    await press()
+    expect(part.emitted('update:open')).toEqual([[false]])
+  })
+
+  it('keeps a secret of it until it was kept', async () => {
+    const part = put(ConfirmDialog, { ...props, act: answering('bf_s3cret') })
+    await flushPromises()
+    await type('web1')
+    inPage('form').dispatchEvent(new Event('submit'))
+    await flushPromises()
+    expect(buttons()).toEqual(['Copy the secret', 'I have kept it'])
+    await press()
+    expect(part.emitted('update:open')).toBeUndefined()
+    expect(inPage('[role=dialog]').textContent).toContain('bf_s3cret')
+    const kept = [...document.querySelectorAll<HTMLElement>('[role=dialog] button')].at(-1)!
+    kept.click()
+    await flushPromises()
+    expect(part.emitted('update:open')).toEqual([[false]])
   })
 
   it('stays open and says why when it was refused', async () => {

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { nextTick } from 'vue'
 import { me } from '@/lib/session'
-import { answering, button, contested, page, put } from '../../../tests/mounting'
+import { answering, button, contested, page, put, waits } from '../../../tests/mounting'
 import { ada } from '../../../tests/setup'
 import type { BackupJob, Schedule } from './api'
 import { bodyOf, changeOf, isChanged, isReadable, planForm } from './edit'
@@ -231,6 +231,19 @@ describe('the page that edits it', () => {
     button('Cancel').click()
     await vi.waitFor(() => expect(document.body.textContent).toContain('Leave without saving?'), WAIT)
     button('Leave').click()
+    await vi.waitFor(() => expect(at(part)).toBe('/backup-jobs/p1'), WAIT)
+  })
+
+  it('that waits for another person is not lost by leaving, and asks nothing then', async () => {
+    const asked = answering({ ...answers(plan()), 'PUT /api/backup-jobs/p1': waits('a1') })
+    const part = put(PlanEditView, {}, '', '/backup-jobs/p1/edit')
+    await vi.waitFor(() => expect(part.text()).toContain('Next five runs'), WAIT)
+    await type('Name', 'other')
+    button('Save backup job').click()
+    await vi.waitFor(() => expect(part.text()).toContain('Nothing was changed yet'), WAIT)
+    expect(asked.filter((one) => one.method === 'PUT').length).toBe(1)
+    expect(at(part)).toBe('/backup-jobs/p1/edit')
+    button('Cancel').click()
     await vi.waitFor(() => expect(at(part)).toBe('/backup-jobs/p1'), WAIT)
   })
 

@@ -7,6 +7,7 @@ import { CHANGED, onlyIf } from '@/lib/api/versions'
 import { usePages } from '@/lib/live/pages'
 
 export type Limits = Schema['LimitsPut']
+export type FourEyes = Schema['FourEyesOut']
 export type Tag = Schema['TagOut']
 export type Group = Schema['GroupOut']
 export type Member = Schema['MemberOut']
@@ -34,6 +35,23 @@ export function useSetLimits() {
     mutationFn: ({ version, ...body }: Limits & { version: number }) =>
       answered(client.PUT('/api/limits', { ...onlyIf(version), body })),
     onSuccess: (now) => queries.setQueryData(['limits'], now),
+  })
+}
+
+export function useFourEyes(enabled: boolean) {
+  return useQuery({
+    queryKey: ['four-eyes'],
+    queryFn: () => answered(client.GET('/api/settings/four-eyes')),
+    enabled,
+  })
+}
+
+export function useSetFourEyes() {
+  const queries = useQueryClient()
+  return useMutation({
+    mutationFn: ({ version, ...body }: FourEyes) =>
+      answered(client.PUT('/api/settings/four-eyes', { ...onlyIf(version), body })),
+    onSuccess: (now) => queries.setQueryData(['four-eyes'], now),
   })
 }
 

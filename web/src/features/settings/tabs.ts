@@ -11,6 +11,7 @@ const ABOUT: Tab = { to: '/settings/about', key: 'settings.about.title' }
 const TABS: Tab[] = [
   { to: '/settings/limits', key: 'settings.limits.title', needs: 'limits:read' },
   { to: '/settings/tags', key: 'settings.tags.title', needs: 'tags:read' },
+  { to: '/settings/four-eyes', key: 'settings.four_eyes.title', needs: 'settings:read' },
   { to: '/settings/services', key: 'settings.services.title', needs: 'system:read' },
   ABOUT,
 ]

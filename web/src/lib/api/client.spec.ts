@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { me, wasEnded } from '../session'
 import { answered, client, offlineSince } from './client'
-import { ApiError, problemOf } from './errors'
+import { APPROVAL_ASKED, ApiError, problemOf } from './errors'
 import { answerProof, proofWanted } from './proof'
 
 const asked = () => answered(client.GET('/api/servers'))
@@ -80,6 +80,25 @@ describe('the API client', () => {
     answerProof(false)
     expect(await waiting).toMatchObject({ code: 'reauthenticate' })
     expect(me.value).not.toBeNull()
+  })
+
+  it.each([
+    ['{"id": "a1", "secret": "bf_s3cret"}', { id: 'a1', secret: 'bf_s3cret' }],
+    ['{"id": "a1", "secret": null}', { id: 'a1', secret: '' }],
+    ['{}', { id: 'a1', secret: '' }],
+  ])('takes what waits for another person for no success: %s', async (body, waiting) => {
+    answer(body, 202, { Location: '/api/approvals/a1' })
+    expect(await failing()).toMatchObject({ status: 202, code: APPROVAL_ASKED, asked: waiting })
+  })
+
+  it.each([
+    [202, '/api/jobs/j1'],
+    [202, ''],
+    [202, 'https://elsewhere/api/approvals/a1'],
+    [200, '/api/approvals/a1'],
+  ])('takes %i with the place %j for the success that it is', async (status, place) => {
+    answer('{"id": "j1"}', status, place ? { Location: place } : {})
+    expect(await asked()).toEqual({ id: 'j1' })
   })
 
   it('says what a proxy’s page of HTML is: no answer of Borgfleet', async () => {

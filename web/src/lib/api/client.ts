@@ -3,7 +3,7 @@
 import createClient from 'openapi-fetch'
 import { ref } from 'vue'
 import { sessionOver } from '../session'
-import { ApiError, readProblem, unreachable } from './errors'
+import { ApiError, readAsked, readProblem, unreachable } from './errors'
 import { askForProof } from './proof'
 import type { components, paths } from './schema'
 
@@ -52,9 +52,12 @@ interface Answer<T> {
   response: Response
 }
 
-/** Returns what the API answered, or throws an ApiError. */
+/** Returns what the API answered, or throws an ApiError. It throws too where another person has to agree first:
+ * nothing was done then, and nobody may take it for done. */
 export async function answered<T>(asked: Promise<Answer<T>>): Promise<T> {
   const { data, error, response } = await asked
   if (!response.ok) throw new ApiError(readProblem(response, error))
+  const waits = readAsked(response, data)
+  if (waits) throw new ApiError(waits)
   return data as T
 }

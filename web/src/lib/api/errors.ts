@@ -7,6 +7,12 @@ export interface FieldError {
   message: string
 }
 
+/** What waits for a second person, and a new secret that is shown this once. */
+export interface Asked {
+  id: string
+  secret: string
+}
+
 export interface Problem {
   status: number
   code: string
@@ -20,6 +26,8 @@ export interface Problem {
   retryAfter: number | null
   /** What a login goes on with that waits for the second factor; empty otherwise. */
   flow: string
+  /** It was no failure: what was asked for waits for another person. */
+  asked: Asked | null
 }
 
 export class ApiError extends Error {
@@ -59,6 +67,7 @@ export function readProblem(response: Response, body: unknown): Problem {
     errors: fieldErrors(known['errors']),
     retryAfter: wait > 0 ? wait : null,
     flow: text(known['flow']),
+    asked: null,
   }
 }
 
@@ -73,6 +82,20 @@ export const unreachable: Problem = {
   errors: [],
   retryAfter: null,
   flow: '',
+  asked: null,
+}
+
+/** The code of an answer that is ours: nothing was done yet, another person has to agree. */
+export const APPROVAL_ASKED = 'approval_asked'
+const APPROVALS = '/api/approvals/'
+
+/** Reads an answer that is a success, and yet not what was asked for; null: it is what was asked for. */
+export function readAsked(response: Response, body: unknown): Problem | null {
+  const location = response.headers.get('Location') ?? ''
+  if (response.status !== 202 || !location.startsWith(APPROVALS)) return null
+  const known = record(body)
+  const id = text(known['id']) || location.slice(APPROVALS.length)
+  return { ...unreachable, status: 202, code: APPROVAL_ASKED, asked: { id, secret: text(known['secret']) } }
 }
 
 export function problemOf(error: unknown): Problem {
