@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/vue-query'
 import { computed, type Ref } from 'vue'
 import { answered, client, type Schema } from '@/lib/api/client'
 import { jobInterval, POLL } from '@/lib/live/polling'
+import { may, me } from '@/lib/session'
 
 export type Alert = Schema['AlertOut']
 export type BackupJob = Schema['BackupJobOut']
@@ -81,4 +82,20 @@ export function useAnyServer(wanted: Ref<boolean>) {
     enabled: computed(() => wanted.value),
     refetchInterval: POLL,
   })
+}
+
+/** How many requests of others wait for the word of a second person; asked only by who may say it. */
+export function useWaiting() {
+  const { data } = useQuery({
+    queryKey: ['approvals', 'waiting'],
+    queryFn: async () => {
+      const query = { state: 'asked' as const, limit: MOST }
+      const { items } = await answered(client.GET('/api/approvals', { params: { query } }))
+      return items.filter((one) => one.requested_by_id === null || one.requested_by_id !== me.value?.id)
+        .length
+    },
+    enabled: may('approvals:decide'),
+    refetchInterval: SLOW,
+  })
+  return computed(() => data.value ?? 0)
 }

@@ -1,6 +1,9 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { me } from '@/lib/session'
 import { daysOf } from '@/ui/days'
 import { answering, page, put } from '../../../tests/mounting'
+import { PERMISSIONS } from '../../../tests/permissions'
+import { ada } from '../../../tests/setup'
 import type { Alert, Compliance } from './api'
 import OverviewView from './OverviewView.vue'
 import { concernsOf, oldestGood, sentenceOf, stripsOf } from './standing'
@@ -129,11 +132,12 @@ describe('the page', () => {
   }
 
   it('is loading, then says that all is well', async () => {
-    answering(well)
+    answering({ ...well, '/api/approvals': page([]) })
     const part = put(OverviewView)
     expect(part.find('[role=status]').text()).toContain('Loading')
     await vi.waitFor(() => expect(part.text()).toContain('The backup job is up to date.'), WAIT)
     expect(part.text()).not.toContain('Needs attention')
+    expect(part.text()).not.toContain('your decision')
     await vi.waitFor(() => expect(part.text()).toContain('Nothing is running.'), WAIT)
   })
 
@@ -150,6 +154,22 @@ describe('the page', () => {
     await vi.waitFor(() => expect(part.text()).toContain('The last 3 runs failed.'), WAIT)
     expect(part.text()).toContain('A backup job fails.')
     expect(part.text()).toContain('its job says why and what to do')
+  })
+
+  it('tells who decides how many requests of others wait, and nobody else', async () => {
+    const of = (requested_by_id: string | null) => ({ requested_by_id })
+    const waiting = { ...well, '/api/approvals': page([of('u2'), of(null), of('u1')]) }
+    const asked = answering(waiting)
+    const part = put(OverviewView)
+    await vi.waitFor(() => expect(part.text()).toContain('2 requests wait for your decision.'), WAIT)
+    expect(part.find('a[href="/access/approvals"]').exists()).toBe(true)
+    expect(asked.map((one) => one.path)).toContain('/api/approvals?state=asked&limit=500')
+    part.unmount()
+    me.value = ada(PERMISSIONS.filter((one) => one !== 'approvals:decide'))
+    const others = answering(waiting)
+    const other = put(OverviewView)
+    await vi.waitFor(() => expect(other.text()).toContain('up to date'), WAIT)
+    expect(others.map((one) => one.path.split('?')[0])).not.toContain('/api/approvals')
   })
 
   it('with nothing yet leads to the first step', async () => {
