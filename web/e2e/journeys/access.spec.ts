@@ -170,6 +170,7 @@ for (const [language, scheme, width] of [
         '/access/users',
         `/access/users/${await first('/api/users')}`,
         '/access/tokens',
+        '/access/approvals',
         '/profile',
         '/audit',
         `/audit/${await first('/api/audit')}`,

@@ -219,6 +219,7 @@ for (const [language, scheme, width] of [
         '/compliance',
         '/settings/limits',
         '/settings/tags',
+        '/settings/four-eyes',
         '/settings/services',
         '/settings/about',
       ]) {
