@@ -274,7 +274,8 @@ def test_every_route_says_which_right_it_needs() -> None:
         "/api/auth/methods", "/api/auth/setup", "/api/auth/login", "/api/auth/second-factor", "/api/auth/accept",
         "/api/errors", "/api/errors/{code}", "/api/downloads/{ticket}",
     }  # fmt: skip
-    own = ("/api/auth/", "/api/tokens", "/api/events")  # of events, each topic asks for a permission of its own
+    # Of events, each topic asks for a permission of its own; of approvals, one sees those that one has asked for.
+    own = ("/api/auth/", "/api/tokens", "/api/events", "/api/approvals")
     assert all(path.startswith(own) for path, rule in rules if rule is Open.ACCOUNT)
 
 

@@ -31,9 +31,9 @@ from shared.ssh.scripted import ScriptedSsh
 from tests.unit.services.backup.world import World
 
 STEPS = ("place", "load", "run", "keep", "record")
-OF_IMPORTS = (JobType.REPOSITORY_IMPORT, JobType.REPOSITORY_MANAGE)
-"""An import is of no repository yet, and what takes one over is made with the node's hands: tests/unit/services/backup/importing."""
-KINDS = [kind.type for kind in JOB_KINDS if kind.node_bound and kind.type not in OF_IMPORTS]
+ELSEWHERE = (JobType.REPOSITORY_IMPORT, JobType.REPOSITORY_MANAGE, JobType.SELF_BACKUP)
+"""An import is of no repository yet, what takes one over is made with the node's hands, and Borgfleet's own repository has no row."""
+KINDS = [kind.type for kind in JOB_KINDS if kind.node_bound and kind.type not in ELSEWHERE]
 
 
 @dataclass
