@@ -80,12 +80,11 @@ class Client:
 
     def put(self, path: str, body: dict[str, Any], version: int | None = None) -> Any:
         """PUT, refused if there is another version by now than the one that is given; return the answer's JSON."""
-        headers = {} if version is None else {"If-Match": f'"{version}"'}
-        return self._call("PUT", path, json=body, headers=headers)
+        return self._call("PUT", path, json=body, headers=_only_if(version))
 
-    def patch(self, path: str, body: dict[str, Any]) -> Any:
-        """PATCH; return the answer's JSON."""
-        return self._call("PATCH", path, json=body)
+    def patch(self, path: str, body: dict[str, Any], version: int | None = None) -> Any:
+        """PATCH, refused if there is another version by now than the one that is given; return the answer's JSON."""
+        return self._call("PATCH", path, json=body, headers=_only_if(version))
 
     def delete(self, path: str) -> Any:
         """DELETE; return the answer's JSON, if any."""
@@ -238,6 +237,10 @@ def _token_in_file(url: str) -> tuple[str, str]:
         )
     except ValueError:
         fail("the API token's file cannot be read as text", "see BORGFLEET_TOKEN_FILE and HOME", EXIT_NO_API)
+
+
+def _only_if(version: int | None) -> dict[str, str]:
+    return {} if version is None else {"If-Match": f'"{version}"'}
 
 
 def _own_token_file(url: str) -> Path | None:

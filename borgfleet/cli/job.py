@@ -11,9 +11,6 @@ from borgfleet.cli.output import AsJson, Follow, console, finish, show, show_one
 
 app = typer.Typer(no_args_is_help=True)
 JOBS = "/api/backup-jobs"
-_SHOWN_ONLY = (
-    "id", "server", "repository", "version", "created_at", "schedules", "last_good_at", "checked_at", "compacted_at",
-)  # fmt: skip
 
 
 @app.command()
@@ -94,8 +91,7 @@ def remove(name: str) -> None:
 
 def change_job(client: Client, definition: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """Change some of a backup job's definition, and leave the rest as it is."""
-    kept = {name: value for name, value in definition.items() if name not in _SHOWN_ONLY}
-    changed: dict[str, Any] = client.put(f"{JOBS}/{definition['id']}", kept | changes, definition["version"])
+    changed: dict[str, Any] = client.patch(f"{JOBS}/{definition['id']}", changes, definition["version"])
     return changed
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from services.api.kernel.patches import patch_of
 from services.api.kernel.schedules import ScheduleIn, ScheduleOut
@@ -82,10 +82,23 @@ class BackupJobIn(In):
     )
 
 
+_FIGURES = frozenset({"restore_proven_at", "full_restore_seconds", "last_good_at", "checked_at", "compacted_at"})
+
+
 class BackupJobPut(BackupJobIn):
-    """All of a backup job, with the version that it was made from, if one likes."""
+    """All of a backup job, with the version that it was made from, if one likes.
+
+    Figures that GET shows are passed over: who sends back what he read need not know which of them came later.
+    """
 
     version: int | None = SEEN
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_figures(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in cast("dict[str, Any]", given).items() if name not in _FIGURES}
 
 
 class BackupJobPatch(patch_of(BackupJobIn)):

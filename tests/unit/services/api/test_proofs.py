@@ -219,3 +219,24 @@ async def test_a_policy_that_cannot_be_read_stops_no_figures(fleet: Fleet, param
     await policy(fleet, 15)
     await fleet.parts.db.run(lambda tx: tx.session.execute(update(Schedule).values(params=params)))
     assert list((await unproven(fleet)).values()) == [pytest.approx(15 / 7, abs=0.02)]
+
+
+async def test_who_sends_a_backup_job_back_as_he_read_it_need_not_know_its_figures(fleet: Fleet) -> None:
+    """A program that leaves out what it knows to be shown only was refused for each figure that came later."""
+    path = f"/api/backup-jobs/{fleet.ids['backup_job_id']}"
+    shown = (await fleet.api.get(path)).json()
+    known = (
+        "id",
+        "server",
+        "repository",
+        "version",
+        "created_at",
+        "schedules",
+        "last_good_at",
+        "checked_at",
+        "compacted_at",
+    )
+    body = {name: value for name, value in shown.items() if name not in known} | {"priority": 3}
+    answer = await fleet.api.put(path, json=body)
+    assert (answer.status_code, answer.json()["priority"]) == (200, 3), answer.text
+    assert (await fleet.api.put(path, json=body | {"nonsense": 1})).status_code == 422
