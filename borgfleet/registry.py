@@ -55,7 +55,7 @@ SERVICES: dict[str, Callable[[Parts], Service]] = {
 _REQUESTS = 20
 SLOTS: dict[str, Callable[[Settings], int]] = {
     "api": lambda _settings: _REQUESTS,
-    "backup": lambda settings: settings.backup.concurrency + 24,
+    "backup": lambda settings: settings.backup.concurrency + 26,
     "scheduler": lambda _settings: 0,
     "setup": lambda _settings: 8,
     "stats": lambda _settings: 2,

@@ -122,7 +122,9 @@ class FakeStorage:
         self.calls.append(f"take view of {repository.label}")
         return 1
 
-    async def entries(self, repository: RepositoryPlace, grant: Any, name: str, on_block: Any, below: Any = ()) -> None:
+    async def entries(
+        self, repository: RepositoryPlace, grant: Any, name: str, on_block: Any, below: Any = (), *, borg_id: str = ""
+    ) -> None:
         for one in self.listed_entries:
             if (taken := on_block(as_listed(one))) is not None:
                 await taken

@@ -162,7 +162,7 @@ async def test_a_path_that_no_backup_lists_takes_no_view(world: World, path: byt
     ids=["no links", "gone", "other"],
 )
 async def test_what_goes_wrong_reaches_who_asked_and_the_view_goes(world: World, error: AppError, code: str) -> None:
-    async def fails(*_arguments: Any) -> None:
+    async def fails(*_arguments: Any, **_named: Any) -> None:
         raise error
 
     world.storage.entries = fails  # type: ignore[method-assign] - a stand-in for this one test

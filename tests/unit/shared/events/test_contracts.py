@@ -24,7 +24,8 @@ def test_a_job_bound_to_a_node_travels_on_a_subject_that_overlaps_no_other() -> 
         "archive.index.*", "archive.restore", "archive.restore.*", "repository.prune", "repository.prune.*",
         "repository.compact", "repository.compact.*", "repository.check", "repository.check.*", "repository.verify",
         "repository.verify.*", "repository.recover", "repository.recover.*", "restore.undo", "server.setup",
-        "stats.collect", "self.backup", "self.backup.*",
+        "stats.collect", "self.backup", "self.backup.*", "restore.test", "restore.test.*", "repository.import",
+        "repository.import.*", "repository.manage", "repository.manage.*",
     }  # fmt: skip
 
 
