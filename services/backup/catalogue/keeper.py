@@ -7,7 +7,6 @@ it: not a backup, a deletion or a prune, nor a database that was restored. At mo
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import and_, func, select
@@ -15,11 +14,9 @@ from sqlalchemy import and_, func, select
 from services.backup.catalogue.index import readable
 from services.backup.catalogue.store import file_of, indexed, remove
 from services.backup.node.apart import apart
-from shared.db.clock import read_now
-from shared.db.stores.requests import request_maintenance
-from shared.db.tables.job import Job
+from shared.db.stores.requests import request_upkeep
 from shared.db.tables.storage import Archive, Repository, StoragePool
-from shared.domain.job import TERMINAL, JobState, JobType
+from shared.domain.job import JobType
 from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
@@ -27,11 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.db.session import Database
-    from shared.db.unit_of_work import UnitOfWork
 
 _DISK_SECONDS = 60.0
-_AFTER_TROUBLE = timedelta(hours=6)
-"""A job that did not end well found something that time alone may not mend: it is not repeated each minute."""
 
 
 class _Standing(NamedTuple):
@@ -65,7 +59,7 @@ class CatalogueKeeper:
             if self._up_to_date.get(repository_id) == standing and repository_id in there:
                 continue
             if await self._behind(repository_id, standing):
-                await self._db.run(lambda tx, of=repository_id: _queue(tx, of))
+                await self._db.run(lambda tx, of=repository_id: request_upkeep(tx, JobType.ARCHIVE_INDEX, of))
             else:
                 self._up_to_date[repository_id] = standing
 
@@ -96,17 +90,3 @@ class CatalogueKeeper:
             return {uuid.UUID(hex=file.stem) for file in self._directory.glob(f"{'[0-9a-f]' * 32}.sqlite")}
 
         return await apart(found, _DISK_SECONDS, "catalogue")
-
-
-async def _queue(tx: UnitOfWork, repository_id: uuid.UUID) -> None:
-    """Queue a job, unless one waits or runs, or the last one ended in trouble not long ago."""
-    mine = (Job.type == JobType.ARCHIVE_INDEX.value, Job.repository_id == repository_id)
-    query = select(Job.state, Job.finished_at).where(*mine).order_by(Job.created_at.desc()).limit(1)
-    last = (await tx.session.execute(query)).one_or_none()
-    if last is not None:
-        state, ended = JobState(last[0]), last[1]
-        if state not in TERMINAL:
-            return
-        if state is not JobState.SUCCEEDED and ended and ended > await read_now(tx.session) - _AFTER_TROUBLE:
-            return
-    await request_maintenance(tx, JobType.ARCHIVE_INDEX, repository_id)

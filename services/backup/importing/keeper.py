@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import select
 
 from services.backup.plan import load_repository
-from shared.db.clock import read_now
-from shared.db.stores.requests import request_maintenance
-from shared.db.tables.job import Job
+from shared.db.stores.requests import request_upkeep
 from shared.db.tables.storage import Repository, StoragePool
 from shared.domain.importing import READ_ONLY
-from shared.domain.job import TERMINAL, JobState, JobType
+from shared.domain.job import JobState, JobType
 from shared.errors import AppError
 from shared.runtime.tasks import Periodic
 
 if TYPE_CHECKING:
-    import uuid
-
     from services.backup.ports import Storage
     from shared.db.session import Database
-    from shared.db.unit_of_work import UnitOfWork
 
 _log = structlog.get_logger()
-_AFTER_TROUBLE = timedelta(hours=6)
-"""What could not be read a moment ago is not tried again each minute."""
+_KIND = JobType.REPOSITORY_IMPORT
+_TROUBLE = frozenset({JobState.FAILED, JobState.CANCELLED})
+"""Archives that prove nothing end each look with a warning."""
 _EVERY_SECONDS = 60.0
 
 
@@ -59,22 +54,6 @@ class ImportedKeeper:
                 _log.warning("imported_not_looked_at", repository=place.label, code=error.code, reason=error.message)
                 continue
             if last is not None and last != seen:
-                await self._db.run(lambda tx, of=repository_id: _queue(tx, of))
-
-
-async def _queue(tx: UnitOfWork, repository_id: uuid.UUID) -> None:
-    """Queue a look, unless one waits or runs, or the last one failed not long ago."""
-    mine = (Job.type == JobType.REPOSITORY_IMPORT.value, Job.repository_id == repository_id)
-    query = select(Job.state, Job.finished_at).where(*mine).order_by(Job.created_at.desc()).limit(1)
-    last = (await tx.session.execute(query)).one_or_none()
-    if last is not None:
-        state, ended = JobState(last[0]), last[1]
-        if state not in TERMINAL:
-            return
-        if (
-            state in (JobState.FAILED, JobState.CANCELLED)
-            and ended
-            and ended > await read_now(tx.session) - (_AFTER_TROUBLE)
-        ):
-            return
-    await request_maintenance(tx, JobType.REPOSITORY_IMPORT, repository_id)
+                await self._db.run(
+                    lambda tx, of=repository_id: request_upkeep(tx, JobType.REPOSITORY_IMPORT, of, _TROUBLE)
+                )

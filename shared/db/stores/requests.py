@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from shared.db.clock import read_now
 from shared.db.stores.jobs import takes_turns
 from shared.db.stores.secrets import import_key, import_passphrase
 from shared.db.tables.job import Job
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
 from shared.domain.importing import READ_ONLY
-from shared.domain.job import JobState, JobType
+from shared.domain.job import TERMINAL, JobState, JobType
 from shared.domain.job_kinds import MOVES, SPARES
 from shared.domain.messages.backups import UNDO_BUSY, UNDO_DONE, UNDO_NO_SWAP, UNDO_NOTHING, UNDO_SERVER_GONE
 from shared.domain.messages.importing import REPOSITORY_READ_ONLY
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from shared.domain.importing import ImportAsked, ImportSecrets
 
 _TITLE = 200
+_AFTER_TROUBLE = timedelta(hours=6)
+"""What did not end well found something that time alone may not mend: it is not repeated each minute."""
+_TROUBLE = TERMINAL - {JobState.SUCCEEDED}
 
 AFTER_BACKUP = "prune-after:"
 """How the request key of a prune begins that nobody asked for: it follows a good backup."""
@@ -146,6 +151,22 @@ async def request_maintenance(
     """Queue a prune, a compaction or a check of a repository, on the node that holds it."""
     job = Job(type=kind.value, request_key=request_key, params=params)
     return await _enqueue_on_node(tx, job, repository_id)
+
+
+async def request_upkeep(
+    tx: UnitOfWork, kind: JobType, repository_id: uuid.UUID, trouble: frozenset[JobState] = _TROUBLE
+) -> None:
+    """Queue what a node does by itself for a repository, unless one waits or runs, or ended in trouble not long ago."""
+    mine = (Job.type == kind.value, Job.repository_id == repository_id)
+    query = select(Job.state, Job.finished_at).where(*mine).order_by(Job.created_at.desc()).limit(1)
+    last = (await tx.session.execute(query)).one_or_none()
+    if last is not None:
+        state, ended = JobState(last[0]), last[1]
+        if state not in TERMINAL:
+            return
+        if state in trouble and ended and ended > await read_now(tx.session) - _AFTER_TROUBLE:
+            return
+    await request_maintenance(tx, kind, repository_id)
 
 
 async def request_setup(tx: UnitOfWork, server: Server, *, request_key: str | None = None) -> Job:
