@@ -58,7 +58,7 @@ RUN printf 'path-exclude /usr/share/%s/*\n' doc man locale info >/etc/dpkg/dpkg.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-        ca-certificates python3 openssh-server openssh-client libacl1 libssl3 liblz4-1 libzstd1 libxxhash0 tini \
+        ca-certificates python3 openssh-server openssh-client mariadb-client libacl1 libssl3 liblz4-1 libzstd1 libxxhash0 tini \
     && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/log/* /etc/ssh/ssh_host_* \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
