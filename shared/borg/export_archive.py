@@ -90,7 +90,8 @@ def main(argv: Sequence[str]) -> None:
         def __init__(self, repository: Any, key: Any, manifest: Any, name: str, **more: Any) -> None:
             if plan.get("by_id"):  # of plain borg's own making: its name may be any
                 name = _sealed.named(manifest, meant) or name
-            found = manifest.archives[name].id.hex()
+            # Of one that is not there borg itself says so.
+            found = manifest.archives[name].id.hex() if name in manifest.archives else meant
             if found != meant:
                 raise NotMeant(name, found[:12])
             super().__init__(repository, key, manifest, name, **more)  # pyright: ignore[reportUnknownMemberType] - borg has no types

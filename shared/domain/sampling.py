@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 NEWEST, LARGEST = 10, 10
 
@@ -85,18 +85,23 @@ def _keep(heap: list[tuple[int, bytes, Candidate]], row: tuple[int, bytes, Candi
 def choose(archives: Mapping[str, Sampler], files: int, most_bytes: int) -> dict[str, list[Candidate]]:
     """Choose the sample: by archive, those that are favoured first, in the order in which the archives are given.
 
-    The newest changed come first; then the largest, of at most half of the bytes; the rest is by chance, in turn from
-    each archive.
+    In turn from each archive: the newest changed, at most a third; then the largest, at most a third and half of the
+    bytes; the rest is by chance, so that some always is.
     """
     chosen = _Chosen(files, most_bytes)
-    for archive, sampler in archives.items():
-        chosen.take((archive, one) for one in sampler.newest)
-    for archive, sampler in archives.items():
-        chosen.take(((archive, one) for one in sampler.largest), most=most_bytes // 2)
-    queues = {archive: sampler.chance for archive, sampler in archives.items()}
-    for turn in range(files):
-        chosen.take((archive, queue[turn]) for archive, queue in queues.items() if turn < len(queue))
+    third = max(1, files // 3)
+    newest = {archive: sampler.newest for archive, sampler in archives.items()}
+    largest = {archive: sampler.largest for archive, sampler in archives.items()}
+    chance = {archive: sampler.chance for archive, sampler in archives.items()}
+    chosen.take(_in_turn(newest), most=most_bytes // 3, files=third)
+    chosen.take(_in_turn(largest), most=most_bytes // 2, files=third)
+    chosen.take(_in_turn(chance))
     return chosen.by_archive
+
+
+def _in_turn(queues: Mapping[str, Sequence[Candidate]]) -> Iterable[tuple[str, Candidate]]:
+    for turn in range(max(map(len, queues.values()), default=0)):
+        yield from ((archive, queue[turn]) for archive, queue in queues.items() if turn < len(queue))
 
 
 @dataclass(slots=True)
@@ -107,12 +112,15 @@ class _Chosen:
     by_archive: dict[str, list[Candidate]] = field(default_factory=dict[str, list[Candidate]])
     _seen: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])
 
-    def take(self, candidates: Iterable[tuple[str, Candidate]], *, most: int | None = None) -> None:
-        """Take what is new and fits; `most`: no more bytes of these."""
+    def take(
+        self, candidates: Iterable[tuple[str, Candidate]], *, most: int | None = None, files: int | None = None
+    ) -> None:
+        """Take what is new and fits; `most` and `files`: no more bytes, and no more of them, than that."""
         most = self.left if most is None else min(most, self.left)
+        until = 0 if files is None else max(0, self.files - files)
         for archive, one in candidates:
             key = archive, one.path, one.version
-            if not self.files or one.size > most or key in self._seen:
+            if self.files <= until or one.size > most or key in self._seen:
                 continue
             self._seen.add(key)
             self.by_archive.setdefault(archive, []).append(one)

@@ -81,7 +81,8 @@ class _Choice:
             return True
         reader = EntryReader(lambda entry: sampler.add(candidate(entry)) if entry.type == "-" else None)
         try:
-            await self._storage.entries(self._view.place, self._view.grant, archive.name, reader)
+            view = self._view
+            await self._storage.entries(view.place, view.grant, archive.name, reader, borg_id=archive.meant)
             reader.close()
         except Permanent as error:
             if error.code not in (GONE, *CORRUPT):

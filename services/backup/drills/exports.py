@@ -71,6 +71,7 @@ class Exports:
 def _export(archive: DrilledArchive, items: Sequence[bytes], *, count: bool) -> dict[str, Any]:
     """Return the plan of `export_archive.py`."""
     return {
-        "name": archive.name, "id": archive.borg_id, "items": [base64.b64encode(one).decode() for one in items],
+        "name": archive.name, "id": archive.borg_id, "by_id": archive.by_id,
+        "items": [base64.b64encode(one).decode() for one in items],
         "parents": [], "full": True, "count": count,
     }  # fmt: skip

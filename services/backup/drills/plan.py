@@ -47,6 +47,13 @@ class DrilledArchive:
     original_size: int
     favoured: bool
     """It is its backup job's newest one."""
+    by_id: bool = False
+    """Its name is of plain borg's own making, and may be any."""
+
+    @property
+    def meant(self) -> str:
+        """By which id it is asked for; empty where its name tells."""
+        return self.borg_id if self.by_id else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,7 @@ def _chosen(rows: Sequence[Archive], asked: RestoreTestAsked, seed: str) -> tupl
     others.sort(key=lambda row: hashlib.sha256(f"{seed}:{row.id}".encode()).digest())
     tested = [(row, True) for row in favoured] + [(row, False) for row in others[:_OTHERS]]
     return tuple(
-        DrilledArchive(row.id, row.name, row.borg_id or "", row.backup_job_id, row.original_size, first)
+        DrilledArchive(row.id, row.name, row.borg_id or "", row.backup_job_id, row.original_size, first, row.imported)
         for row, first in tested
     )
 

@@ -83,6 +83,8 @@ class Reading:
         try:
             zeros, found = await self._exports.counted(archive, items)
         except Permanent as error:
+            if error.code == GONE:
+                return broken(archive, error)
             if error.code not in CORRUPT:
                 raise
             done.tested.unread, done.tested.damaged = len(items) - 1, 1
@@ -140,7 +142,8 @@ class Reading:
 
         listing = EntryReader(take)
         try:
-            await self._storage.entries(self._view.place, self._view.grant, archive.name, listing, items)
+            view = self._view
+            await self._storage.entries(view.place, view.grant, archive.name, listing, items, borg_id=archive.meant)
             listing.close()
             self._refuse_large(expected.size)
             zeros, found = await self._exports.counted(archive, items)

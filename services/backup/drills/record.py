@@ -33,8 +33,9 @@ async def record_test(tx: UnitOfWork, ctx: Context, plan: DrillPlan, outcome: Ou
         return
     for one in outcome.archives:
         if one.tested.damaged:
-            values = {"damage": f"a restore test could not read it: {first(one.damaged) or one.reason}; {one.reason}"}
-            await tx.session.execute(update(Archive).where(Archive.id == one.archive.id).values(**values))
+            damage = f"a restore test could not read it: {first(one.damaged) or one.reason}; {one.reason}"
+            hurt = update(Archive).where(Archive.id == one.archive.id)
+            await tx.session.execute(hurt.values(damage=damage, proven_at=None))
     _add_rows(tx, plan, outcome)
     if ctx.job is not None:
         tx.emit(

@@ -47,13 +47,15 @@ class ImportedKeeper:
         async with self._db.read() as session:
             known = list(await session.execute(query))
         for repository_id, seen in known:
-            place = await self._db.run(lambda tx, of=repository_id: load_repository(tx, of))
             try:
+                place = await self._db.run(lambda tx, of=repository_id: load_repository(tx, of))
                 last = await self._storage.last_transaction(place)
             except AppError as error:
-                _log.warning("imported_not_looked_at", repository=place.label, code=error.code, reason=error.message)
+                _log.warning(
+                    "imported_not_looked_at", repository=str(repository_id), code=error.code, reason=error.message
+                )
                 continue
-            if last is not None and last != seen:
+            if last != seen:  # also where nothing is there any more: the look says so
                 await self._db.run(
                     lambda tx, of=repository_id: request_upkeep(tx, JobType.REPOSITORY_IMPORT, of, _TROUBLE)
                 )
