@@ -51,8 +51,10 @@ async def mark_recovered(tx: UnitOfWork, made_at: str) -> tuple[int, int]:
     repositories = list(await tx.session.scalars(select(Repository)))
     for one in repositories:
         others = [cause for cause in one.frozen_for if cause["code"] != said.code]
+        before = {cause["reason"] for cause in one.frozen_for if cause["code"] == said.code}
+        reasons = [reason for reason in one.frozen_reason.split("; then ") if reason and reason not in before]
         one.frozen_for = [*others, {"code": said.code, "reason": said.text, "message": stored(said)}]
-        one.frozen_reason = "; then ".join(filter(None, (one.frozen_reason, said.text)))
+        one.frozen_reason = "; then ".join([*reasons, said.text])
         one.frozen_at = one.frozen_at or now
         one.restored_at, one.restored_accepted_at = now, None
     await tx.audit.add(console(), Deed("recover", "system", after={"made_at": made_at, "jobs_lost": len(jobs)}))

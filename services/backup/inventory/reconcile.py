@@ -246,7 +246,7 @@ async def record_inventory(tx: UnitOfWork, repository_id: uuid.UUID, inventory: 
 
     While it is frozen the way back stays where it was: since then somebody has deleted.
     """
-    repository = await tx.session.get_one(Repository, repository_id)
+    repository = await tx.session.get_one(Repository, repository_id, with_for_update=True)
     _let_go_recovered(repository)
     if not repository.frozen_reason:
         repository.verified_complete_at, repository.verified_complete_segment = inventory.at, inventory.segment
@@ -296,7 +296,7 @@ async def quarantine(
     The code says what happened: a recovery takes away those causes that it cured, and leaves the others. Of a code that
     stands for both, `curable` says that a recovery cures this one.
     """
-    repository, reason = await tx.session.get_one(Repository, repository_id), said.text
+    repository, reason = await tx.session.get_one(Repository, repository_id, with_for_update=True), said.text
     if not repository.frozen_reason:
         repository.frozen_at = db_now()  # pyright: ignore[reportAttributeAccessIssue] - a SQL expression is assignable
     cured = {"cured_by": RECOVERY} if curable else {}

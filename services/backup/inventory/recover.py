@@ -100,7 +100,7 @@ async def run_recover(plan: RecoverPlan, grant: Grant, ctx: Context, storage: St
 async def record_recover(tx: UnitOfWork, ctx: Context, plan: RecoverPlan, recovered: Recovered) -> None:
     """Keep the job's end; take away the causes that were cured, and leave the others."""
     recovery, gone = recovered.recovery, recovered.gone
-    repository = await tx.session.get_one(Repository, plan.repository.id)
+    repository = await tx.session.get_one(Repository, plan.repository.id, with_for_update=True)
     remaining = _remaining(repository, recovered)
     result = {
         "archives": len(plan.recorded) - len(gone), "put_back": recovery.put_back, "lost": recovery.lost,

@@ -87,7 +87,7 @@ async def record_stretch(
     A gap is forgiven only where maintenance of ours came after: what it takes away, it wrote again further on.
     """
     await ctx.fence(tx)
-    repository = await tx.session.get_one(Repository, repository_id)
+    repository = await tx.session.get_one(Repository, repository_id, with_for_update=True)
     gone = () if repository.session == NODE else _gaps(found.missing, repository.compacted_segment)
     holes = [*found.damaged_segments, *(first for first, _ in gone), *(() if before.hole is None else (before.hole,))]
     hole = min(holes, default=None)

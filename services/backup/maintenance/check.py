@@ -205,7 +205,10 @@ async def _read_archives(
         await _note_read(plan, archive, damage, ctx)
         crashpoint("after_an_archive_was_read")
         read, damaged = read + 1, damaged + bool(damage)
-    return replace(checked, read=read, damaged=damaged, left=len(waiting) - read, warnings=warnings)
+    # Where borg refuses to list, an older state lies there: nothing of it tells about the archives on record.
+    unlisted = checked.inventory is None and checked.missing is None
+    left = len(plan.unread) if unlisted else len(waiting) - read
+    return replace(checked, read=read, damaged=damaged, left=left, warnings=warnings)
 
 
 async def _note_read(plan: CheckPlan, archive: Listed, damage: Sequence[str], ctx: Context) -> None:
@@ -245,7 +248,7 @@ async def record_check(tx: UnitOfWork, ctx: Context, plan: CheckPlan, checked: C
     state = JobState.FAILED if error else JobState.WARNING if warnings else JobState.SUCCEEDED
     if not await ctx.finish(tx, state, error=error, warnings=warnings, result=result):
         return
-    repository = await tx.session.get_one(Repository, plan.repository.id)
+    repository = await tx.session.get_one(Repository, plan.repository.id, with_for_update=True)
     _note_segments(repository, checked.segments)
     _note_archives(repository, plan, checked)
     if checked.inventory is not None:
@@ -283,10 +286,14 @@ def _note_archives(repository: Repository, plan: CheckPlan, checked: Checked) ->
     """Forget what was wrong with archives only when all of them were read since: borg looks whether an object is there.
 
     What is in it may be garbage all the same, and what a verification found meanwhile this check did not look for.
+    While garbage waits for a recovery, an archive that it hit keeps from compaction what would bring it back.
     """
+    waits = checked.damaged and repository.rewritten_after is not None
     if checked.archives_damage:
         repository.archives_damage = _shortened(checked.archives_damage)
-    elif checked.archives_damage is not None and not checked.left and repository.archives_damage == plan.suspicion:
+    elif checked.archives_damage is None or checked.left or waits:
+        return
+    elif repository.archives_damage == plan.suspicion:
         repository.archives_damage = ""
 
 

@@ -16,6 +16,7 @@ _RULE = re.compile(r"(?P<how>[+\-!]) ?(?P<pattern>.*)", re.DOTALL)
 _STYLE = re.compile(r"(?P<style>fm|sh|re|pp|pf):(?P<pattern>.*)", re.DOTALL)
 _SHELL = re.compile(r"(\*\*/|\*\*|\*|\?)")
 _REPEAT = re.compile(r"[*+{]")
+_CHOICE = re.compile(r"[?|]")
 _REPEATED_GROUP = re.compile(r"\)\s*[*+?{]|\(\?[a-zA-Z-]*x")
 """What makes the time of a search grow beyond all bounds; and comments within an expression, which could hide it."""
 _STEPS = 3_000_000
@@ -57,8 +58,8 @@ def _parents(path: str) -> list[str]:
 
 def _found(pattern: str, path: str) -> bool:
     """Search by a person's own expression, unless it may take long: it would hold the event loop meanwhile."""
-    repeats = len(_REPEAT.findall(pattern))
-    if _REPEATED_GROUP.search(pattern) or (len(path) + 1) ** (repeats + 1) > _STEPS:
+    repeats, choices = len(_REPEAT.findall(pattern)), len(_CHOICE.findall(pattern))
+    if _REPEATED_GROUP.search(pattern) or (len(path) + 1) ** (repeats + 1) * 2**choices > _STEPS:
         return False
     try:
         return re.search(pattern, path) is not None

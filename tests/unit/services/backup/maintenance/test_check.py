@@ -136,6 +136,21 @@ async def test_garbage_that_a_verification_found_is_forgotten_only_when_all_arch
     assert (await repository(world)).archives_damage == ""
 
 
+async def test_while_garbage_waits_for_a_recovery_an_archive_that_it_hit_keeps_the_repository_damaged(
+    world: World,
+) -> None:
+    """It was let go, so that a compaction could take away what a recovery would have brought back."""
+    made = await backed_up(world, 2)
+    found = update(Repository).values(archives_damage=GARBAGE, rewritten_after=7)
+    await world.db.run(lambda tx: tx.session.execute(found))
+    world.storage.unreadable = {made[1].name: "Data integrity error"}
+    assert (await checked(world, "archives")).result["damaged"] == 1
+    assert (await repository(world)).archives_damage == GARBAGE
+    await world.db.run(lambda tx: tx.session.execute(update(Repository).values(rewritten_after=None)))
+    await checked(world, "archives")
+    assert (await repository(world)).archives_damage == "", "a recovery has removed it: the archive says the rest"
+
+
 async def test_what_a_verification_finds_while_a_check_runs_is_not_forgotten_by_it(world: World) -> None:
     await backed_up(world, 1)
 

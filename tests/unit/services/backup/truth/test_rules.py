@@ -51,6 +51,7 @@ def test_another_rule_is_not(source: str, rule: str) -> None:
 SLOW = [
     "re:(a+)+$", "re:(a|a)*$", "re:(.*/)*x$", "re:(?x)(a|a) # all\n *$", "re:" + "a*" * 40 + "$", "re:" + ".*" * 8 + "!",
     "sh:" + "**/" * 20 + "x", "sh:" + "*a" * 30 + "!", "sh:" + "**a" * 30 + "!", "fm:" + "*a" * 30 + "!", "re:(a?){40}!",
+    "re:" + "a?" * 40 + "!", "re:" + "(a|a)" * 40 + "!",
 ]  # fmt: skip
 
 
