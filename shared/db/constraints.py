@@ -41,7 +41,7 @@ UNIQUE: dict[str, Broken] = {
     "uq_api_tokens_name": Broken("token_name_taken", "another token has this name", "name", _OTHER_NAME),
     "uq_api_tokens_prefix": Broken("token_exists", "this token exists already", "token", "make a new token"),
     "uq_approvals_open_key": Broken("approval_asked", "this was asked for by another request just now"),
-    "uq_approvals_request_key": Broken("approval_asked", "this was asked for by another request just now"),
+    "uq_approvals_request_key": Broken("approval_kept", "this request was kept for a second person before"),
     "uq_archives_repository_id_borg_id": Broken("archive_recorded", "this archive is on record already"),
     "uq_backup_jobs_name": Broken("backup_job_name_taken", "another backup job has this name", "name", _OTHER_NAME),
     "uq_dead_letters_message_key": Broken("dead_letter_recorded", "this message was given up before"),

@@ -38,6 +38,8 @@ class Guarded(StrEnum):
     PASS_DELETION_LIMIT = "pass_deletion_limit"  # noqa: S105 - the limit of a prune, no password
     UNFREEZE = "unfreeze"
     ACCEPT_RESTORED = "accept_restored"
+    CONFIRM_RETENTION = "confirm_retention"
+    """Lets prunes take what was imported."""
     RETRY_DELETION = "retry_deletion"
     ADD_USER = "add_user"
     CHANGE_USER = "change_user"
@@ -59,6 +61,7 @@ PERMISSION_OF: dict[Guarded, Permission] = {
     Guarded.PASS_DELETION_LIMIT: Permission.REPOSITORIES_PRUNE,
     Guarded.UNFREEZE: Permission.REPOSITORIES_UNFREEZE,
     Guarded.ACCEPT_RESTORED: Permission.REPOSITORIES_UNFREEZE,
+    Guarded.CONFIRM_RETENTION: Permission.REPOSITORIES_MANAGE,
     Guarded.RETRY_DELETION: Permission.BACKUPS_DELETE,
     Guarded.ADD_USER: Permission.USERS_WRITE,
     Guarded.CHANGE_USER: Permission.USERS_WRITE,

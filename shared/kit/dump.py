@@ -29,8 +29,6 @@ FILES = {SQLITE: "borgfleet.db", MARIADB: "borgfleet.sql"}
 _LAST_LINE = b"-- Dump completed"
 _TAIL = 500
 _SAID = 2000
-_PAGES = 2000
-"""Pages that SQLite copies at once: who writes meanwhile waits for no more than these."""
 _DUMP = (
     "--single-transaction", "--quick", "--routines", "--events", "--triggers", "--hex-blob",
     "--default-character-set=utf8mb4", "--skip-lock-tables",
@@ -96,7 +94,8 @@ def _copied(source: Path, target: Path) -> None:
         contextlib.closing(sqlite3.connect(target)) as other,
     ):
         target.chmod(0o600)
-        one.backup(other, pages=_PAGES)
+        # All at once: who writes meanwhile waits for nobody, and copied in parts it would begin anew at each write.
+        one.backup(other, pages=-1)
         other.execute("PRAGMA journal_mode=DELETE")
         found = other.execute("PRAGMA quick_check").fetchone()
     if found != ("ok",):

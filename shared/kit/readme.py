@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from shared.domain.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shared.kit.contents import Kit, KitRepository
 
 _CONFIG = """[repository]
@@ -101,11 +103,15 @@ the first slash: borg extract "$REPOSITORY::$ARCHIVE" etc/passwd
 """
 _STEP_CONFIG = '$ cp "config.templates/$ID" "$REPOSITORY/config"'
 _STEP_KEY = '$ cp -p "$REPOSITORY/config" config.before\n$ borg key import "$REPOSITORY" "keys/$ID.key"'
-_ITSELF = """Its database is backed up into the repository named below. On a new machine with Borgfleet installed:
+_ITSELF = """{where} On a new machine with Borgfleet installed:
 
-    borgfleet recover --kit kit.age --identity identity.txt --repository {path}
+{commands}
 
 It makes the database and the master key anew. See "Restore Borgfleet itself" in its documentation."""
+_RECOVER = "    borgfleet recover --kit kit.age --identity identity.txt --repository {path}"
+_ONE_PLACE = "Its database is backed up into the repository named below."
+_MORE_PLACES = """Its database was backed up into each of these repositories. Take the one that is in use: its newest
+backup is the newest of all (`borg list --last 1` of each, as in step 3)."""
 _NOT_ITSELF = """This kit knows of no backup of Borgfleet's own database: none had been made by then. The master key in
 `master.key` opens the secrets of a copy of the database that you have by other means."""
 
@@ -121,8 +127,13 @@ def readme(kit: Kit) -> str:
         repositories=blocks,
         step_config=_STEP_CONFIG,
         step_key=_STEP_KEY,
-        itself=_ITSELF.format(path=shlex.quote(own[0].path)) if own else _NOT_ITSELF,
+        itself=_itself(own) if own else _NOT_ITSELF,
     )
+
+
+def _itself(own: Sequence[KitRepository]) -> str:
+    commands = "\n".join(_RECOVER.format(path=shlex.quote(one.path)) for one in own)
+    return _ITSELF.format(where=_ONE_PLACE if len(own) == 1 else _MORE_PLACES, commands=commands)
 
 
 def config_template(borg_id: str) -> str:

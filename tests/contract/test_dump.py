@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from shared.db.migrations import migrate
 from shared.errors import AppError, Permanent, Transient
 from shared.kit.dump import dump, kind_of, load
 from tests.harness.mariadb import MariaServer
+from tests.harness.patience import WAIT
 
 
 def fill(maria: MariaServer) -> str:
@@ -148,3 +151,37 @@ async def test_a_database_that_is_gone_is_not_made_anew_by_copying_it(tmp_path: 
     with pytest.raises(AppError):
         await dump(f"sqlite+aiosqlite:///{tmp_path / 'nowhere.db'}", DIRECT, tmp_path)
     assert not (tmp_path / "nowhere.db").exists()
+
+
+async def test_a_large_sqlite_database_that_others_write_to_is_copied_as_of_one_moment(tmp_path: Path) -> None:
+    """Copied in parts it would begin anew at each commit of somebody else, and never end."""
+    file, ended, commits = tmp_path / "live.db", threading.Event(), 0
+    with contextlib.closing(sqlite3.connect(file)) as live:
+        live.execute("PRAGMA journal_mode=WAL")
+        live.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, twin INTEGER, filler BLOB)")
+        live.executemany("INSERT INTO t (twin, filler) VALUES (0, zeroblob(?))", [(3000,)] * 20_000)
+        live.commit()
+        assert live.execute("PRAGMA page_count").fetchone()[0] > 10_000
+
+    def write() -> None:
+        nonlocal commits
+        with contextlib.closing(sqlite3.connect(file, timeout=WAIT)) as writer:
+            while not ended.is_set():
+                writer.execute("UPDATE t SET twin = twin + 1 WHERE id IN (1, 20000)")
+                writer.commit()
+                commits += 1
+
+    (tmp_path / "out").mkdir()
+    writing = asyncio.create_task(asyncio.to_thread(write))
+    try:
+        async with asyncio.timeout(WAIT):
+            copy = await dump(f"sqlite+aiosqlite:///{file}", DIRECT, tmp_path / "out")
+        before = commits
+        while commits == before:  # nobody was kept from writing
+            await asyncio.sleep(0.01)
+    finally:
+        ended.set()
+        await writing
+    with contextlib.closing(sqlite3.connect(copy)) as held:
+        assert held.execute("SELECT count(*), min(twin) = max(twin) FROM t WHERE id IN (1, 20000)").fetchone() == (2, 1)
+        assert held.execute("SELECT count(*) FROM t").fetchone() == (20_000,)

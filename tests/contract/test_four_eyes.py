@@ -114,10 +114,17 @@ async def stage(db: Database) -> Stage:
         session.add_all([bare, deletion])
         await session.flush()
         ids["bare"], ids["deletion"] = bare.id, deletion.id
+        pool = (await session.get_one(Repository, world.mine["repository_id"])).pool_id
+        second = Repository(name="second", server_id=world.mine["server_id"], pool_id=pool, path="/pool/second")
+        session.add(second)
+        await session.flush()
+        ids["second"] = second.id
         held = await session.get_one(Archive, world.other["backup_id"])
         held.held_reason, held.held_until = "audit", LATER
         mine = await session.get_one(Repository, world.mine["repository_id"])
         mine.retention = WEEK
+        mine.imported_at = db_now()
+        (await session.get_one(Archive, world.mine["backup_id"])).imported = True
         (await session.get_one(BackupJob, world.mine["backup_job_id"])).retention = {"keep_daily": 30}
         frozen = await session.get_one(Repository, world.other["repository_id"])
         frozen.frozen_reason, frozen.frozen_for = "changed", [{"code": "archives_missing"}]
@@ -181,6 +188,17 @@ DOORS: dict[str, tuple[Guarded, Asks]] = {
     "accept a restored database": (
         Guarded.ACCEPT_RESTORED,
         lambda s: ("POST", f"/api/repositories/{s.ids['frozen']}/accept-restored", {"reason": WHY}),
+    ),
+    "let prunes take what was imported": (
+        Guarded.CONFIRM_RETENTION,
+        lambda s: ("POST", f"/api/repositories/{s.ids['repository_id']}/confirm-retention", {"reason": WHY}),
+    ),
+    "move a job to where it would keep less": (
+        Guarded.LOWER_JOB_RETENTION,
+        lambda s: (
+            "PATCH", f"/api/backup-jobs/{s.ids['backup_job_id']}",
+            {"repository_id": str(s.ids["second"]), "retention": {"keep_last": 1}},
+        ),
     ),
     "retry a deletion": (Guarded.RETRY_DELETION, lambda s: ("POST", f"/api/jobs/{s.ids['deletion']}/retry", None)),
     "add an administrator": (
@@ -270,6 +288,52 @@ async def test_by_a_token_one_asks_for_the_same_and_never_agrees(stage: Stage) -
             assert (refused.status_code, refused.json()["code"]) == (403, "approval_by_token")
     await stage.round()
     assert await stage.dump() == before
+
+
+@on_sqlite
+async def test_a_token_of_nobody_asks_for_nothing(stage: Stage) -> None:
+    """Who holds it could agree to himself: nobody knows that it was he who asked."""
+    await switch_on(stage.world)
+    await stage.write(update(ApiToken).where(ApiToken.name == "t-all").values(user_id=None))
+    stage.world.app.state.authenticate.forget()
+    before = await stage.dump()
+    for door, (_, asks) in DOORS.items():
+        answer = await stage.world.ask("all", *asks(stage))
+        assert (answer.status_code, answer.json()["code"]) == (403, "approval_of_nobody"), (door, answer.text)
+    assert (await stage.dump(), await stage.approvals()) == (before, [])
+
+
+@on_sqlite
+async def test_a_job_that_is_moved_away_and_back_keeps_what_it_kept(stage: Stage) -> None:
+    """On the way it got a retention that nobody had compared with what its backups were kept by."""
+    path = f"/api/backup-jobs/{stage.ids['backup_job_id']}"
+    away = {"repository_id": str(stage.ids["second"]), "retention": {"keep_daily": 0, "keep_last": 1}}
+    assert (await stage.ada.ask("PATCH", path, away)).status_code == 200
+    await switch_on(stage.world)
+    back = await stage.ada.ask("PATCH", path, {"repository_id": str(stage.ids["repository_id"])})
+    assert (back.status_code, back.json().get("kind")) == (202, "lower_job_retention"), back.text
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("door", "meanwhile"),
+    [
+        ("unfreeze", {"frozen_for": [{"code": "hostile_client", "reason": "an attack"}], "frozen_reason": "an attack"}),
+        ("accept a restored database", {"restored_at": LATER}),
+    ],
+)
+async def test_what_was_agreed_to_is_not_done_to_what_came_after(stage: Stage, door: str, meanwhile: Any) -> None:
+    """An agreed unfreeze let go a repository that was attacked while it cooled."""
+    await switch_on(stage.world)
+    assert (await stage.ada.ask(*DOORS[door][1](stage))).status_code == 202
+    assert (await stage.agree()).status_code == 200
+    await stage.write(update(Repository).where(Repository.id == stage.ids["frozen"]).values(**meanwhile))
+    await stage.round()
+    told = await stage.only()
+    assert (told.state, told.code) == ("stale", "changed_meanwhile")
+    async with stage.db.read() as session:
+        row = await session.get_one(Repository, stage.ids["frozen"])
+    assert (bool(row.frozen_reason), row.restored_pending) == (True, True)
 
 
 HARMLESS: dict[str, Asks] = {

@@ -189,6 +189,8 @@ async def world(db: Database, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) ->
     bus = MemoryBus()
     await bus.ensure_streams(STREAMS)
     registry = CollectorRegistry()
+    (tmp_path / "master.key").write_text("a master key that nothing is sealed with\n")
+    (tmp_path / "master.key").chmod(0o600)
     app = build_app(Parts(Settings(data_dir=tmp_path), db, bus, registry))
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(
@@ -340,7 +342,7 @@ async def test_a_wrong_method_is_told_every_right_one_and_head_is_get_without_a_
         if "get" in methods:
             get, head = await world.ask("get", place), await world.http.head(place)
             assert (head.status_code, head.content) == (get.status_code, b""), path
-            if path != "/api/events":  # how long that is nobody knows
+            if path not in ("/api/events", "/api/audit/export"):  # how long these are nobody knows
                 assert head.headers["content-length"] == get.headers["content-length"] or "log" in path, path
 
 

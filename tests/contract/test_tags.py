@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import uuid
 from collections.abc import AsyncIterator
@@ -80,7 +81,7 @@ async def api(db: Database) -> AsyncIterator[Api]:
 
     await db.run(add)
     app = build_app(Parts(Settings(), db, MemoryBus(), CollectorRegistry()))
-    app.state.gateway = app.state.gateway.__class__(db, app.state.gateway.bus, NoSender())
+    app.state.gateway = dataclasses.replace(app.state.gateway, sender=NoSender())
     transport = httpx2.ASGITransport(app=app)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:

@@ -115,7 +115,7 @@ def answer_error(error: AppError, request_id: str = "") -> JSONResponse:
         headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
     if isinstance(error, Unauthenticated):
         status, title, headers = 401, "Unauthenticated", {"WWW-Authenticate": "Bearer"}
-    if error.said.status == HTTPStatus.GATEWAY_TIMEOUT:  # another service was asked, and is slow
+    if error.said.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # not the caller's doing: a slow service, a missing key
         status, title = error.said.status, HTTPStatus(error.said.status).phrase
     if isinstance(error, Transient):
         headers["Retry-After"] = str(int(error.retry_after or 1))
@@ -152,8 +152,13 @@ def _http_error(request: Request, error: Exception, known: Iterable[Route]) -> J
 
 
 def _allowed(request: Request, known: Iterable[Route]) -> list[str]:
-    """Return every method of a path: the framework names those of the first of its routes only."""
-    there = [route for route in known if route.matches(request.scope)[0] is not Match.NONE]
+    """Return every method of a path: the framework names those of the first of its routes only.
+
+    A path that is written out wins over one with parameters that its last word would fit in.
+    """
+    fits = [route for route in known if route.matches(request.scope)[0] is not Match.NONE]
+    path = min(fits, key=lambda route: len(route.param_convertors)).path
+    there = [route for route in fits if route.path == path]
     methods = {method for route in there for method in route.methods or ()}
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 

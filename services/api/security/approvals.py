@@ -8,6 +8,8 @@ from services.api.kernel.approval import Waits
 from services.api.security.sessions import user_rights
 from shared.db.stores.approvals import four_eyes
 from shared.domain.four_eyes import POWERS
+from shared.domain.messages.approvals import APPROVAL_OF_NOBODY
+from shared.errors import Forbidden
 
 if TYPE_CHECKING:
     import uuid
@@ -34,6 +36,8 @@ async def agreed(
     changes anything, and after it has looked whether it could be done at all.
     """
     if asking.approval is None and (await four_eyes(tx.session)).enabled:
+        if asking.user_id is None:  # who holds it could agree to himself
+            raise Forbidden(APPROVAL_OF_NOBODY())
         raise Waits(asking, command, about, secret)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import tempfile
 import uuid
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,14 +20,21 @@ from services.backup.node.leaves import extending
 from services.backup.node.pools import pools_of, require_place
 from services.backup.ports import RepositoryPlace
 from shared.borg import commands
+from shared.borg.entries import Entry, EntryReader
 from shared.db.clock import read_now
 from shared.db.engines import Link
 from shared.db.stores.requests import request_self_backup, requested_before
 from shared.db.stores.secrets import repository_key, repository_passphrase
 from shared.db.tables.storage import Repository, StoragePool
 from shared.domain.job import JobState
-from shared.domain.messages.recovery_kit import OWN_KEY_CHANGED, OWN_NOT_LISTED, OWN_PLACE_TAKEN, OWN_POOL_UNKNOWN
-from shared.errors import Permanent
+from shared.domain.messages.recovery_kit import (
+    OWN_INCOMPLETE,
+    OWN_KEY_CHANGED,
+    OWN_NOT_LISTED,
+    OWN_PLACE_TAKEN,
+    OWN_POOL_UNKNOWN,
+)
+from shared.errors import Permanent, Transient
 from shared.kit.dump import dump, kind_of
 from shared.kit.own import ENCRYPTION, chosen_pool, own_in
 from shared.secrets.envelope import new_passphrase
@@ -138,26 +147,51 @@ async def _made(ctx: Context, itself: Itself, place: RepositoryPlace, grant: Gra
         options = commands.CreateOptions([str(directory)], exclude_caches=False)
         argv = commands.create(itself.node.borg, place.path, name, options)
         await itself.node.run(grant, argv, passphrase=place.passphrase)
-    ctx.progress("verifying")
-    if name not in {one.name for one in await itself.storage.archives(place, grant)}:
-        raise Permanent(OWN_NOT_LISTED(archive=name))
+        ctx.progress("verifying")
+        if name not in {one.name for one in await itself.storage.archives(place, grant)}:
+            raise Permanent(OWN_NOT_LISTED(archive=name))
+        await _require_whole(itself, place, grant, name, directory)
     return name
+
+
+async def _require_whole(itself: Itself, place: RepositoryPlace, grant: Grant, name: str, directory: Path) -> None:
+    """Refuse an archive that lacks a file of the directory, or has another length of it: borg only warns then."""
+    held: dict[str, int] = {}
+
+    def keep(entry: Entry) -> None:
+        held[f"/{os.fsdecode(entry.path)}"] = entry.size
+
+    reader = EntryReader(keep)
+    await itself.storage.entries(place, grant, name, reader)
+    reader.close()
+    meant = await apart(lambda: {str(one): one.stat().st_size for one in directory.iterdir()}, _DISK_SECONDS, _ROOM)
+    lacking = sorted(Path(path).name for path, size in meant.items() if held.get(path) != size)
+    if lacking or not meant.keys() >= {str(directory / ABOUT)}:
+        raise Transient(OWN_INCOMPLETE(archive=name, files=", ".join(lacking or [ABOUT])))
 
 
 @contextlib.asynccontextmanager
 async def _staged(settings: Settings) -> AsyncGenerator[Path]:
-    """Give a directory for what is copied, for nobody else to read; what a killed run left goes with it."""
+    """Give a directory of its own for what is copied, for nobody else to read; what killed runs left goes with it."""
     room = settings.state_dir / _ROOM
 
-    def emptied() -> None:
+    def made() -> Path:
+        # A run that lost its lease and goes on all the same loses its files here, and fails by `_require_whole`.
         shutil.rmtree(room, ignore_errors=True)
-        room.mkdir(mode=0o700, parents=True)
+        room.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=room))
 
-    await apart(emptied, _DISK_SECONDS, _ROOM)
+    own = await apart(made, _DISK_SECONDS, _ROOM)
+
+    def removed() -> None:
+        shutil.rmtree(own, ignore_errors=True)
+        with contextlib.suppress(OSError):  # the next run's is in it
+            room.rmdir()
+
     try:
-        yield room
+        yield own
     finally:
-        await apart(lambda: shutil.rmtree(room, ignore_errors=True), _DISK_SECONDS, _ROOM)
+        await apart(removed, _DISK_SECONDS, _ROOM)
 
 
 async def _copy(ctx: Context, settings: Settings, directory: Path, now: datetime) -> None:

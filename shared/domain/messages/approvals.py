@@ -39,6 +39,26 @@ APPROVAL_NEEDS_FACTOR = Message(
 APPROVAL_NOT_YOURS = Message(
     "approval_not_yours", 403, "only who asked for this can withdraw it", "reject it, if you may decide"
 )
+APPROVAL_FREEZE_CHANGED = Message(
+    "changed_meanwhile",
+    412,
+    "the repository is not frozen for the same reasons any more",
+    "look at why it is frozen now, and ask for it again if it is still wanted",
+    "freeze",
+)
+APPROVAL_OF_NOBODY = Message(
+    "approval_of_nobody",
+    403,
+    "four eyes are on, and this token belongs to no user: nobody could tell whether another person agrees",
+    "ask with a token of a user, or on the web page",
+)
+APPROVAL_RESTORE_CHANGED = Message(
+    "changed_meanwhile",
+    412,
+    "the database was restored once more since this was asked for",
+    "see what has to be set again, and ask for it again",
+    "restore",
+)
 APPROVAL_OWN = Message(
     "approval_own",
     403,

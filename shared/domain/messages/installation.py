@@ -6,32 +6,32 @@ from shared.domain.message import Message
 
 SECRET_CORRUPT = Message(
     "secret_corrupt",
-    400,
+    500,
     "the probe of the master key holds another text",
     "restore the database from a backup of its own",
 )
 SECRET_FILE_INVALID = Message(
-    "secret_file_invalid", 400, "the {what} {path} holds no text", "write the secret into it, one line of UTF-8"
+    "secret_file_invalid", 500, "the {what} {path} holds no text", "write the secret into it, one line of UTF-8"
 )
 MASTER_KEY_INVALID = Message(
-    "master_key_invalid", 400, "{path} holds no valid master key", "restore the file: one base64 line of 32 bytes a key"
+    "master_key_invalid", 500, "{path} holds no valid master key", "restore the file: one base64 line of 32 bytes a key"
 )
 MASTER_KEY_MISSING = Message(
     "master_key_missing",
-    400,
+    500,
     "there is no master key to {purpose} with",
     "restore the master key file from its safe copy",
 )
 MASTER_KEY_MISSING_RING = Message(
     "master_key_missing",
-    400,
+    500,
     "the master key {key_id} that sealed {secret} is not in the key ring",
     "restore the master key file from its safe copy",
     "ring",
 )
 SECRET_CORRUPT_ALTERED = Message(
     "secret_corrupt",
-    400,
+    500,
     "the secret {secret} was altered, cut short or copied from another place",
     "restore the secret from the recovery kit",
     "altered",
@@ -86,7 +86,7 @@ KIT_UNREADABLE = Message(
 )
 MASTER_KEY_MISSING_EMPTY = Message(
     "master_key_missing",
-    400,
+    500,
     "there is no master key at {path}, and the database is empty",
     "run `borgfleet migrate`: it makes both",
     "empty",
@@ -105,36 +105,36 @@ NATS_SEED_INVALID_MAKE = Message(
     "make",
 )
 SECRET_FILE_MISSING = Message(
-    "secret_file_missing", 400, "there is no {what} at {path}", "make the file, or correct its setting"
+    "secret_file_missing", 500, "there is no {what} at {path}", "make the file, or correct its setting"
 )
 SECRET_FILE_UNREADABLE = Message(
     "secret_file_unreadable",
-    400,
+    500,
     "the {what} {path} cannot be read: {error}",
     "let the user who runs Borgfleet own it, mode 0600",
 )
 SECRET_FILE_EXPOSED = Message(
     "secret_file_exposed",
-    400,
+    500,
     "the {what} {path} can be read by others",
     "chmod 600 {path}; or 0440 with a group of the user who runs Borgfleet",
 )
 MASTER_KEY_MISSING_FILE = Message(
     "master_key_missing",
-    400,
+    500,
     "there is no master key at {path}[, in place of the {what}]",
     "restore the master key file from its safe copy",
     "file",
 )
 MASTER_KEY_UNREADABLE = Message(
     "master_key_unreadable",
-    400,
+    500,
     "the {what} at {path} cannot be read: {error}",
     "let the user who runs Borgfleet own this file, mode 0600",
 )
 MASTER_KEY_EXPOSED = Message(
     "master_key_exposed",
-    400,
+    500,
     "the {what} at {path} can be read by others",
     "chmod 600 {path}; or 0440 with a group of the user who runs Borgfleet",
 )
@@ -164,7 +164,7 @@ STREAMS_MISSING = Message(
 NOT_PREPARED = Message("", 503, "not prepared within {seconds:.0f} s: {reason}", "", "not_prepared")
 MASTER_KEY_NEEDED = Message(
     "master_key_missing",
-    400,
+    500,
     "the database is sealed with the master key {keys}; it is looked for at {path}, and there is no file",
     "copy the master key file from a machine that runs Borgfleet on this database, or from its safe copy, to "
     "{path} (mode 0600), or name it in BORGFLEET_MASTER_KEY_FILE",
@@ -172,7 +172,7 @@ MASTER_KEY_NEEDED = Message(
 )
 MASTER_KEY_OTHER = Message(
     "master_key_missing",
-    400,
+    500,
     "the database is sealed with the master key {keys}; it is looked for at {path}, and the key there is another",
     "copy the master key file from a machine that runs Borgfleet on this database, or from its safe copy, to "
     "{path} (mode 0600), or name it in BORGFLEET_MASTER_KEY_FILE",

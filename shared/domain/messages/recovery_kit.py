@@ -119,6 +119,12 @@ OWN_NOT_LISTED = Message(
     "look at the disk of the storage pool, and at this job's log",
     "own",
 )
+OWN_INCOMPLETE = Message(
+    "own_incomplete",
+    503,
+    "the backup of Borgfleet itself is not whole: {archive} lacks {files}",
+    "it is tried again; see what else works in the state directory, and this job's log",
+)
 OWN_KEY_CHANGED = Message(
     "repository_key_changed",
     400,

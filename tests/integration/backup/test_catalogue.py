@@ -189,9 +189,8 @@ async def test_a_merge_that_is_killed_leaves_what_was_there_and_the_next_job_goe
     await yard.run(definition, "succeeded", "warning")
     entries = yard.storage.entries
 
-    async def killed(*arguments: Any) -> None:
-        *before, on_block = arguments
-        await entries(*before, on_block)
+    async def killed(*arguments: Any, **meant: Any) -> None:
+        await entries(*arguments, **meant)
         (child,) = children()
         child.send_signal(signal.SIGKILL)
         child.wait(WAIT)
@@ -217,8 +216,8 @@ async def test_a_listing_that_breaks_off_is_kept_in_no_part_and_no_child_stays(
     await yard.run(definition, "succeeded", "warning")
     entries = yard.storage.entries
 
-    async def broken(*arguments: Any) -> None:
-        await entries(*arguments)
+    async def broken(*arguments: Any, **meant: Any) -> None:
+        await entries(*arguments, **meant)
         raise Transient("the pool went away", code="pool_silent")
 
     monkeypatch.setattr(yard.storage, "entries", broken)

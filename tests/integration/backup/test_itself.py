@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
+import uuid
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,7 +50,7 @@ class Own:
         self.itself = Itself(self.settings, yard.node, yard.storage)
 
     async def context(self) -> Context:
-        return Context(self.yard.db, self.yard.bus, key=f"key {id(object())}", lease_seconds=600)
+        return Context(self.yard.db, self.yard.bus, key=f"key {uuid.uuid4()}", lease_seconds=600)
 
     async def run(self) -> Job:
         """Ask from outside, and do what that made."""
@@ -129,6 +131,44 @@ async def refused(own: Own) -> AppError:
         await own.run()
     assert not (own.settings.state_dir / "self-backup").exists()
     return failed.value
+
+
+@pytest.mark.parametrize(
+    ("harm", "lacks"),
+    [
+        (lambda room: (room / "borgfleet.db").unlink(), "borgfleet.db"),
+        (lambda room: os.truncate(room / "borgfleet.db", 100), "borgfleet.db"),
+        (lambda room: (room / "settings.json").unlink(), "settings.json"),
+        (shutil.rmtree, "about.json"),
+    ],
+)
+async def test_one_that_lacks_a_file_is_no_backup_and_nothing_older_goes(
+    own: Own, monkeypatch: pytest.MonkeyPatch, harm: Any, lacks: str
+) -> None:
+    """Borg only warns of what went away under it, and such a run counted as good."""
+    before = [(await own.run()).result for _ in range(2)]
+    run = own.itself.node.run
+
+    async def harmed(grant: Any, argv: Any, **options: Any) -> Any:
+        if "create" not in argv:
+            return await run(grant, argv, **options)
+        room = Path(argv[-1])
+        aside = room.with_name("aside")
+        shutil.copytree(room, aside)
+        harm(room)
+        room.mkdir(exist_ok=True)
+        done = await run(grant, argv, **options)
+        shutil.rmtree(room)
+        aside.rename(room)
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(own.itself.node, "run", harmed)
+        error = await refused(own)
+    assert (error.code, lacks in error.message) == ("own_incomplete", True), error.message
+    names = (await own.borg("list", "--short", "REPO")).split()
+    assert set(names) >= {(result or {})["archive"] for result in before}
+    assert (await own.run()).state == "succeeded"
 
 
 async def test_one_that_was_made_once_is_never_made_again_and_no_other_is_taken_for_it(own: Own) -> None:

@@ -66,7 +66,7 @@ async def test_nobody_begins_on_no_schema_on_an_older_one_or_without_streams(
     bus.stop()
     bus.wipe()
     bus.start()
-    with pytest.raises(Transient, match="0 of 6 streams") as error:
+    with pytest.raises(Transient, match="0 of 7 streams") as error:
         await wait_until_prepared(settings, 0)
     assert code_of(error) == "streams_missing"
 
@@ -101,5 +101,5 @@ def test_the_verb_ends_with_75_and_the_reason(settings: Settings, bus: NatsServe
     bus.start()
     done = call("0")
     assert done.returncode == 75, done.stderr
-    assert "0 of 6 streams" in done.stderr
+    assert "0 of 7 streams" in done.stderr
     assert "borgfleet migrate" in done.stderr

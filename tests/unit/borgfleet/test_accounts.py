@@ -41,6 +41,7 @@ SENDERS: dict[str, frozenset[type[Event]]] = {
     "request_self_backup": commands(JobType.SELF_BACKUP),
     "request_undo": commands(JobType.RESTORE_UNDO),
     "request_import": commands(JobType.REPOSITORY_IMPORT),
+    "request_upkeep": MAINTENANCE | commands(*TAKE_TURNS),
     "request_maintenance": MAINTENANCE | commands(*TAKE_TURNS),
     "request_setup": commands(JobType.SERVER_SETUP),
     "request_collect": commands(JobType.STATS_COLLECT),

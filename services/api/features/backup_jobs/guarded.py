@@ -32,8 +32,13 @@ async def define(tx: UnitOfWork, asking: Principal, command: Command, given: Pre
     definition = await _claimed(tx, command, given)
     body = BackupJobIn.model_validate(dict(command.fields))
     await check_place(tx, body)
-    stays = body.repository_id == definition.repository_id  # else its backups go by their repository alone
-    await _agreed(tx, asking, command, definition, body.retention if stays else None)
+    moves = body.repository_id != definition.repository_id  # then its backups go by their repository alone
+    await _agreed(tx, asking, command, definition, None if moves else body.retention)
+    if moves:
+        # Those that it made there before go by what it brings along.
+        there = (await tx.session.get_one(Repository, body.repository_id)).retention or None
+        if lowers(there, body.retention or there):
+            await _ask(tx, asking, command, definition)
     for name, value in body.model_dump(exclude={"schedules"}).items():
         setattr(definition, name, value)
     await tx.session.flush()
@@ -58,8 +63,12 @@ async def _agreed(tx: UnitOfWork, asking: Principal, command: Command, definitio
     repository = await tx.session.get_one(Repository, definition.repository_id)
     common = repository.retention or None
     if lowers(definition.retention or common, own or common):
-        kept = Command(command.kind, command.target, command.fields, definition.version)
-        await agreed(tx, asking, kept, About("backup-jobs", definition.name, definition.server_id))
+        await _ask(tx, asking, command, definition)
+
+
+async def _ask(tx: UnitOfWork, asking: Principal, command: Command, definition: BackupJob) -> None:
+    kept = Command(command.kind, command.target, command.fields, definition.version)
+    await agreed(tx, asking, kept, About("backup-jobs", definition.name, definition.server_id))
 
 
 GUARDED: Actions = {Guarded.LOWER_JOB_RETENTION: define, Guarded.DELETE_JOB: delete}

@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from services.api.kernel.schemas import In, Out, Secret
 from shared.domain.values import CleanText
@@ -16,6 +16,12 @@ _MOST_RECIPIENTS = 20
 
 class KitIn(In):
     """For whom a kit is encrypted: either of the two."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"recipients": ["age1qyew6xp8uwzdadjezdlxrjf3nmd24x9ug768uu4lucq2d47v4qhs823ccq"]}]
+        }
+    )
 
     recipients: list[Annotated[CleanText, Field(min_length=1, max_length=2000)]] = Field(
         default=[], max_length=_MOST_RECIPIENTS, description="Public keys of age, `age1...`; each opens it alone."

@@ -6,21 +6,22 @@ import uuid
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Response
-from sqlalchemy import exists, or_, select, update
+from sqlalchemy import or_, select
 
+from services.api.features.repositories import guarded
 from services.api.features.repositories.routes import read_repository
 from services.api.features.repositories.schemas import ConfirmRetentionIn, ImportIn, ManageIn, RepositoryOut
-from services.api.kernel.dependencies import Caller, Parts
+from services.api.kernel.dependencies import Asking, Caller, Parts
 from services.api.kernel.etag import IfMatch, tagged
 from services.api.kernel.guard import Allow, GuardedRoute
 from services.api.kernel.job import JobOut
 from services.api.kernel.pages import require
 from services.api.kernel.versions import claimed
 from services.api.security.strong import STRONG
-from shared.db.stores.requests import refuse_to_write, request_import, request_maintenance
-from shared.db.tables.base import db_now
+from shared.db.stores.requests import request_import, request_maintenance
 from shared.db.tables.server import Server
-from shared.db.tables.storage import Archive, Repository, StoragePool
+from shared.db.tables.storage import Repository, StoragePool
+from shared.domain.four_eyes import Command, Guarded
 from shared.domain.importing import KEYFILES, ImportAsked, ImportSecrets, name_from
 from shared.domain.job import JobType
 from shared.domain.messages import importing as say
@@ -117,24 +118,17 @@ async def manage(repository_id: uuid.UUID, body: ManageIn, parts: Parts, if_matc
     "/api/repositories/{repository_id}/confirm-retention", dependencies=[Allow(Permission.REPOSITORIES_MANAGE), STRONG]
 )
 async def confirm_retention(
-    repository_id: uuid.UUID, body: ConfirmRetentionIn, parts: Parts, if_match: IfMatch, caller: Caller,
+    repository_id: uuid.UUID, body: ConfirmRetentionIn, parts: Parts, if_match: IfMatch, asking: Asking,
     response: Response,
 ) -> RepositoryOut:  # fmt: skip
-    """Say that prunes may take what was imported: from now on it is judged by the retention as any good backup."""
+    """Say that prunes may take what was imported: from now on it is judged by the retention as any good backup.
+
+    With four eyes that waits for another person (202).
+    """
+    command = Command(Guarded.CONFIRM_RETENTION, str(repository_id), {"reason": body.reason})
 
     async def confirm(tx: UnitOfWork) -> RepositoryOut:
-        repository = await claimed(tx, Repository, repository_id, "repository", if_match)
-        label = await _label(tx.session, repository)
-        refuse_to_write(repository.mode, JobType.REPOSITORY_PRUNE, label)
-        imported = (Archive.repository_id == repository_id, Archive.imported.is_(True))
-        any_there = await tx.session.scalar(select(exists().where(*imported)))
-        if not (repository.keeps_imported and any_there):
-            raise Conflict(say.NOTHING_IMPORTED())
-        now = await tx.session.scalar(select(db_now()))
-        repository.retention_confirmed_at, repository.retention_confirmed_by = now, caller
-        repository.retention_confirmed_reason = body.reason
-        accepted = update(Archive).where(*imported, Archive.accepted_at.is_(None), Archive.trusted.is_(False))
-        await tx.session.execute(accepted.values(accepted_at=now, accepted_by=caller, accepted_reason=body.reason))
+        await guarded.confirm_retention(tx, asking, command, if_match)
         return await read_repository(tx, repository_id)
 
     return tagged(response, await parts.db.run(confirm))

@@ -49,6 +49,18 @@ def test_the_page_names_each_repository_and_no_secret() -> None:
     assert "canary" not in text(KIT, "repositories.json") + text(KIT, "settings.json") + repr(KIT)
 
 
+def test_the_page_names_each_place_where_borgfleet_was_backed_up() -> None:
+    """The oldest pool's came first, and was named alone, long after another one was chosen."""
+    newer = KitRepository("3", "borgfleet", "self", "node2", "/new pool/self", "d" * 64, "repokey", "x", own=True)
+    page = text(Kit("now", "0.1.0", (OWN, ONE, newer), "", {}), "README.txt")
+    assert [path for path in (OWN.path, "'/new pool/self'") if f"--repository {path}\n" in page] == [
+        OWN.path,
+        "'/new pool/self'",
+    ]
+    assert "newest of all" in page
+    assert "newest of all" not in text(KIT, "README.txt")
+
+
 def test_the_page_of_a_kit_without_anything_says_so() -> None:
     page = text(Kit("now", "0.1.0", (), "", {}), "README.txt")
     assert "There were none yet" in page
