@@ -52,6 +52,10 @@ def _row(event: dict[str, str]) -> tuple[str, str]:
     return row.get("job_id", ""), row.get("state", "")
 
 
+def _id(row: dict[str, Any]) -> str:
+    return str(row["event_id"])
+
+
 def tokens(fleet: Fleet) -> list[str]:
     """Make as many tokens as need be: each has its own share of streams."""
     made = [fleet.post("/api/tokens", {"name": f"follower{number}"}) for number in range(CLIENTS // MOST_OF_ONE)]
@@ -72,10 +76,14 @@ async def _all_are_told(fleet: Fleet, secrets: list[str], definition: dict[str, 
         reading = [asyncio.create_task(one.follow()) for one in heard]
 
         job = await asyncio.to_thread(fleet.run, definition)
-        await asyncio.gather(*(one.until(job["id"], "succeeded") for one in heard))
+        for state in ("queued", "running", "succeeded"):
+            await asyncio.gather(*(one.until(job["id"], state) for one in heard))
         for one in heard:
-            states = [state for event in one.said for about, state in [_row(event)] if about == job["id"]]
-            assert list(dict.fromkeys(states)) == ["queued", "running", "succeeded"]
+            # In the order of their ids: each service sends what it did by itself, and one may be slower than another.
+            rows = sorted(
+                (json.loads(event["data"])["row"] for event in one.said if _row(event)[0] == job["id"]), key=_id
+            )
+            assert list(dict.fromkeys(row["state"] for row in rows)) == ["queued", "running", "succeeded"]
         # Those who read nothing hold up nobody, and whoever asks anything else is answered.
         for path in ("/api/servers", "/api/jobs", "/api/tonight", "/"):
             assert (await asyncio.to_thread(fleet.request, "GET", path)).status_code == 200
