@@ -155,7 +155,7 @@ async def test_a_database_that_is_gone_is_not_made_anew_by_copying_it(tmp_path: 
 
 async def test_a_large_sqlite_database_that_others_write_to_is_copied_as_of_one_moment(tmp_path: Path) -> None:
     """Copied in parts it would begin anew at each commit of somebody else, and never end."""
-    file, ended, commits = tmp_path / "live.db", threading.Event(), 0
+    file, ended, wrote = tmp_path / "live.db", threading.Event(), threading.Event()
     with contextlib.closing(sqlite3.connect(file)) as live:
         live.execute("PRAGMA journal_mode=WAL")
         live.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, twin INTEGER, filler BLOB)")
@@ -164,21 +164,19 @@ async def test_a_large_sqlite_database_that_others_write_to_is_copied_as_of_one_
         assert live.execute("PRAGMA page_count").fetchone()[0] > 10_000
 
     def write() -> None:
-        nonlocal commits
         with contextlib.closing(sqlite3.connect(file, timeout=WAIT)) as writer:
             while not ended.is_set():
                 writer.execute("UPDATE t SET twin = twin + 1 WHERE id IN (1, 20000)")
                 writer.commit()
-                commits += 1
+                wrote.set()
 
     (tmp_path / "out").mkdir()
     writing = asyncio.create_task(asyncio.to_thread(write))
     try:
         async with asyncio.timeout(WAIT):
             copy = await dump(f"sqlite+aiosqlite:///{file}", DIRECT, tmp_path / "out")
-        before = commits
-        while commits == before:  # nobody was kept from writing
-            await asyncio.sleep(0.01)
+        wrote.clear()
+        assert await asyncio.to_thread(wrote.wait, WAIT), "the copy left others locked out"
     finally:
         ended.set()
         await writing

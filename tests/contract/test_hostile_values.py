@@ -332,6 +332,14 @@ async def test_no_word_of_a_client_becomes_a_series_of_its_own(world: World) -> 
     assert len(re.findall("borgfleet_http_requests_total", series)) < 50
 
 
+@pytest.mark.parametrize(
+    "path", ["/", "/index.html", "/assets/x.js", "/servers", "/api", "/api/nowhere", "/api/servers/x/y/z"]
+)
+async def test_a_wrong_method_where_no_route_of_the_api_is_breaks_nothing(world: World, path: str) -> None:
+    for method in ("post", "propfind", "delete"):
+        assert (await world.ask(method, path)).status_code in (401, 404, 405), method
+
+
 async def test_a_wrong_method_is_told_every_right_one_and_head_is_get_without_a_body(world: World) -> None:
     for path, methods in world.schema["paths"].items():
         place = world.place(path)

@@ -142,3 +142,20 @@ async def test_doctor_advises_to_make_one_and_finds_no_fault_in_a_fleet_without(
         assert (await world.ask("root", "POST", KIT, RECIPIENTS)).status_code == 200
         assert await doctor.examine(Settings(data_dir=tmp_path), said.append)
     assert said[-1].startswith("ok       recovery kit: covers 1 of 1 repositories")
+
+
+@pytest.mark.parametrize(
+    ("harm", "code"),
+    [
+        (lambda file: file.unlink(), "master_key_missing"),
+        (lambda file: file.chmod(0o644), "master_key_exposed"),
+        (lambda file: (file.unlink(), file.mkdir(mode=0o700)), "master_key_unreadable"),
+    ],
+)
+async def test_a_master_key_that_the_gateway_cannot_read_is_not_told_as_the_callers_fault(
+    world: World, tmp_path: Path, harm: Any, code: str
+) -> None:
+    harm(tmp_path / "master.key")
+    answer = await world.ask("root", "POST", KIT, RECIPIENTS)
+    assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (500, 500, code), answer.text
+    assert CANARY not in answer.text

@@ -157,8 +157,8 @@ def _allowed(request: Request, known: Iterable[Route]) -> list[str]:
     A path that is written out wins over one with parameters that its last word would fit in.
     """
     fits = [route for route in known if route.matches(request.scope)[0] is not Match.NONE]
-    path = min(fits, key=lambda route: len(route.param_convertors)).path
-    there = [route for route in fits if route.path == path]
+    fewest = min((len(route.param_convertors) for route in fits), default=0)
+    there = [route for route in fits if len(route.param_convertors) == fewest]
     methods = {method for route in there for method in route.methods or ()}
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 

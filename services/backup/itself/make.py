@@ -148,14 +148,17 @@ async def _made(ctx: Context, itself: Itself, place: RepositoryPlace, grant: Gra
         argv = commands.create(itself.node.borg, place.path, name, options)
         await itself.node.run(grant, argv, passphrase=place.passphrase)
         ctx.progress("verifying")
-        if name not in {one.name for one in await itself.storage.archives(place, grant)}:
+        made = next((one for one in await itself.storage.archives(place, grant) if one.name == name), None)
+        if made is None:
             raise Permanent(OWN_NOT_LISTED(archive=name))
-        await _require_whole(itself, place, grant, name, directory)
+        if lacking := await _lacking(itself, place, grant, name, directory):
+            await itself.storage.delete(place, grant, name, made.borg_id)  # else `recover` would take it: the newest
+            raise Transient(OWN_INCOMPLETE(archive=name, files=", ".join(lacking)))
     return name
 
 
-async def _require_whole(itself: Itself, place: RepositoryPlace, grant: Grant, name: str, directory: Path) -> None:
-    """Refuse an archive that lacks a file of the directory, or has another length of it: borg only warns then."""
+async def _lacking(itself: Itself, place: RepositoryPlace, grant: Grant, name: str, directory: Path) -> list[str]:
+    """Return what an archive lacks of the directory, or has in another length: borg only warns of that."""
     held: dict[str, int] = {}
 
     def keep(entry: Entry) -> None:
@@ -166,8 +169,7 @@ async def _require_whole(itself: Itself, place: RepositoryPlace, grant: Grant, n
     reader.close()
     meant = await apart(lambda: {str(one): one.stat().st_size for one in directory.iterdir()}, _DISK_SECONDS, _ROOM)
     lacking = sorted(Path(path).name for path, size in meant.items() if held.get(path) != size)
-    if lacking or not meant.keys() >= {str(directory / ABOUT)}:
-        raise Transient(OWN_INCOMPLETE(archive=name, files=", ".join(lacking or [ABOUT])))
+    return lacking or ([] if str(directory / ABOUT) in meant else [ABOUT])
 
 
 @contextlib.asynccontextmanager

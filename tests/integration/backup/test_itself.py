@@ -167,7 +167,7 @@ async def test_one_that_lacks_a_file_is_no_backup_and_nothing_older_goes(
         error = await refused(own)
     assert (error.code, lacks in error.message) == ("own_incomplete", True), error.message
     names = (await own.borg("list", "--short", "REPO")).split()
-    assert set(names) >= {(result or {})["archive"] for result in before}
+    assert names == [(result or {})["archive"] for result in before], "nor may a recovery take it for the newest"
     assert (await own.run()).state == "succeeded"
 
 

@@ -17,11 +17,8 @@ _MOST_RECIPIENTS = 20
 class KitIn(In):
     """For whom a kit is encrypted: either of the two."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"recipients": ["age1qyew6xp8uwzdadjezdlxrjf3nmd24x9ug768uu4lucq2d47v4qhs823ccq"]}]
-        }
-    )
+    # No key in the place of the passphrase: a kit for a key that was copied from here could be opened by nobody.
+    model_config = ConfigDict(json_schema_extra={"examples": [{"passphrase": "a passphrase of your own"}]})
 
     recipients: list[Annotated[CleanText, Field(min_length=1, max_length=2000)]] = Field(
         default=[], max_length=_MOST_RECIPIENTS, description="Public keys of age, `age1...`; each opens it alone."
