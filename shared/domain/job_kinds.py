@@ -111,7 +111,7 @@ JOB_KINDS: tuple[JobKind, ...] = (
             Phase("making the view"), Phase("choosing"), Phase("counting"), Phase("reading", "bytes"),
             Phase("comparing with the server"),
         ),
-        takes_turns=True, task="restore_test",
+        takes_turns=True, spares=True, task="restore_test",
     ),
     JobKind(
         JobType.REPOSITORY_VERIFY, "Verification", "repository.verify", Permission.REPOSITORIES_VERIFY,

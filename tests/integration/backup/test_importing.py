@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from services.backup.handlers import PRUNE, index_in, manage_by
+from services.backup.handlers import PRUNE, drill_in, index_in, manage_by
 from services.backup.importing.keeper import ImportedKeeper
 from services.backup.importing.take import forget_import, import_repository
 from services.backup.node.imports import Imports
@@ -28,7 +28,7 @@ from shared.db.tables.base import db_now
 from shared.domain.importing import ImportAsked, ImportSecrets
 from shared.domain.job import JobType
 from shared.errors import AppError, Conflict
-from shared.events.repository import ArchiveIndex, RepositoryImport, RepositoryManage, RepositoryPrune
+from shared.events.repository import ArchiveIndex, RepositoryImport, RepositoryManage, RepositoryPrune, RestoreTest
 from shared.runtime.context import Context
 from tests.harness.untraced import tracing
 from tests.integration.backup.yard import NODES_BORG, SERVERS_BORG, Yard, files
@@ -318,6 +318,28 @@ async def test_archives_of_any_name_are_taken_in_and_their_files_are_listed(
     await work_on(ArchiveIndex(job_id=job.id), ctx, work=index_in(tmp_path / "catalogue"), storage=yard.storage)
     ended = await yard.job(job)
     assert (ended.state, ended.result["archives"]) == ("succeeded", len(archives)), ended.warnings
+
+
+@pytest.mark.parametrize("paths", [[], ["a/b"]])
+async def test_one_that_is_read_only_is_proven_by_a_restore_test_and_stays_as_it_is(
+    importing: Importing, yard: Yard, data: Path, paths: list[str]
+) -> None:
+    (data / "a").mkdir(exist_ok=True)
+    (data / "a" / "b").write_text("named")
+    owner = plain(yard)
+    owner.init()
+    owner.create("monday {{now}}", data)
+    repository = await importing.taken(owner.path)
+    before = tree_of(owner.path)
+    asked = {"kind": "named", "paths": paths} if paths else {"kind": "all"}
+    job = await yard.db.run(lambda tx: request_maintenance(tx, JobType.RESTORE_TEST, repository.id, **asked))
+    ctx = Context(yard.db, yard.bus, key="t", lease_seconds=600)
+    work = drill_in(yard.directory / "catalogue", yard.ssh)
+    await work_on(RestoreTest(job_id=job.id), ctx, work=work, storage=yard.storage)
+    ended = await yard.job(job)
+    count = 1 if paths else sum(1 for one in data.rglob("*") if one.is_file())
+    assert (ended.state, ended.result["proof"], ended.result["files"]) == ("succeeded", "good", count), ended.result
+    assert tree_of(owner.path) == before
 
 
 async def test_while_it_is_read_only_nobody_writes_to_it_and_its_owner_goes_on(

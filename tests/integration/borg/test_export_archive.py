@@ -131,6 +131,20 @@ def test_what_was_chosen_comes_with_its_data_whatever_name_came_first(kept: Kept
     assert [base64.b64decode(one) for one in counted["found"]] == [name.encode()]
 
 
+def test_what_plain_borg_saved_as_its_own_directory_is_no_entry_and_an_archive_is_found_by_its_id(
+    tmp_path: Path,
+) -> None:
+    kept = Kept(tmp_path)
+    kept.borg("create", "r::of {{now}}", ".", cwd=tmp_path / "source")
+    by_id = {"id": kept.id_of("of {now}"), "name": "as it is called elsewhere", "by_id": True}
+    names = {"a", "a/b", "a/hard", "a/soft", *(f"a/b/file{number}" for number in range(3))}
+    for full in (True, False):
+        assert set(listed(kept.run(full=full, **by_id))) == names
+    counted = json.loads(kept.run(count=True, **by_id))
+    assert (counted["files"], counted["directories"]) == (3, 2)
+    assert b"Archive.DoesNotExist" in kept.run(**by_id | {"id": "f" * 64}, status=31)
+
+
 def test_another_archive_of_that_name_is_not_read(kept: Kept) -> None:
     assert b"NotMeant" in kept.run(id="f" * 64, status=77)
 

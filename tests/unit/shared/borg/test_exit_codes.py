@@ -195,6 +195,24 @@ def test_an_unknown_end_says_so_and_shows_the_last_lines() -> None:
     assert "status 2 and said nothing" in silent.message
 
 
+@pytest.mark.parametrize(("padding", "shown"), [("x" * 10, True), ("x" * 500_000, False)])
+def test_of_a_long_line_the_beginning_and_the_end_are_read(padding: str, shown: bool) -> None:
+    found = failure(2, [error(f"{FULL}: '/pool/s/r/data/0/1'{padding}MIDDLE{padding}{FULL}")])
+    assert found is not None
+    assert found.code != "unknown"
+    assert ("MIDDLE" in found.message) is shown
+
+
+def test_what_was_said_long_before_the_end_decides_nothing() -> None:
+    many = [error("no", "PassphraseWrong"), *[LogLine("info", "y" * 60_000)] * 100]
+    found = failure(2, many)
+    assert found is not None
+    assert found.code != "passphrase_wrong"
+    last = failure(2, [*many, error("no", "PassphraseWrong")])
+    assert last is not None
+    assert last.code == "passphrase_wrong"
+
+
 def test_what_borg_says_of_its_machine_and_of_a_traceback_is_not_shown_as_the_reason() -> None:
     crash = trace("ZeroDivisionError: division by zero")
     machine = "Platform: Linux web1 5.10 x86_64"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.borg.segments import DELETE, MANIFEST, PUT, entries, last_transaction, manifest, read
-from shared.borg.vault import KEPT, exported_key, keep_manifest, kept_manifests
+from shared.borg.vault import KEPT, exported_key, keep_manifest, kept_manifests, repository_id
 from shared.errors import AppError, Permanent
 
 MAGIC = b"BORG_SEG"
@@ -52,6 +52,22 @@ def test_a_key_is_exported_as_far_as_there_is_one(tmp_path: Path, config: str | 
 def test_a_configuration_of_other_bytes_is_left_to_borg(tmp_path: Path) -> None:
     (tmp_path / "config").write_bytes(b"\xff\xfe[repository]")
     assert exported_key(str(tmp_path)) is None
+    assert repository_id(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (None, None), ("not a configuration", None), ("[repository]\nversion = 1\n", None), ("[repository]\nid = \n", None),
+        ("[repository]\nid = 00ff\n", "00ff"), ("[repository]\nid = 00ff\n[repository]\n", None),
+    ],
+)  # fmt: skip
+def test_the_id_is_what_the_configuration_says_if_it_says_one(
+    tmp_path: Path, config: str | None, expected: str | None
+) -> None:
+    if config is not None:
+        (tmp_path / "config").write_text(config)
+    assert repository_id(str(tmp_path)) == expected
 
 
 def test_the_last_copies_of_the_manifest_are_kept_and_no_more(tmp_path: Path) -> None:

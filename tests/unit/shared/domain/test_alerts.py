@@ -97,6 +97,14 @@ def test_a_level_may_be_left_out(limits: tuple[float | None, float | None]) -> N
     assert level == (Level.CRITICAL if limits[1] else Level.WARNING if limits[0] else None)
 
 
+def test_what_began_by_a_clock_that_was_ahead_lasts_from_now_on() -> None:
+    ahead = Incident(AlertState.PENDING, Level.WARNING, NOW + timedelta(days=400))
+    change, incident = evaluate(CPU, ahead, 85, NOW)
+    assert (change, incident) == (Change.NONE, Incident(AlertState.PENDING, Level.WARNING, NOW))
+    change, incident = evaluate(CPU, incident, 85, NOW + timedelta(seconds=600))
+    assert change == Change.RAISE
+
+
 @given(st.lists(st.one_of(st.none(), st.floats(0, 100)), max_size=60), st.integers(0, 20))
 def test_raised_and_resolved_always_alternate(values: list[float | None], minutes: int) -> None:
     changes = lived(Threshold(70, 90, for_seconds=60 * minutes, hysteresis=5), *values)
