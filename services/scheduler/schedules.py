@@ -23,6 +23,7 @@ from shared.db.tables.base import db_now
 from shared.db.tables.job import Job
 from shared.db.tables.schedule import Pause, Schedule
 from shared.domain.hours import Hours
+from shared.domain.importing import is_barred
 from shared.domain.messages.importing import REPOSITORY_READ_ONLY
 from shared.domain.schedule import SPEC, jitter
 from shared.runtime.outcome import outcome
@@ -147,7 +148,7 @@ class Schedules:
             if (target := found.get(key_of(row))) is None:  # deleted in this moment, and its schedules with it
                 continue
             verdict = _judged(row, target, now, paused=paused, busy=busy)
-            if target.repository.read_only and target.enabled:
+            if target.enabled and is_barred(target.repository.mode, row.task):
                 self._runs.labels(REPOSITORY_READ_ONLY.code).inc()
                 _log.warning("run_skipped", name=target.name(row.task), code=REPOSITORY_READ_ONLY.code)
             if verdict.run:
@@ -172,7 +173,8 @@ class Schedules:
 
 
 def _judged(row: Schedule, target: Target, now: datetime, *, paused: set[str], busy: set[Key]) -> Verdict:
-    off = not target.enabled or target.repository.read_only or bool(paused & {"", target.server})
+    barred = is_barred(target.repository.mode, row.task)
+    off = not target.enabled or barred or bool(paused & {"", target.server})
     name = target.name(row.task)
     try:
         waiting = waiting_of(row, name)

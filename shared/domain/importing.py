@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
+from shared.domain.job_kinds import SPARES
 from shared.domain.names import Name, check_source
 
 MANAGED: Final = "managed"
@@ -20,6 +21,11 @@ UNENCRYPTED = frozenset({"none", "authenticated", "authenticated-blake2"})
 LONGEST_KEY = 64 * 1024
 _LONGEST_PATH = 512
 _NOT_IN_A_PATH = ("{", "}", "::")
+
+
+def is_barred(mode: str, kind: str) -> bool:
+    """Tell whether a kind of job, by its type, would write to a repository that is read only."""
+    return mode == READ_ONLY and kind not in SPARES
 
 
 def check_import_path(value: str) -> str:

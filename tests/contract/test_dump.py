@@ -52,7 +52,7 @@ async def test_a_password_of_any_letters_reaches_the_client_and_no_argument(
 
     async def watched(*argv: str, **options: object) -> object:
         seen.extend([*argv, str(options.get("env")), *os.environ.values()])
-        return await real(*argv, **options)  # type: ignore[arg-type]
+        return await real(*argv, **options)
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", watched)
     file = await dump(

@@ -109,7 +109,7 @@ def asked_of(text: str) -> dict[str, Callable[[], Awaitable[Any]]]:
     return {
         "detect": lambda: detect.detect(work),
         "prove": lambda: prove._ask(work, endpoint, "/root"),
-        "version": lambda: install(SimpleNamespace(root=login, facts={}, plan=work.plan)),  # type: ignore[arg-type]
+        "version": lambda: install(SimpleNamespace(root=login, facts={}, plan=work.plan)),
         "restore": lambda: RestoreServer(login, plan, 60).probe(),
     }
 

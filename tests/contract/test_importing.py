@@ -149,7 +149,8 @@ async def test_no_door_writes_to_one_that_is_read_only(
     db: Database, api: Api, place: dict[str, Any], imported: uuid.UUID
 ) -> None:
     path = f"/api/repositories/{imported}"
-    policy = await api.put(path, json={"retention": {"keep_last": 1}, "schedules": [{"task": "check"} | NIGHTLY]})
+    schedules = [{"task": task} | NIGHTLY for task in ("check", "restore_test")]
+    policy = await api.put(path, json={"retention": {"keep_last": 1}, "schedules": schedules})
     assert policy.status_code == 200, policy.text
     job = {"name": "job", "sources": ["/etc"], "schedules": [NIGHTLY]}
     definition = await made(
@@ -171,13 +172,16 @@ async def test_no_door_writes_to_one_that_is_read_only(
     due = update(Schedule).values(next_run_at=db_now(-60), due_at=db_now(-60))
     await db.run(lambda tx: tx.session.execute(due))
     registry = CollectorRegistry()
-    assert await Schedules(db, registry).make_due() == 2
-    assert await count(db, Job) == before
+    assert await Schedules(db, registry).make_due() == 3
+    async with db.read() as session:
+        queued = list(await session.scalars(select(Job.type).where(Job.state == "queued")))
+    assert (queued, await count(db, Job)) == (["restore_test"], before + 1), "it only reads"
     skipped = registry.get_sample_value("borgfleet_scheduled_runs_total", {"outcome": "repository_read_only"})
     assert skipped == 2
     async with db.read() as session:
         figures = await load_figures(session)
     assert not [one for one in figures if one[0].startswith("borgfleet_backup_") and "job" in one[1]]
+    assert (await api.post(f"{path}/restore-tests", json={"kind": "all"})).status_code == 202
     assert (await api.post(f"{path}/catalogue/rebuild")).status_code == 202, "it may be read"
     assert (await api.post(f"{path}/refresh")).status_code == 202
 

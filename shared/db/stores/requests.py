@@ -14,9 +14,9 @@ from shared.db.stores.secrets import import_key, import_passphrase
 from shared.db.tables.job import Job
 from shared.db.tables.server import Server
 from shared.db.tables.storage import Repository, StoragePool
-from shared.domain.importing import READ_ONLY
+from shared.domain.importing import is_barred
 from shared.domain.job import TERMINAL, JobState, JobType
-from shared.domain.job_kinds import MOVES, SPARES
+from shared.domain.job_kinds import MOVES
 from shared.domain.messages.backups import UNDO_BUSY, UNDO_DONE, UNDO_NO_SWAP, UNDO_NOTHING, UNDO_SERVER_GONE
 from shared.domain.messages.importing import REPOSITORY_READ_ONLY
 from shared.domain.restoring import CONFIRMED
@@ -202,8 +202,8 @@ async def request_import(tx: UnitOfWork, asked: ImportAsked, secrets: ImportSecr
 
 
 def refuse_to_write(mode: str, kind: str, label: str) -> None:
-    """Conflict where a kind of job would write to a repository that is read only: the one place that says so."""
-    if mode == READ_ONLY and kind not in SPARES:
+    """Conflict where a kind of job would write to a repository that is read only: the one place that refuses it."""
+    if is_barred(mode, kind):
         raise Conflict(REPOSITORY_READ_ONLY(repository=label))
 
 

@@ -149,7 +149,7 @@ def test_a_kit_of_nothing_tries_nothing() -> None:
 def test_no_secret_is_among_the_arguments_or_variables(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
     real, begun = subprocess.Popen, list[str]()
 
-    class Seen(real):  # type: ignore[misc, valid-type]
+    class Seen(real):
         def __init__(self, argv: list[str], **options: object) -> None:
             begun.append(f"{argv} {options.get('env')}")
             super().__init__(argv, **options)

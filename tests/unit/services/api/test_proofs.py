@@ -136,7 +136,7 @@ async def test_a_policy_is_a_schedule_of_the_repository_each_week_unless_somebod
     assert shown["when"] == {"kind": "hours", "every": 168, "offset_minutes": 0, "zone": "UTC"}
     async with fleet.parts.db.read() as session:
         row = await session.get_one(Schedule, uuid.UUID(shown["id"]))
-        assert (row.period_seconds, row.task, row.params["files"]) == (7 * 86_400, "restore_test", 20)  # type: ignore[index]
+        assert (row.period_seconds, row.task, row.params["files"]) == (7 * 86_400, "restore_test", 20)
     given = {name: shown[name] for name in ("task", "when", "restore_test")}
     again = await fleet.api.patch(fleet.path, json={"schedules": [given]}, headers=MERGE)
     assert again.json()["schedules"][0]["id"] == shown["id"]  # the same policy keeps its next time

@@ -57,7 +57,7 @@ async def test_what_fails_keeps_nothing_else_and_what_nobody_foresaw_is_told(
 
     await world.db.run(add)
     disks = Disks(failing, error)
-    keeper = ViewKeeper(world.db, "node1", disks)  # type: ignore[arg-type] # as much of a NodeStorage as it needs
+    keeper = ViewKeeper(world.db, "node1", disks)  # as much of a NodeStorage as it needs
     if isinstance(error(), Transient):
         await keeper.tidy()
     else:
